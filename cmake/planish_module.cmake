@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+# planish_module(NAME [DEPS folder...] [LINK target...]): library planish_NAME from src/NAME/*.cc and, from the
+# *_test.cc beside them, one test binary NAME_test. Sources are globbed, so adding a unit edits no shared list.
+
+add_library(planish_flags INTERFACE)
+target_compile_options(planish_flags INTERFACE
+  -Wall -Wextra -Wshadow -Wno-missing-field-initializers
+  -ffp-contract=off # a*b+c rounds twice unless a kernel says FMA: the same numbers from every compiler
+  -fstack-protector-strong)
+target_link_options(planish_flags INTERFACE -Wl,-z,relro,-z,now)
+target_include_directories(planish_flags INTERFACE ${PROJECT_SOURCE_DIR}/src)
+target_compile_definitions(planish_flags INTERFACE
+  _GLIBCXX_ASSERTIONS $<$<CONFIG:Debug>:PLANISH_DEBUG> $<$<BOOL:${PLANISH_SANITIZE}>:PLANISH_DEBUG>)
+if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT PLANISH_SANITIZE)
+  target_compile_definitions(planish_flags INTERFACE _FORTIFY_SOURCE=2)
+endif()
+if(PLANISH_SANITIZE)
+  target_compile_options(planish_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(planish_flags INTERFACE -fsanitize=address,undefined)
+endif()
+
+function(planish_module name)
+  cmake_parse_arguments(ARG "" "" "DEPS;LINK" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cc)
+  set(tests ${sources})
+  list(FILTER sources EXCLUDE REGEX "(_test|_bench|/main)\\.cc$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  list(TRANSFORM ARG_DEPS PREPEND planish_)
+  if(NOT sources)
+    add_library(planish_${name} INTERFACE)
+    target_link_libraries(planish_${name} INTERFACE planish_flags ${ARG_DEPS} ${ARG_LINK})
+    return()
+  endif()
+  add_library(planish_${name} STATIC ${sources})
+  target_link_libraries(planish_${name} PUBLIC planish_flags ${ARG_DEPS} ${ARG_LINK})
+  if(PLANISH_TESTS AND tests)
+    add_executable(${name}_test ${tests})
+    target_link_libraries(${name}_test PRIVATE planish_${name} GTest::gtest GTest::gtest_main)
+    planish_discover(${name}_test)
+  endif()
+endfunction()
+
+# Every gtest case becomes a ctest entry; tests whose name ends in Slow are kept out of the fast suite by `make test`.
+function(planish_discover target)
+  include(GoogleTest)
+  target_compile_definitions(${target} PRIVATE PLANISH_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600)
+endfunction()
+
+function(planish_program)
+  if(EXISTS ${PROJECT_SOURCE_DIR}/src/cli/main.cc)
+    find_package(Git QUIET)
+    execute_process(COMMAND git -C ${PROJECT_SOURCE_DIR} rev-parse --short HEAD
+      OUTPUT_VARIABLE revision OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+    add_executable(planish ${PROJECT_SOURCE_DIR}/src/cli/main.cc)
+    target_compile_definitions(planish PRIVATE PLANISH_VERSION="${PROJECT_VERSION}" PLANISH_REVISION="${revision}")
+    target_link_libraries(planish PRIVATE planish_cli)
+    install(TARGETS planish RUNTIME DESTINATION bin)
+  endif()
+endfunction()

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/memory.h"
+
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "base/error.h"
+
+namespace planish {
+namespace {
+
+constexpr size_t kAlignment = 64;
+constexpr size_t kHugePage = size_t{2} << 20;
+
+// First number in a small kernel file, e.g. a cgroup limit; max when absent or "max".
+uint64_t NumberIn(const char* path) {
+  std::FILE* file = std::fopen(path, "r");
+  if (file == nullptr) return std::numeric_limits<uint64_t>::max();
+  unsigned long long value = 0;
+  const int read = std::fscanf(file, "%llu", &value);
+  std::fclose(file);
+  return read == 1 ? value : std::numeric_limits<uint64_t>::max();
+}
+
+}  // namespace
+
+AlignedBuffer::AlignedBuffer(size_t bytes) : size_(bytes) {
+  if (bytes == 0) return;
+  const bool huge = bytes >= 2 * kHugePage;
+  const size_t alignment = huge ? kHugePage : kAlignment;
+  PLANISH_CHECK(bytes <= std::numeric_limits<size_t>::max() - alignment);
+  const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+  data_ = static_cast<std::byte*>(std::aligned_alloc(alignment, rounded));
+  if (data_ == nullptr) {
+    throw Error(ExitCode::kNoMemory, fmt::format("out of memory: could not get {:.2f} GiB", static_cast<double>(bytes) / (1 << 30)),
+                "a smaller model, a shorter --ctx, or a machine with more memory");
+  }
+  if (huge) madvise(data_, rounded, MADV_HUGEPAGE);
+}
+
+AlignedBuffer::~AlignedBuffer() { std::free(data_); }
+
+AlignedBuffer::AlignedBuffer(AlignedBuffer&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+AlignedBuffer& AlignedBuffer::operator=(AlignedBuffer&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+uint64_t ResidentBytes() {
+  std::FILE* file = std::fopen("/proc/self/statm", "r");
+  if (file == nullptr) return 0;
+  unsigned long long total = 0, resident = 0;
+  const int read = std::fscanf(file, "%llu %llu", &total, &resident);
+  std::fclose(file);
+  return read == 2 ? resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) : 0;
+}
+
+uint64_t PeakResidentBytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+uint64_t AvailableBytes() {
+  uint64_t available = std::numeric_limits<uint64_t>::max();
+  if (std::FILE* file = std::fopen("/proc/meminfo", "r")) {
+    char line[256];
+    unsigned long long kib = 0;
+    while (std::fgets(line, sizeof line, file) != nullptr) {
+      if (std::sscanf(line, "MemAvailable: %llu kB", &kib) == 1) available = kib * 1024;
+    }
+    std::fclose(file);
+  }
+  const uint64_t limit = NumberIn("/sys/fs/cgroup/memory.max");
+  if (limit != std::numeric_limits<uint64_t>::max()) {
+    const uint64_t used = NumberIn("/sys/fs/cgroup/memory.current");
+    available = std::min(available, limit > used ? limit - used : 0);
+  }
+  rlimit space{};
+  if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY) available = std::min<uint64_t>(available, space.rlim_cur);
+  return available;
+}
+
+}  // namespace planish

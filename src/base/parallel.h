@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one thread team (OpenMP). No other file has OpenMP pragmas. Work is cut at boundaries that do not depend on the
+// number of threads, so results do not either. Only the thread that owns the model opens regions; no nesting.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+
+namespace planish {
+
+// 0: OMP_NUM_THREADS when set, else the CPUs this process may run on.
+void SetThreadCount(int count);
+int ThreadCount();
+
+namespace internal {
+void RunParallel(size_t n, void (*body)(void*, size_t, int), void* context);
+}
+
+// Calls body(i, thread) for i in [0, n); which thread takes which i is not fixed, so bodies write disjoint places.
+template <typename Body>
+void ParallelFor(size_t n, Body&& body) {
+  if (n == 0) return;
+  internal::RunParallel(
+      n, [](void* context, size_t i, int thread) { (*static_cast<std::remove_reference_t<Body>*>(context))(i, thread); },
+      const_cast<void*>(static_cast<const void*>(&body)));
+}
+
+}  // namespace planish
