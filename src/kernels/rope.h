@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rotary position embedding, half-split ("NeoX") layout: with f_i = theta^(-2i/hd) and angle a =
+// position * f_i,
+//   x'[i] = x[i] cos a - x[i+r/2] sin a,   x'[i+r/2] = x[i+r/2] cos a + x[i] sin a,   i in [0,
+//   r/2), r = rotary width.
+// Su et al., arXiv 2104.09864; frequencies and their scaling as HF transformers,
+// modeling_rope_utils. As there, the frequency and the angle are rounded to float; cosine and sine
+// of that angle are then correct to float precision.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace planish {
+
+struct RopeScaling {
+  enum class Kind { kNone, kLinear, kLlama3 };
+  Kind kind = Kind::kNone;
+  double factor = 1.0;                  // kLinear, kLlama3
+  double low_freq_factor = 1.0;         // kLlama3
+  double high_freq_factor = 4.0;        // kLlama3
+  size_t original_max_position = 8192;  // kLlama3
+};
+
+// rotary_dim/2 frequencies in float arithmetic. rotary_dim is even; usually it is the head width.
+std::vector<float> RopeInverseFrequencies(size_t rotary_dim, double theta,
+                                          const RopeScaling& scaling);
+
+// Rotates in place the first 2*inv_freq.size() <= head_dim channels of every head of x: [T, heads,
+// head_dim], rows `stride` floats apart; positions: [T]. Every pair is rotated by itself, so a
+// row's bits depend on that row alone.
+void ApplyRope(float* x, size_t stride, size_t T, size_t heads, size_t head_dim,
+               std::span<const float> inv_freq, const int32_t* positions);
+// Rows contiguous: stride = heads * head_dim.
+inline void ApplyRope(float* x, size_t T, size_t heads, size_t head_dim,
+                      std::span<const float> inv_freq, const int32_t* positions) {
+  ApplyRope(x, heads * head_dim, T, heads, head_dim, inv_freq, positions);
+}
+
+}  // namespace planish

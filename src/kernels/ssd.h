@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// The state-space recurrence of Mamba-2 (Dao & Gu, "Transformers are SSMs", arXiv 2405.21060), per
+// head h with group g = h / (H/G):   S_t = exp(dt_t A_h) S_{t-1} + dt_t x_t B_t^T,   y_t = S_t C_t
+// + D_h x_t,   S: [P, N]. Two forms. SsmScan walks token by token with the state in registers: its
+// bits do not depend on how tokens are cut into calls, on the other jobs or on threads (the
+// engine's Step). SsdChunkScan is the blocked form (section 6 of the paper; C B^T once per group,
+// decays as exp of differences only): faster for long runs, equal within rounding, with a chunk
+// grid that starts at each job's first token (Forward). Sums and states are float.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+namespace planish {
+
+struct SsmDims {
+  size_t heads;     // H
+  size_t head_dim;  // P
+  size_t state;     // N
+  size_t groups;    // G, divides H
+  size_t StateSize() const { return heads * head_dim * state; }
+};
+
+struct SsmInput {
+  const float* x;  // [T, H*P], after convolution
+  size_t x_stride;
+  const float* B;  // [T, G*N]
+  size_t b_stride;
+  const float* C;  // [T, G*N]
+  size_t c_stride;
+  const float* dt;  // [T, H], after PrepareDt; >= 0
+  size_t dt_stride;
+  const float* A;  // [H], negative: -exp(A_log)
+  const float* D;  // [H]
+};
+
+// Consecutive tokens of one sequence.
+struct SsmJob {
+  SsmInput input;
+  size_t T;
+  float* state;  // [H, P, N], in and out
+  float* y;      // [T, H*P], rows y_stride apart; must not overlap the input
+  size_t y_stride;
+};
+
+// Parallel over (job, head).
+void SsmScan(const SsmDims& dims, std::span<const SsmJob> jobs);
+void SsmScan(const SsmDims& dims, const SsmInput& input, size_t T, float* state, float* y,
+             size_t y_stride);
+
+// One document, or its continuation when initial_state is given.
+struct SsdJob {
+  SsmInput input;
+  size_t T;
+  const float* initial_state;  // [H, P, N]; null: zeros
+  float* final_state;          // [H, P, N]; null: not wanted; may be initial_state
+  float* y;                    // [T, H*P], rows y_stride apart; must not overlap the input
+  size_t y_stride;
+  float* chunk_states;  // [ceil(T/chunk), H, P, N]: the state entering each chunk, for backward;
+                        // null: not wanted
+};
+
+// chunk: Q >= 1, a speed choice only (up to rounding). May throw Error(kNoMemory) for its scratch.
+void SsdChunkScan(const SsmDims& dims, size_t chunk, std::span<const SsdJob> jobs);
+void SsdChunkScan(const SsmDims& dims, const SsmInput& input, size_t T, size_t chunk,
+                  const float* initial_state, float* final_state, float* y, size_t y_stride,
+                  float* chunk_states = nullptr);
+
+// dt[t,h] = clamp(softplus(dt_raw[t,h] + dt_bias[h]), lo, hi); dt: [T, H] contiguous; hi may be
+// +infinity. dt_raw: rows `stride` apart. A NaN stays NaN.
+void PrepareDt(const float* dt_raw, size_t stride, const float* dt_bias, size_t T, size_t H,
+               float lo, float hi, float* dt) noexcept;
+
+}  // namespace planish
