@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The GGUF container, versions 2 and 3, little-endian: typed key-value pairs, tensor table, aligned data; split files
-// (split.no, split.count, NAME-00001-of-0000N.gguf). Knows nothing of architectures: model/gguf_model maps names.
-// Tensor shapes are given row-major as everywhere in planish (GGUF stores the fastest dimension first).
+// The GGUF container, versions 2 and 3, little-endian: typed key-value pairs, tensor table, aligned
+// data; split files (split.no, split.count, NAME-00001-of-0000N.gguf). Knows nothing of
+// architectures: model/gguf_model maps names. Tensor shapes are given row-major as everywhere in
+// planish (GGUF stores the fastest dimension first).
 #pragma once
 
 #include <cstdint>
@@ -16,15 +17,29 @@
 namespace planish {
 
 enum class GgufType : uint32_t {
-  kUint8 = 0, kInt8, kUint16, kInt16, kUint32, kInt32, kFloat32, kBool, kString, kArray, kUint64, kInt64, kFloat64,
+  kUint8 = 0,
+  kInt8,
+  kUint16,
+  kInt16,
+  kUint32,
+  kInt32,
+  kFloat32,
+  kBool,
+  kString,
+  kArray,
+  kUint64,
+  kInt64,
+  kFloat64,
 };
 
-// One metadata value. Numbers are widened but remember their file type; arrays hold one element type.
+// One metadata value. Numbers are widened but remember their file type; arrays hold one element
+// type.
 struct GgufValue {
   GgufType type = GgufType::kUint32;
   GgufType element_type = GgufType::kUint32;  // of arrays
-  std::variant<uint64_t, int64_t, double, bool, std::string, std::vector<uint64_t>, std::vector<int64_t>, std::vector<double>,
-               std::vector<bool>, std::vector<std::string>>
+  std::variant<uint64_t, int64_t, double, bool, std::string, std::vector<uint64_t>,
+               std::vector<int64_t>, std::vector<double>, std::vector<bool>,
+               std::vector<std::string>>
       value;
 
   static GgufValue U32(uint32_t v);
@@ -42,16 +57,19 @@ struct GgufValue {
 
 class GgufFile {
  public:
-  // Opens `path` and, if it is the first of a split, its other parts. Error(kBadFile) with key or tensor name.
+  // Opens `path` and, if it is the first of a split, its other parts. Error(kBadFile) with key or
+  // tensor name.
   static GgufFile Open(const std::string& path, FileBytes::Access access);
-  static GgufFile Parse(std::span<const std::byte> bytes, const std::string& where, std::shared_ptr<const FileBytes> file);
+  static GgufFile Parse(std::span<const std::byte> bytes, const std::string& where,
+                        std::shared_ptr<const FileBytes> file);
 
   const std::string& where() const { return where_; }
   const std::vector<std::pair<std::string, GgufValue>>& metadata() const { return metadata_; }
   const std::vector<StoredTensor>& tensors() const { return tensors_; }
   const GgufValue* Find(std::string_view key) const;
 
-  // Typed access; a missing key (without fallback), a wrong type or range is an Error naming the key.
+  // Typed access; a missing key (without fallback), a wrong type or range is an Error naming the
+  // key.
   bool Has(std::string_view key) const { return Find(key) != nullptr; }
   int64_t Int(std::string_view key, int64_t low, int64_t high) const;
   int64_t IntOr(std::string_view key, int64_t low, int64_t high, int64_t fallback) const;
@@ -64,7 +82,8 @@ class GgufFile {
   std::vector<int64_t> Ints(std::string_view key) const;    // any integer array
   std::vector<double> Numbers(std::string_view key) const;  // any numeric array
   // A scalar repeated `count` times or an array of exactly `count` integers (per-layer keys).
-  std::vector<int64_t> IntPerLayer(std::string_view key, size_t count, int64_t low, int64_t high) const;
+  std::vector<int64_t> IntPerLayer(std::string_view key, size_t count, int64_t low,
+                                   int64_t high) const;
 
  private:
   std::string where_;
@@ -72,6 +91,8 @@ class GgufFile {
   std::vector<StoredTensor> tensors_;
 };
 
-void WriteGguf(const std::string& path, const std::vector<std::pair<std::string, GgufValue>>& metadata, const std::vector<TensorToWrite>& tensors);
+void WriteGguf(const std::string& path,
+               const std::vector<std::pair<std::string, GgufValue>>& metadata,
+               const std::vector<TensorToWrite>& tensors);
 
 }  // namespace planish

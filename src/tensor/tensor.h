@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tensor: owned, contiguous, row-major, at most 4 dimensions, a dtype. No broadcasting, no lazy graph, no strides: kernels
-// take pointers with shapes. TensorView: the same without ownership.
+// Tensor: owned, contiguous, row-major, at most 4 dimensions, a dtype. No broadcasting, no lazy
+// graph, no strides: kernels take pointers with shapes. TensorView: the same without ownership.
 #pragma once
 
 #include <initializer_list>
@@ -17,7 +17,8 @@ namespace planish {
 class Shape {
  public:
   Shape() = default;
-  Shape(std::initializer_list<size_t> dims) : Shape(std::span<const size_t>(dims.begin(), dims.size())) {}
+  Shape(std::initializer_list<size_t> dims)
+      : Shape(std::span<const size_t>(dims.begin(), dims.size())) {}
   explicit Shape(std::span<const size_t> dims) : count_(dims.size()) {
     PLANISH_CHECK(dims.size() <= 4);
     for (size_t i = 0; i < count_; ++i) dims_[i] = dims[i];
@@ -54,7 +55,8 @@ struct TensorView {
 class Tensor {
  public:
   Tensor() = default;
-  Tensor(DType dtype, Shape shape) : dtype_(dtype), shape_(shape), buffer_(BytesOf(dtype, shape.elements())) {}
+  Tensor(DType dtype, Shape shape)
+      : dtype_(dtype), shape_(shape), buffer_(BytesOf(dtype, shape.elements())) {}
   static Tensor F32(Shape shape) { return Tensor(DType::kF32, shape); }
   static Tensor ZerosF32(Shape shape);
   // The values of `view` as float, whatever its type.

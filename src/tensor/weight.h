@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Weight: a named 2-D parameter [out, in] of any stored type. It owns ONE canonical row-major buffer, or points into a
-// mapped file that it keeps alive. Derived packed views (layouts for faster kernels) are made by Repack users and carry
-// the version of the canonical data they were made from; Touch() after an optimizer step makes them stale.
-// FP8 weights carry the scales of their checkpoint: one for the tensor, one a row, or one a block (value = code * scale).
+// Weight: a named 2-D parameter [out, in] of any stored type. It owns ONE canonical row-major
+// buffer, or points into a mapped file that it keeps alive. Derived packed views (layouts for
+// faster kernels) are made by Repack users and carry the version of the canonical data they were
+// made from; Touch() after an optimizer step makes them stale. FP8 weights carry the scales of
+// their checkpoint: one for the tensor, one a row, or one a block (value = code * scale).
 #pragma once
 
 #include <map>
@@ -26,7 +27,8 @@ class Weight {
   // Owned float storage, e.g. for tests and training.
   Weight(std::string name, size_t out, size_t in, DType dtype = DType::kF32);
   // Into `file` (kept alive); `data` must stay inside it.
-  Weight(std::string name, size_t out, size_t in, DType dtype, const std::byte* data, std::shared_ptr<const FileBytes> file);
+  Weight(std::string name, size_t out, size_t in, DType dtype, const std::byte* data,
+         std::shared_ptr<const FileBytes> file);
 
   const std::string& name() const { return name_; }
   size_t out() const { return out_; }
@@ -43,13 +45,14 @@ class Weight {
   // Row r as floats, scales applied; out has in() elements.
   void DequantizeRow(size_t r, float* out) const;
 
-  // Scales of FP8 storage: element (r, c) is multiplied by scale[r / block_out * scale_cols + c / block_in].
+  // Scales of FP8 storage: element (r, c) is multiplied by scale[r / block_out * scale_cols + c /
+  // block_in].
   struct Scales {
     Tensor values;         // [ceil(out/block_out), ceil(in/block_in)] f32
     size_t block_out = 0;  // 0: no scales
     size_t block_in = 0;
   };
-  void SetScales(Scales scales) { scales_ = std::move(scales); }
+  void SetScales(Scales scales);  // the shape must fit: checked
   const Scales& scales() const { return scales_; }
 
   uint64_t version() const { return version_; }
