@@ -10,12 +10,17 @@
 namespace planish::limits {
 
 inline constexpr uint64_t kSafetensorsHeaderBytes = 100'000'000;
+inline constexpr uint64_t kSafetensorsNameBytes = 1u << 20;
+inline constexpr uint64_t kSafetensorsEntryBytes = 64u << 10;      // the object that describes one tensor
+inline constexpr uint64_t kSafetensorsMetadataBytes = 16u << 20;   // one value of __metadata__
 inline constexpr uint64_t kTensorsPerFile = 65'536;
 inline constexpr uint64_t kShards = 1'024;
 inline constexpr uint64_t kDims = 4;
 inline constexpr uint64_t kDimSize = uint64_t{1} << 40;
 
 inline constexpr uint64_t kGgufKeys = 65'536;
+inline constexpr uint64_t kGgufKeyBytes = 65'535;
+inline constexpr uint64_t kGgufTensorNameBytes = 63;  // GGML_MAX_NAME less the terminator
 inline constexpr uint64_t kGgufStringBytes = 16u << 20;
 inline constexpr uint64_t kGgufArrayElements = 16u << 20;
 inline constexpr uint64_t kGgufAlignmentMin = 8;
@@ -43,6 +48,8 @@ inline constexpr uint64_t kTemplateSteps = 10'000'000;
 inline constexpr uint64_t kTemplateOutputBytes = 8u << 20;
 inline constexpr uint64_t kTemplateRange = 100'000;
 inline constexpr uint64_t kTemplateStringBytes = 1u << 20;  // result of one string repeat
+inline constexpr uint64_t kTemplateMemoryBytes = 256u << 20;  // all values of one rendering
+inline constexpr uint64_t kTemplateDepth = 600;  // nested expressions, blocks and calls while rendering
 
 inline constexpr uint32_t kRegexMatch = 10'000'000;
 inline constexpr uint32_t kRegexDepth = 1'000;

@@ -67,6 +67,7 @@ class GgufFile {
   const std::vector<std::pair<std::string, GgufValue>>& metadata() const { return metadata_; }
   const std::vector<StoredTensor>& tensors() const { return tensors_; }
   const GgufValue* Find(std::string_view key) const;
+  const StoredTensor* FindTensor(std::string_view name) const;  // null if absent
 
   // Typed access; a missing key (without fallback), a wrong type or range is an Error naming the
   // key.
@@ -86,11 +87,18 @@ class GgufFile {
                                    int64_t high) const;
 
  private:
+  const GgufValue& Get(std::string_view key, std::string_view expected) const;
+  [[noreturn]] void FailType(std::string_view key, std::string_view expected) const;
+  void IndexTensors();  // Error on a name that two parts share
+
   std::string where_;
   std::vector<std::pair<std::string, GgufValue>> metadata_;
   std::vector<StoredTensor> tensors_;
+  std::vector<size_t> by_name_;  // indexes into tensors_, sorted by name
 };
 
+// Writes version 3, atomically, keys and tensors in the order given; alignment 32, or what the key
+// general.alignment says. Data is pulled tensor by tensor.
 void WriteGguf(const std::string& path,
                const std::vector<std::pair<std::string, GgufValue>>& metadata,
                const std::vector<TensorToWrite>& tensors);
