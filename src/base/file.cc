@@ -122,6 +122,14 @@ std::string ReadFileMaybeZstd(const std::string& path, uint64_t max_bytes) {
   return content;
 }
 
+std::string ReadFilePrefix(const std::string& path, size_t bytes) {
+  const Descriptor descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::string prefix(bytes, '\0');
+  const ssize_t n = descriptor.get() < 0 ? 0 : read(descriptor.get(), prefix.data(), bytes);
+  prefix.resize(n > 0 ? static_cast<size_t>(n) : 0);
+  return prefix;
+}
+
 bool FileExists(const std::string& path) {
   std::error_code ignored;
   return std::filesystem::exists(path, ignored);

@@ -17,6 +17,8 @@ namespace planish {
 std::string ReadFile(const std::string& path, uint64_t max_bytes);
 // Like ReadFile, undoing zstd when the content starts with its magic; `max_bytes` bounds the result.
 std::string ReadFileMaybeZstd(const std::string& path, uint64_t max_bytes);
+// The first `bytes` bytes, fewer if the file is shorter or cannot be read: for telling formats apart.
+std::string ReadFilePrefix(const std::string& path, size_t bytes);
 bool FileExists(const std::string& path);
 bool IsDirectory(const std::string& path);
 void MakeDirectories(const std::string& path);

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Causal grouped-query attention with or without RoPE and QK norm, no bias; scale P^-1/2.
+// q = x Wq^T [T,H,P], k, v = x Wk^T, x Wv^T [T,K,P]; (q, k normed per head, then rotated); y = attend(q,k,v) Wo^T.
+// Nemotron-H: no positional embedding at all. Llama, DeciLM, Qwen3, Mistral: RoPE in the half-split layout.
+#pragma once
+
+#include <vector>
+
+#include "kernels/attention.h"
+#include "model/mixer.h"
+
+namespace planish {
+
+struct AttentionSaved : Saved {
+  Tensor x;    // [T, D]
+  Tensor q;    // [T, H*P] after norm and rotation
+  Tensor k;    // [T, K*P] after norm and rotation
+  Tensor v;    // [T, K*P]
+  Tensor out;  // [T, H*P] before Wo
+};
+
+// Keys and values of one sequence in one layer, in pages of 64 positions shared copy-on-write between snapshots.
+class KvState : public MixerState {
+ public:
+  KvState(size_t n_kv_heads, size_t head_dim) : page_floats_(KvPageFloats(n_kv_heads, head_dim)) {}
+  std::unique_ptr<MixerState> Snapshot() const override { return std::make_unique<KvState>(*this); }
+  bool Truncate(size_t length) override;
+  size_t bytes() const override { return pages_.size() * page_floats_ * sizeof(float); }
+
+  // Makes positions [from, to) writable: adds pages, and copies those that a snapshot shares.
+  void PrepareWrite(size_t from, size_t to);
+  std::vector<float*> WritePages();
+  std::vector<const float*> ReadPages() const;
+
+ private:
+  size_t page_floats_;
+  std::vector<std::shared_ptr<AlignedBuffer>> pages_;
+};
+
+class Attention : public Mixer {
+ public:
+  Attention(const ModelConfig& config, const AttentionConfig& attention);
+  void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace, std::unique_ptr<Saved>* saved) const override;
+  void Step(std::span<const StepRows> rows, size_t R, const float* x, float* y, Workspace* workspace) const override;
+  std::unique_ptr<MixerState> NewState() const override { return std::make_unique<KvState>(attention_.n_kv_heads, attention_.head_dim); }
+  void VisitParams(const ParamVisitor& visit) override;
+  MixerCost Cost() const override { return CostOf(attention_, hidden_size_); }
+
+ private:
+  // Projections, norm and rotation of T rows at the given positions.
+  void Project(size_t T, const float* x, const int32_t* positions, float* q, float* k, float* v) const;
+  void Run(std::span<const StepRows> rows, size_t T, const float* x, float* y, Workspace* workspace, AttentionSaved* saved) const;
+
+  AttentionConfig attention_;
+  size_t hidden_size_;
+  float norm_eps_;
+  std::vector<float> inv_freq_;  // [P/2], empty without RoPE
+  Weight q_proj_;                // [H*P, D]
+  Weight k_proj_;                // [K*P, D]
+  Weight v_proj_;                // [K*P, D]
+  Weight o_proj_;                // [D, H*P]
+  Tensor q_norm_, k_norm_;       // [P], Qwen3
+};
+
+}  // namespace planish

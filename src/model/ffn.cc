@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/ffn.h"
+
+#include <cstring>
+
+#include "kernels/activation.h"
+#include "kernels/matmul.h"
+
+namespace planish {
+
+void Ffn::Run(size_t T, const float* x, float* y, Workspace* workspace, FfnSaved* saved) const {
+  const Workspace::Scope scope(*workspace);
+  const size_t F = ffn_.intermediate_size;
+  float* up = workspace->Take(T * F);  // [T, F]
+  float* gate = nullptr;               // [T, F]
+  if (ffn_.kind == FfnKind::kSwiGlu) {
+    gate = workspace->Take(T * F);
+    const Weight* weights[] = {&gate_, &up_};
+    float* outputs[] = {gate, up};
+    MatMulMany(weights, x, T, outputs);
+  } else {
+    MatMul(up_, x, T, up);
+  }
+  if (saved != nullptr) {
+    const auto keep = [&](const float* values, size_t width) {
+      Tensor tensor = Tensor::F32({T, width});
+      std::memcpy(tensor.data(), values, tensor.bytes());
+      return tensor;
+    };
+    saved->x = keep(x, hidden_size_);
+    saved->up = keep(up, F);
+    if (gate != nullptr) saved->gate = keep(gate, F);
+  }
+  if (gate != nullptr) SiluMul(gate, up, up, T * F);
+  else ReluSquared(up, T * F);
+  MatMul(down_, up, T, y);
+}
+
+void Ffn::Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace, std::unique_ptr<Saved>* saved) const {
+  std::unique_ptr<FfnSaved> keep = saved != nullptr ? std::make_unique<FfnSaved>() : nullptr;
+  Run(layout.tokens(), x, y, workspace, keep.get());
+  if (saved != nullptr) *saved = std::move(keep);
+}
+
+void Ffn::Step(std::span<const StepRows>, size_t R, const float* x, float* y, Workspace* workspace) const {
+  Run(R, x, y, workspace, nullptr);
+}
+
+void Ffn::VisitParams(const ParamVisitor& visit) {
+  const size_t F = ffn_.intermediate_size;
+  if (ffn_.kind == FfnKind::kSwiGlu) {
+    visit({.name = "gate_proj.weight", .shape = {F, hidden_size_}, .role = ParamRole::kInput, .weight = &gate_});
+  }
+  visit({.name = "up_proj.weight", .shape = {F, hidden_size_}, .role = ParamRole::kInput, .weight = &up_});
+  visit({.name = "down_proj.weight", .shape = {hidden_size_, F}, .role = ParamRole::kOutput, .weight = &down_});
+}
+
+}  // namespace planish

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/linear.h"
+
+#include <cstring>
+
+#include "kernels/matmul.h"
+
+namespace planish {
+
+void Linear::Forward(const SeqLayout& layout, const float* x, float* y, Workspace*, std::unique_ptr<Saved>* saved) const {
+  const size_t T = layout.tokens();
+  MatMul(weight_, x, T, y);
+  if (saved != nullptr) {
+    auto keep = std::make_unique<LinearSaved>();
+    keep->x = Tensor::F32({T, hidden_size_});
+    std::memcpy(keep->x.data(), x, keep->x.bytes());
+    *saved = std::move(keep);
+  }
+}
+
+void Linear::Step(std::span<const StepRows>, size_t R, const float* x, float* y, Workspace*) const { MatMul(weight_, x, R, y); }
+
+void Linear::VisitParams(const ParamVisitor& visit) {
+  visit({.name = "weight", .shape = {hidden_size_, hidden_size_}, .role = ParamRole::kOutput, .weight = &weight_});
+}
+
+}  // namespace planish

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Linear replacement of attention or FFN in DeciLM: y = x W^T, W [D, D], no bias.
+#pragma once
+
+#include "model/mixer.h"
+
+namespace planish {
+
+struct LinearSaved : Saved {
+  Tensor x;  // [T, D]
+};
+
+class Linear : public Mixer {
+ public:
+  explicit Linear(const ModelConfig& config) : hidden_size_(config.hidden_size) {}
+  void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace, std::unique_ptr<Saved>* saved) const override;
+  void Step(std::span<const StepRows> rows, size_t R, const float* x, float* y, Workspace* workspace) const override;
+  void VisitParams(const ParamVisitor& visit) override;
+  MixerCost Cost() const override { return CostOf(LinearConfig{}, hidden_size_); }
+
+ private:
+  size_t hidden_size_;
+  Weight weight_;  // [D, D]
+};
+
+}  // namespace planish

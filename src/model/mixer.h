@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one interface of attention, Mamba-2, FFN and linear blocks. Two ways through: Forward (packed documents, training,
+// keeps what backward needs) and Step (the engine: rows of any sequences, prefill slices and decode rows mixed). A property
+// test over every registered mixer holds them together.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+
+#include "model/config.h"
+#include "model/param.h"
+#include "model/seq_layout.h"
+#include "model/workspace.h"
+
+namespace planish {
+
+// What one sequence carries from token to token through one mixer: KV pages, or conv window + SSM state.
+class MixerState {
+ public:
+  virtual ~MixerState() = default;
+  // An independent copy; KV pages are shared until one side writes.
+  virtual std::unique_ptr<MixerState> Snapshot() const = 0;
+  // Drops everything after the first `length` tokens. False if this state cannot (recurrent states remember only the
+  // present): then restore a snapshot and replay.
+  virtual bool Truncate(size_t length) = 0;
+  virtual size_t bytes() const = 0;  // memory held, shared pages counted in full
+};
+
+// Consecutive rows of one sequence within a step.
+struct StepRows {
+  size_t begin = 0;           // first row in the step's [R, D] input
+  size_t count = 0;
+  size_t position = 0;        // of the first row in its sequence
+  MixerState* state = nullptr;  // null for stateless mixers
+};
+
+// What backward will need of one Forward, kept or recomputed; each mixer has its own named struct. Backward itself comes
+// with training.
+struct Saved {
+  virtual ~Saved() = default;
+};
+
+// Sizes and work of one block, from its config alone. Formulas: models.md sections 5-7.
+struct MixerCost {
+  size_t parameters = 0;             // without the block's norm
+  size_t kv_elements_per_token = 0;  // 2 K P for attention
+  size_t ssm_elements = 0;           // H P N
+  size_t conv_elements = 0;          // conv_dim (W-1)
+  double flops_per_token = 0;        // forward, matrices and recurrences; attention core excluded
+  double attention_flops_per_token_and_context = 0;  // 4 H P
+};
+MixerCost CostOf(const MixerConfig& mixer, size_t hidden_size);
+
+class Mixer {
+ public:
+  virtual ~Mixer() = default;
+  // x: [T, D] normed rows; y: [T, D], assigned (the residual add is Model's). Sequences of `layout` start from an empty
+  // state. `saved`, if not null, receives what backward needs.
+  virtual void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace, std::unique_ptr<Saved>* saved) const = 0;
+  // x: [R, D]; y: [R, D], assigned; states are advanced by their rows.
+  virtual void Step(std::span<const StepRows> rows, size_t R, const float* x, float* y, Workspace* workspace) const = 0;
+  // State of a sequence before its first token; null if the mixer has none.
+  virtual std::unique_ptr<MixerState> NewState() const { return nullptr; }
+  // Parameters with names relative to the mixer ("q_proj.weight"), in the order of Hugging Face's modules.
+  virtual void VisitParams(const ParamVisitor& visit) = 0;
+  // Call after parameters were loaded or changed: renews what is derived from them.
+  virtual void ParamsChanged() {}
+  virtual MixerCost Cost() const = 0;
+};
+
+}  // namespace planish

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/model.h"
+
+#include "kernels/matmul.h"
+#include "kernels/norm.h"
+#include "model/registry.h"
+#include "model/tensor_names.h"
+
+namespace planish {
+namespace {
+
+void Add(const float* y, size_t n, float* h) {
+  for (size_t i = 0; i < n; ++i) h[i] += y[i];
+}
+
+}  // namespace
+
+Model::Model(ModelConfig config) : config_(std::move(config)) {
+  for (const BlockConfig& block : config_.blocks) blocks_.push_back({MakeMixer(config_, block.mixer), Tensor()});
+}
+
+void Model::VisitParams(const ParamVisitor& visit) {
+  const size_t D = config_.hidden_size, V = config_.vocab_size;
+  const Family family = config_.family;
+  visit({.name = EmbeddingName(family), .shape = {V, D}, .role = ParamRole::kEmbedding, .weight = &embedding_});
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const BlockConfig& block = config_.blocks[i];
+    visit({.name = BlockNormName(family, block), .shape = {D}, .role = ParamRole::kNorm, .vector = &blocks_[i].norm});
+    const std::string prefix = MixerPrefix(family, block);
+    blocks_[i].mixer->VisitParams([&](const Param& param) {
+      Param named = param;
+      named.name = prefix + param.name;
+      visit(named);
+    });
+  }
+  visit({.name = FinalNormName(family), .shape = {D}, .role = ParamRole::kNorm, .vector = &final_norm_});
+  if (!config_.tie_embeddings) visit({.name = HeadName(), .shape = {V, D}, .role = ParamRole::kHead, .weight = &head_});
+}
+
+void Model::ParamsChanged() {
+  for (Block& block : blocks_) block.mixer->ParamsChanged();
+}
+
+void Model::Forward(std::span<const int32_t> ids, const SeqLayout& layout, float* hidden, Workspace* workspace,
+                    const Observer& observer) const {
+  const Workspace::Scope scope(*workspace);
+  const size_t T = layout.tokens(), D = config_.hidden_size;
+  PLANISH_CHECK(ids.size() == T);
+  const auto eps = static_cast<float>(config_.norm_eps);
+  float* h = workspace->Take(T * D);
+  float* normed = workspace->Take(T * D);
+  float* y = workspace->Take(T * D);
+  GatherRows(embedding_, ids, h);
+  if (observer) observer(-1, h);
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    RmsNorm(h, blocks_[i].norm.f32(), T, D, eps, normed);
+    blocks_[i].mixer->Forward(layout, normed, y, workspace, nullptr);
+    Add(y, T * D, h);
+    if (observer) observer(static_cast<int>(i), h);
+  }
+  RmsNorm(h, final_norm_.f32(), T, D, eps, hidden);
+}
+
+void Model::Step(std::span<const int32_t> ids, std::span<const StepRun> runs, float* hidden, Workspace* workspace) const {
+  const Workspace::Scope scope(*workspace);
+  const size_t R = ids.size(), D = config_.hidden_size;
+  const auto eps = static_cast<float>(config_.norm_eps);
+  float* h = workspace->Take(R * D);
+  float* normed = workspace->Take(R * D);
+  float* y = workspace->Take(R * D);
+  GatherRows(embedding_, ids, h);
+  std::vector<StepRows> rows;
+  for (const StepRun& run : runs) rows.push_back({run.begin, run.count, run.sequence->length(), nullptr});
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    for (size_t s = 0; s < runs.size(); ++s) rows[s].state = runs[s].sequence->block(i);
+    RmsNorm(h, blocks_[i].norm.f32(), R, D, eps, normed);
+    blocks_[i].mixer->Step(rows, R, normed, y, workspace);
+    Add(y, R * D, h);
+  }
+  RmsNorm(h, final_norm_.f32(), R, D, eps, hidden);
+  for (const StepRun& run : runs) run.sequence->Advance(run.count);
+}
+
+SequenceState Model::NewSequence() const {
+  std::vector<std::unique_ptr<MixerState>> states;
+  for (const Block& block : blocks_) states.push_back(block.mixer->NewState());
+  return SequenceState(std::move(states));
+}
+
+void Model::Head(const float* hidden, size_t R, float* logits) const { MatMul(head(), hidden, R, logits); }
+
+}  // namespace planish

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Embedding + blocks + final norm + head. Returns hidden states, never logits of all rows: the caller applies Head to the
+// rows it needs. Knows nothing of files (hf, gguf_model fill the parameters) or of sampling (infer).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "model/config.h"
+#include "model/mixer.h"
+#include "model/sequence_state.h"
+
+namespace planish {
+
+// Rows of a step: run i takes `count` ids starting at `begin` and belongs to one sequence, whose state it advances.
+struct StepRun {
+  size_t begin = 0;
+  size_t count = 0;
+  SequenceState* sequence = nullptr;
+};
+
+class Model {
+ public:
+  // Parameters are empty until something visits and fills them, then calls ParamsChanged.
+  explicit Model(ModelConfig config);
+
+  const ModelConfig& config() const { return config_; }
+  void VisitParams(const ParamVisitor& visit);
+  void ParamsChanged();
+
+  // Called after the embedding (block = -1) and after each block with the residual stream h [T, D].
+  using Observer = std::function<void(int block, const float* h)>;
+
+  // ids: [T] in packed sequences, each in [0, vocab_size); hidden: [T, D] after the final norm.
+  void Forward(std::span<const int32_t> ids, const SeqLayout& layout, float* hidden, Workspace* workspace,
+               const Observer& observer = nullptr) const;
+  // ids: [R]; runs cover all rows in order, one per sequence; hidden: [R, D] after the final norm.
+  void Step(std::span<const int32_t> ids, std::span<const StepRun> runs, float* hidden, Workspace* workspace) const;
+  SequenceState NewSequence() const;
+
+  // logits [R, V] = hidden [R, D] * head^T.
+  void Head(const float* hidden, size_t R, float* logits) const;
+  const Weight& head() const { return config_.tie_embeddings ? embedding_ : head_; }
+  const Weight& embedding() const { return embedding_; }
+  const Mixer& mixer(size_t block) const { return *blocks_[block].mixer; }
+
+ private:
+  struct Block {
+    std::unique_ptr<Mixer> mixer;
+    Tensor norm;  // [D]
+  };
+  ModelConfig config_;
+  Weight embedding_;    // [V, D]
+  std::vector<Block> blocks_;
+  Tensor final_norm_;   // [D]
+  Weight head_;         // [V, D], empty when tied
+};
+
+}  // namespace planish

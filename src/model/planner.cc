@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/planner.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "model/mixer.h"
+
+namespace planish {
+namespace {
+
+uint64_t BytesRoundedUp(DType dtype, uint64_t elements) {
+  const DTypeTraits& traits = Traits(dtype);
+  return (elements + traits.block_elems - 1) / traits.block_elems * traits.block_bytes;
+}
+
+uint64_t CacheBytes(const Plan& plan, size_t context, size_t batch) {
+  return batch * (plan.kv_bytes_per_token * context + plan.state_bytes);
+}
+
+}  // namespace
+
+std::string GiB(uint64_t bytes) { return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / static_cast<double>(uint64_t{1} << 30)); }
+
+Plan MakePlan(const ModelConfig& config, const PlanRequest& request) {
+  const uint64_t D = config.hidden_size, V = config.vocab_size;
+  Plan plan;
+  plan.embedding_parameters = V * D * (config.tie_embeddings ? 1 : 2);
+  plan.parameters = plan.embedding_parameters + D;
+  plan.flops_per_token = 2.0 * static_cast<double>(V * D);
+  uint64_t kv_elements = 0, ssm_elements = 0, conv_elements = 0;
+  for (const BlockConfig& block : config.blocks) {
+    const MixerCost cost = CostOf(block.mixer, D);
+    uint64_t* const kinds[] = {&plan.attention_parameters, &plan.mamba_parameters, &plan.ffn_parameters, &plan.linear_parameters};
+    *kinds[block.mixer.index()] += cost.parameters + D;  // the block's norm
+    plan.parameters += cost.parameters + D;
+    kv_elements += cost.kv_elements_per_token;
+    ssm_elements += cost.ssm_elements;
+    conv_elements += cost.conv_elements;
+    plan.flops_per_token += cost.flops_per_token + cost.attention_flops_per_token_and_context * static_cast<double>(request.context);
+  }
+  plan.weight_bytes = BytesRoundedUp(request.weight_dtype, plan.parameters);
+  plan.kv_bytes_per_token = BytesRoundedUp(request.kv_dtype, kv_elements);
+  plan.ssm_state_bytes = BytesRoundedUp(request.ssm_dtype, ssm_elements);
+  plan.conv_state_bytes = BytesRoundedUp(request.conv_dtype, conv_elements);
+  plan.state_bytes = plan.ssm_state_bytes + plan.conv_state_bytes;
+  plan.cache_bytes = CacheBytes(plan, request.context, request.batch);
+  plan.total_bytes = plan.weight_bytes + plan.cache_bytes;
+  // The embedding is read one row a token; only an untied table is left out of the traffic.
+  const uint64_t streamed = plan.parameters - (config.tie_embeddings ? 0 : V * D);
+  plan.decode_bytes_per_step = static_cast<double>(BytesRoundedUp(request.weight_dtype, streamed)) +
+                               static_cast<double>(request.batch) *
+                                   static_cast<double>(plan.kv_bytes_per_token * request.context + 2 * plan.state_bytes);
+  return plan;
+}
+
+size_t LargestContext(const ModelConfig& config, const PlanRequest& request, uint64_t memory) {
+  const Plan plan = MakePlan(config, request);
+  const uint64_t fixed = plan.weight_bytes + request.batch * plan.state_bytes;
+  if (fixed > memory) return 0;
+  if (plan.kv_bytes_per_token == 0) return config.max_position;
+  return std::min<size_t>(config.max_position, (memory - fixed) / (request.batch * plan.kv_bytes_per_token));
+}
+
+size_t LargestBatch(const ModelConfig& config, const PlanRequest& request, uint64_t memory) {
+  const Plan plan = MakePlan(config, request);
+  const uint64_t each = CacheBytes(plan, request.context, 1);
+  if (plan.weight_bytes + each > memory) return 0;
+  return each == 0 ? limits::kBatch : (memory - plan.weight_bytes) / each;
+}
+
+PlanRequest EngineRequest(size_t context, size_t batch) {
+  return {.context = context, .batch = batch, .kv_dtype = DType::kF32, .ssm_dtype = DType::kF32, .conv_dtype = DType::kF32};
+}
+
+void CheckMemory(const ModelConfig& config, const std::string& name, uint64_t file_bytes, size_t context, uint64_t memory_limit) {
+  const uint64_t available = memory_limit != 0 ? memory_limit : AvailableBytes();
+  const Plan plan = MakePlan(config, EngineRequest(context, 1));
+  const uint64_t needed = file_bytes + plan.cache_bytes;
+  if (needed <= available) return;
+  const uint64_t fixed = file_bytes + plan.state_bytes;
+  std::string hint;
+  if (fixed < available && plan.kv_bytes_per_token > 0) {
+    hint = fmt::format("--ctx {}, which fits", (available - fixed) / plan.kv_bytes_per_token);
+  } else {
+    const uint64_t q4 = plan.parameters / 32 * 18;
+    hint = q4 + plan.state_bytes < std::min(available, file_bytes)
+               ? fmt::format("the model converted to q4_0, which needs {}", GiB(q4 + plan.state_bytes))
+               : fmt::format("a model of at most {:.1f} billion parameters in q4_0", static_cast<double>(available) / 18 * 32 / 1e9);
+  }
+  throw Error(ExitCode::kNoMemory,
+              fmt::format("{}: needs {} (weights {}, states {} at {} tokens), but {} is available", name, GiB(needed), GiB(file_bytes),
+                          GiB(plan.cache_bytes), context, GiB(available)),
+              hint);
+}
+
+}  // namespace planish

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/pretrained.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+
+#include "base/error.h"
+#include "model/gguf_map.h"
+#include "model/gguf_text.h"
+#include "model/param_source.h"
+#include "model/planner.h"
+#include "tensor/gguf.h"
+#include "tensor/safetensors.h"
+
+namespace planish {
+namespace {
+
+Json ReadJsonFile(const std::string& path, uint64_t max_bytes) {
+  return ParseJson(ReadFile(path, max_bytes), path, {.allow_non_finite = true, .reject_duplicate_keys = false});
+}
+
+void ReadGenerationConfig(const std::string& folder, Pretrained* opened) {
+  const std::string path = folder + "/generation_config.json";
+  if (!FileExists(path)) return;
+  const Json json = ReadJsonFile(path, limits::kConfigBytes);
+  const JsonReader reader(json, path);
+  GenerationDefaults& defaults = opened->generation;
+  if (reader.Has("temperature")) defaults.temperature = reader.Number("temperature", 0.0, 100.0);
+  if (reader.Has("top_p")) defaults.top_p = reader.Number("top_p", 0.0, 1.0);
+  if (reader.Has("min_p")) defaults.min_p = reader.Number("min_p", 0.0, 1.0);
+  if (reader.Has("repetition_penalty")) defaults.repetition_penalty = reader.Number("repetition_penalty", 1e-3, 100.0);
+  if (reader.Has("top_k")) defaults.top_k = reader.Int("top_k", 0, static_cast<int64_t>(limits::kVocabSize));
+  if (reader.Has("do_sample")) defaults.do_sample = reader.BoolOr("do_sample", false);
+  if (!reader.Has("eos_token_id")) return;
+  const Json& eos = *json.Find("eos_token_id");
+  const Json::Array ids = eos.is_array() ? eos.AsArray() : Json::Array{eos};
+  opened->eos_ids.clear();
+  for (const Json& id : ids) {
+    if (!id.is_integer() || id.AsInt() < 0 || id.AsInt() >= static_cast<int64_t>(opened->config.vocab_size)) {
+      reader.Fail("eos_token_id", fmt::format("token ids in [0, {})", opened->config.vocab_size));
+    }
+    opened->eos_ids.push_back(static_cast<int32_t>(id.AsInt()));
+  }
+}
+
+// A token in tokenizer_config.json: "<s>" or {"content": "<s>", ...}.
+std::string TokenText(const JsonReader& reader, std::string_view key) {
+  if (!reader.Has(key)) return {};
+  const Json* value = reader.json().Find(key);
+  if (value->is_object()) return reader.Object(key).StringOr("content", "");
+  return reader.String(key);
+}
+
+void ReadTokenizerConfig(const std::string& folder, Pretrained* opened) {
+  std::string source, where = folder + "/chat_template.jinja";
+  if (FileExists(where)) source = ReadFile(where, limits::kTemplateBytes);
+  const std::string path = folder + "/tokenizer_config.json";
+  if (FileExists(path)) {
+    const Json json = ReadJsonFile(path, limits::kTokenizerBytes);
+    const JsonReader reader(json, path);
+    opened->bos_token = TokenText(reader, "bos_token");
+    opened->eos_token = TokenText(reader, "eos_token");
+    if (source.empty() && reader.Has("chat_template")) {
+      where = path;
+      const Json& value = *json.Find("chat_template");
+      if (value.is_array()) {  // several named templates: "default" is the one for chat
+        for (size_t i = 0; i < value.AsArray().size(); ++i) {
+          const JsonReader item = reader.Element("chat_template", i);
+          if (item.String("name") == "default") source = item.String("template");
+        }
+      } else {
+        source = reader.String("chat_template");
+      }
+    }
+  }
+  if (!source.empty()) opened->chat_template = ChatTemplate::Parse(std::move(source), where);
+}
+
+std::shared_ptr<const Tokenizer> TokenizerFromFile(const std::string& path) {
+  return Tokenizer::FromJson(ReadFileMaybeZstd(path, limits::kTokenizerBytes), path);
+}
+
+// Sum of the weight files of a folder, before any is opened.
+uint64_t WeightFileBytes(const std::string& folder) {
+  uint64_t total = 0;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (entry.path().extension() == ".safetensors" && entry.is_regular_file(error)) total += entry.file_size(error);
+  }
+  return total;
+}
+
+std::string LastPathPart(const std::string& path) {
+  std::filesystem::path p(path);
+  if (!p.has_filename()) p = p.parent_path();
+  return p.filename().string();
+}
+
+void CheckTokenizerFits(const Pretrained& opened) {
+  if (opened.tokenizer == nullptr || opened.tokenizer->vocab_size() <= opened.config.vocab_size) return;
+  throw BadFile("{}: the tokenizer has {} tokens, expected at most vocab_size {}", opened.path, opened.tokenizer->vocab_size(), opened.config.vocab_size);
+}
+
+Pretrained OpenHf(const std::string& path, const OpenOptions& options) {
+  Pretrained opened;
+  opened.path = path;
+  opened.name = LastPathPart(path);
+  opened.format = "safetensors";
+  opened.config = ReadConfig(path);
+  opened.eos_ids = opened.config.eos_ids;
+  ReadGenerationConfig(path, &opened);
+  ReadTokenizerConfig(path, &opened);
+  for (const char* name : {"/tokenizer.json", "/tokenizer.json.zst"}) {
+    if (opened.tokenizer == nullptr && FileExists(path + name)) opened.tokenizer = TokenizerFromFile(path + name);
+  }
+  if (opened.tokenizer == nullptr && options.needs_tokenizer) throw BadFile("{}: tokenizer.json is missing", path);
+  CheckTokenizerFits(opened);
+  opened.file_bytes = WeightFileBytes(path);
+  if (!options.needs_weights) return opened;
+  CheckMemory(opened.config, opened.name, opened.file_bytes, options.context, options.memory_limit);
+  Json quantization;
+  if (const Json* found = opened.config.source.Find("quantization_config"); found != nullptr && found->is_object()) {
+    const JsonReader reader(*found, path + "/config.json", "quantization_config");
+    const std::string method = reader.StringOr("quant_method", "fp8");
+    if (method != "fp8" && method != "modelopt" && method != "compressed-tensors") reader.Fail("quant_method", "fp8, modelopt or compressed-tensors (with FP8 weights)");
+    quantization = *found;
+  }
+  opened.model = std::make_unique<Model>(opened.config);
+  FillParams(path, HfParamSource(ReadSafetensorsFolder(path, options.access), quantization).get(), opened.model.get());
+  return opened;
+}
+
+Pretrained OpenGguf(const std::string& path, const OpenOptions& options) {
+  const GgufFile file = GgufFile::Open(path, options.access);
+  Pretrained opened;
+  opened.path = path;
+  opened.name = file.StringOr("general.name", LastPathPart(path));
+  opened.format = "gguf";
+  opened.config = ConfigFromGguf(file);
+  opened.eos_ids = opened.config.eos_ids;
+  if (file.Has("tokenizer.ggml.model")) {
+    opened.tokenizer = Tokenizer::FromGguf(VocabularyFromGguf(file), path);
+    if (opened.config.bos_id) opened.bos_token = opened.tokenizer->TokenBytes(*opened.config.bos_id);
+    if (!opened.eos_ids.empty()) opened.eos_token = opened.tokenizer->TokenBytes(opened.eos_ids[0]);
+  } else if (options.needs_tokenizer) {
+    throw BadFile("{}: has no tokenizer (tokenizer.ggml.model)", path);
+  }
+  CheckTokenizerFits(opened);
+  if (std::string source = file.StringOr("tokenizer.chat_template", ""); !source.empty()) {
+    opened.chat_template = ChatTemplate::Parse(std::move(source), path + ": tokenizer.chat_template");
+  }
+  std::map<const FileBytes*, uint64_t> files;
+  for (const StoredTensor& tensor : file.tensors()) files[tensor.file.get()] = tensor.file->size();
+  for (const auto& [ignored, size] : files) opened.file_bytes += size;
+  if (!options.needs_weights) return opened;
+  CheckMemory(opened.config, opened.name, opened.file_bytes, options.context, options.memory_limit);
+  opened.model = std::make_unique<Model>(opened.config);
+  FillParams(path, GgufParamSource(file, opened.config).get(), opened.model.get());
+  return opened;
+}
+
+bool IsGguf(const std::string& path) { return path.ends_with(".gguf") || ReadFilePrefix(path, 4) == "GGUF"; }
+
+}  // namespace
+
+Pretrained OpenPretrained(const std::string& path, const OpenOptions& options) {
+  if (IsDirectory(path)) return OpenHf(path, options);
+  if (!FileExists(path)) {
+    throw Error(ExitCode::kBadFile, fmt::format("{}: no such model", Quoted(path, 300)), "a Hugging Face folder or a .gguf file");
+  }
+  if (IsGguf(path)) return OpenGguf(path, options);
+  throw Error(ExitCode::kBadFile, fmt::format("{}: is neither a folder nor a GGUF file", Quoted(path, 300)), "a Hugging Face folder or a .gguf file");
+}
+
+std::shared_ptr<const Tokenizer> OpenTokenizer(const std::string& path) {
+  if (IsDirectory(path) || (FileExists(path) && IsGguf(path))) return OpenPretrained(path, {.needs_weights = false}).tokenizer;
+  return TokenizerFromFile(path);
+}
+
+std::shared_ptr<const ChatTemplate> OpenTemplate(const std::string& path) {
+  if (IsDirectory(path) || (FileExists(path) && IsGguf(path))) {
+    auto found = OpenPretrained(path, {.needs_tokenizer = false, .needs_weights = false}).chat_template;
+    if (found == nullptr) throw BadFile("{}: has no chat template", path);
+    return found;
+  }
+  return ChatTemplate::Parse(ReadFile(path, limits::kTemplateBytes), path);
+}
+
+std::vector<std::pair<std::string, uint64_t>> BytesByType(Model* model) {
+  std::map<std::string, uint64_t> bytes;
+  model->VisitParams([&](const Param& param) {
+    if (param.weight != nullptr) bytes[std::string(Name(param.weight->dtype()))] += param.weight->bytes();
+    else bytes["f32"] += param.vector->bytes();
+  });
+  std::vector<std::pair<std::string, uint64_t>> sorted(bytes.begin(), bytes.end());
+  std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  return sorted;
+}
+
+}  // namespace planish

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model with all that comes with it, opened from a Hugging Face folder or a GGUF file. Every verb opens models here.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/file.h"
+#include "model/model.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace planish {
+
+// Sampling defaults of the model's makers (generation_config.json); unset fields fall back to the program's defaults.
+struct GenerationDefaults {
+  std::optional<double> temperature, top_p, min_p, repetition_penalty;
+  std::optional<int64_t> top_k;
+  std::optional<bool> do_sample;
+};
+
+struct OpenOptions {
+  FileBytes::Access access = FileBytes::Access::kMap;
+  bool needs_tokenizer = true;  // else a missing tokenizer is no error
+  bool needs_weights = true;    // false: config, tokenizer and template only; `model` stays null
+  uint64_t memory_limit = 0;    // bytes that may be used, 0: what the machine has free
+  size_t context = 0;           // positions to reserve for in the memory check, 0: none
+};
+
+struct Pretrained {
+  std::string path;
+  std::string name;         // for messages: folder or file name, or general.name of a GGUF
+  std::string format;       // "safetensors" or "gguf"
+  uint64_t file_bytes = 0;  // of all weight files
+  ModelConfig config;
+  std::unique_ptr<Model> model;
+  std::shared_ptr<const Tokenizer> tokenizer;         // null if the model has none
+  std::shared_ptr<const ChatTemplate> chat_template;  // null if the model has none
+  std::string bos_token, eos_token;                   // as text, for templates
+  std::vector<int32_t> eos_ids;                       // generation_config.json, else config.json
+  GenerationDefaults generation;
+};
+
+// Error(kBadFile) for anything wrong in the files, Error(kNoMemory) with what would fit when it does not.
+Pretrained OpenPretrained(const std::string& path, const OpenOptions& options = {});
+
+// Only tokenizer and template: `path` may also be a tokenizer.json or a .jinja file.
+std::shared_ptr<const Tokenizer> OpenTokenizer(const std::string& path);
+std::shared_ptr<const ChatTemplate> OpenTemplate(const std::string& path);
+
+// Bytes by stored type of the parameters of an opened model: {"q4_1": 58982400, ...}.
+std::vector<std::pair<std::string, uint64_t>> BytesByType(Model* model);
+
+}  // namespace planish
