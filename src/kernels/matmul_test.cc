@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every test runs at every ISA level of the CPU. Weights and activations end at an unreadable page, so reading past the
+// end crashes, and their addresses have whatever alignment that gives.
+#include "kernels/matmul.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "base/parallel.h"
+#include "base/random.h"
+#include "kernels/isa.h"
+#include "tensor/blocks.h"
+
+namespace planish {
+namespace {
+
+class GuardedBytes {
+ public:
+  explicit GuardedBytes(size_t bytes) {
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const size_t whole = (bytes + page - 1) / page * page;
+    size_ = whole + page;
+    void* memory = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    PLANISH_CHECK(memory != MAP_FAILED);
+    base_ = static_cast<std::byte*>(memory);
+    PLANISH_CHECK(mprotect(base_ + whole, page, PROT_NONE) == 0);
+    data_ = base_ + whole - bytes;
+  }
+  ~GuardedBytes() { munmap(base_, size_); }
+  GuardedBytes(const GuardedBytes&) = delete;
+  GuardedBytes& operator=(const GuardedBytes&) = delete;
+  std::byte* data() const { return data_; }
+
+ private:
+  std::byte* base_;
+  std::byte* data_;
+  size_t size_;
+};
+
+constexpr DType kTypes[] = {
+    DType::kF32,  DType::kF16,  DType::kBF16, DType::kF64,  DType::kF8E4M3, DType::kF8E5M2, DType::kQ8_0,
+    DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ2_K,   DType::kQ3_K,   DType::kQ4_K,
+    DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4};
+
+// Where a block keeps its F16 numbers.
+std::vector<size_t> HalfOffsets(DType dtype) {
+  switch (dtype) {
+    case DType::kQ8_0:
+    case DType::kQ4_0:
+    case DType::kQ5_0:
+    case DType::kIQ4_NL:
+    case DType::kIQ4_XS:
+      return {0};
+    case DType::kQ4_1:
+    case DType::kQ5_1:
+    case DType::kQ4_K:
+    case DType::kQ5_K:
+      return {0, 2};
+    case DType::kQ2_K:
+      return {80, 82};
+    case DType::kQ3_K:
+      return {108};
+    case DType::kQ6_K:
+      return {208};
+    default:
+      return {};
+  }
+}
+
+// A weight of random bits. With any_scale the scales are any finite F16 (and plain floats anything at all), else values
+// are of ordinary size.
+struct TestWeight {
+  TestWeight(DType dtype, size_t out, size_t in, uint64_t seed, bool any_scale = false)
+      : bytes(BytesOf(dtype, out * in)), weight("w", out, in, dtype, bytes.data(), nullptr) {
+    Random random(seed, static_cast<uint64_t>(dtype));
+    const size_t size = BytesOf(dtype, out * in);
+    auto* data = reinterpret_cast<uint8_t*>(bytes.data());
+    if (Traits(dtype).block_elems == 1 && !any_scale) {
+      for (size_t i = 0; i < out * in; ++i) {
+        const float value = static_cast<float>(random.Normal());
+        const double wide = value;
+        if (dtype == DType::kF64)
+          std::memcpy(data + i * 8, &wide, 8);
+        else
+          QuantizeRow(dtype, &value, data + BytesOf(dtype, i), 1);
+      }
+      return;
+    }
+    for (size_t i = 0; i < size; ++i) data[i] = static_cast<uint8_t>(random.Bits());
+    const size_t block_bytes = Traits(dtype).block_bytes;
+    for (size_t block = 0; block < size; block += block_bytes) {
+      for (const size_t offset : HalfOffsets(dtype)) {
+        uint16_t half = static_cast<uint16_t>(random.Bits());
+        if (!any_scale) half = F16FromFloat(static_cast<float>(random.Normal()) * 0.02f);
+        if ((half & 0x7C00) == 0x7C00) half ^= 0x4000;  // not infinite, not NaN
+        std::memcpy(data + block + offset, &half, 2);
+      }
+      if (dtype == DType::kMXFP4)
+        data[block] = static_cast<uint8_t>(any_scale ? random.Below(255) : 120 + random.Below(8));
+    }
+  }
+  GuardedBytes bytes;
+  Weight weight;
+};
+
+struct Floats {
+  explicit Floats(size_t n, uint64_t seed = 7) : bytes(n * sizeof(float)), size(n) {
+    Random random(seed, 99);
+    for (size_t i = 0; i < n; ++i) data()[i] = static_cast<float>(random.Normal());
+  }
+  float* data() const { return reinterpret_cast<float*>(bytes.data()); }
+  GuardedBytes bytes;
+  size_t size;
+};
+
+std::vector<float> Product(const Weight& w, const float* x, size_t T) {
+  std::vector<float> y(T * w.out(), -1e30f);
+  MatMul(w, x, T, y.data());
+  return y;
+}
+
+// Compares with sums in double; the bound is that of a chain of rounded additions, one for each vector of a row.
+void ExpectNearReference(const Weight& w, const float* x, size_t T, const std::vector<float>& y) {
+  const size_t N = w.out(), K = w.in();
+  const std::string isa = IsaName();
+  const double lanes = isa == "avx512" ? 16 : isa == "avx2" ? 8 : isa == "neon" ? 4 : 1;
+  const double roundings = std::ceil(static_cast<double>(K) / lanes) + 6;  // + lanes' tree, product
+  const double unit = roundings * std::ldexp(1.0, -24);
+  const double factor = unit / (1 - unit);
+  std::vector<float> row(K);
+  for (size_t n = 0; n < N; ++n) {
+    w.DequantizeRow(n, row.data());
+    for (size_t t = 0; t < T; ++t) {
+      double sum = 0, magnitude = 0;
+      for (size_t k = 0; k < K; ++k) {
+        const double product = static_cast<double>(row[k]) * x[t * K + k];
+        sum += product;
+        magnitude += std::abs(product);
+      }
+      const double bound = factor * magnitude + 1e-40;
+      ASSERT_LE(std::abs(y[t * N + n] - sum), bound)
+          << isa << " " << Name(w.dtype()) << " [" << N << ", " << K << "] T=" << T << " at t=" << t
+          << " n=" << n << ": " << y[t * N + n] << " instead of " << sum;
+    }
+  }
+}
+
+class MatMulTest : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override { LimitIsa(GetParam()); }
+  void TearDown() override {
+    LimitIsa("");
+    SetThreadCount(0);
+  }
+};
+
+// Lengths around vectors, scale chunks and slabs, for a block size.
+std::vector<size_t> RowLengths(size_t block) {
+  if (block == 1) return {1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 67, 255, 1023, 1025, 2100};
+  if (block == 32) return {32, 64, 480, 512, 544, 576, 1056, 2080};
+  return {256, 512, 768, 1280, 2304};
+}
+
+TEST_P(MatMulTest, DecodesEveryTypeToTheBitsOfTheReference) {
+  for (const DType dtype : kTypes) {
+    for (const size_t K : RowLengths(Traits(dtype).block_elems)) {
+      const TestWeight w(dtype, 9, K, 1 + K, /*any_scale=*/true);
+      const std::vector<int32_t> rows = {8, 0, 3, 3, 1, 2, 4, 5, 6, 7};
+      const Floats out(rows.size() * K);
+      GatherRows(w.weight, rows, out.data());
+      std::vector<float> expected(K);
+      for (size_t i = 0; i < rows.size(); ++i) {
+        w.weight.DequantizeRow(static_cast<size_t>(rows[i]), expected.data());
+        for (size_t k = 0; k < K; ++k) {
+          const float got = out.data()[i * K + k];
+          if (std::isnan(expected[k]) && std::isnan(got)) continue;
+          ASSERT_EQ(std::bit_cast<uint32_t>(got), std::bit_cast<uint32_t>(expected[k]))
+              << GetParam() << " " << Name(dtype) << " K=" << K << " row " << rows[i] << " element " << k
+              << ": " << got << " instead of " << expected[k];
+        }
+      }
+    }
+  }
+}
+
+TEST_P(MatMulTest, EveryCodeOfEightBitFloatsDecodesAsTheReference) {
+  for (const DType dtype : {DType::kF8E4M3, DType::kF8E5M2}) {
+    Weight w("codes", 1, 256, dtype);
+    for (size_t i = 0; i < 256; ++i) w.mutable_data()[i] = static_cast<std::byte>(i);
+    std::vector<float> got(256), expected(256);
+    const int32_t row = 0;
+    GatherRows(w, {&row, 1}, got.data());
+    w.DequantizeRow(0, expected.data());
+    for (size_t i = 0; i < 256; ++i) {
+      if (std::isnan(expected[i]))
+        EXPECT_TRUE(std::isnan(got[i])) << i;
+      else
+        EXPECT_EQ(std::bit_cast<uint32_t>(got[i]), std::bit_cast<uint32_t>(expected[i])) << i;
+    }
+  }
+}
+
+TEST_P(MatMulTest, MatchesSumsInDoubleForEveryTypeAndAwkwardShapes) {
+  for (const DType dtype : kTypes) {
+    const std::vector<size_t> lengths = RowLengths(Traits(dtype).block_elems);
+    size_t i = 0;
+    for (const size_t K : lengths) {
+      // Row counts around the tiles of 3, 4, 6 and 48 rows; token counts around 2, 4.
+      constexpr size_t kN[] = {1, 2, 3, 5, 7, 11, 49};
+      constexpr size_t kT[] = {1, 2, 3, 4, 5, 9};
+      const size_t N = kN[i % 7];
+      const TestWeight w(dtype, N, K, K);
+      for (size_t j = 0; j < 2; ++j) {
+        const size_t T = j == 0 ? 1 + i % 2 : kT[2 + i % 4];
+        const Floats x(T * K, K + T);
+        ExpectNearReference(w.weight, x.data(), T, Product(w.weight, x.data(), T));
+      }
+      ++i;
+    }
+  }
+}
+
+TEST_P(MatMulTest, RowsDoNotDependOnTheBatchForAnyTypeTokenCountAndThreadCount) {
+  const bool is_scalar = GetParam() == "scalar";
+  constexpr size_t kMaxT = 70;
+  for (const DType dtype : kTypes) {
+    const size_t block = Traits(dtype).block_elems;
+    const size_t K = block == 1 ? 1061 : block == 32 ? 1056 : 1280;  // two slabs
+    const size_t N = 13;
+    const TestWeight w(dtype, N, K, 3);
+    const Floats x(kMaxT * K);
+    SetThreadCount(1);
+    std::vector<float> alone;
+    for (size_t t = 0; t < kMaxT; ++t) {
+      const std::vector<float> y = Product(w.weight, x.data() + t * K, 1);
+      alone.insert(alone.end(), y.begin(), y.end());
+    }
+    for (const int threads : {1, 2}) {
+      SetThreadCount(threads);
+      for (size_t T = 1; T <= kMaxT; ++T) {
+        if (is_scalar && T > 9 && T != 33 && T != kMaxT) continue;  // slow there
+        const size_t first = (kMaxT - T) / 2;
+        const std::vector<float> y = Product(w.weight, x.data() + first * K, T);
+        ASSERT_EQ(std::memcmp(y.data(), alone.data() + first * N, y.size() * sizeof(float)), 0)
+            << GetParam() << " " << Name(dtype) << " T=" << T << " threads=" << threads;
+      }
+    }
+  }
+}
+
+TEST_P(MatMulTest, RowsDoNotDependOnTheBatchAcrossTasksAndBlocksOfTokens) {
+  constexpr size_t kMaxT = 645;  // a chunk of 512, and blocks of 128 and 5
+  const size_t N = 101;
+  for (const DType dtype : {DType::kF32, DType::kQ4_1}) {
+    const size_t K = dtype == DType::kF32 ? 45 : 64;
+    const TestWeight w(dtype, N, K, 5);
+    const Floats x(kMaxT * K);
+    std::vector<float> alone;
+    for (size_t t = 0; t < kMaxT; ++t) {
+      const std::vector<float> y = Product(w.weight, x.data() + t * K, 1);
+      alone.insert(alone.end(), y.begin(), y.end());
+    }
+    for (const int threads : {1, 2, 3}) {
+      SetThreadCount(threads);
+      for (const size_t T : {size_t{127}, size_t{128}, size_t{129}, size_t{513}, kMaxT}) {
+        const std::vector<float> y = Product(w.weight, x.data(), T);
+        ASSERT_EQ(std::memcmp(y.data(), alone.data(), y.size() * sizeof(float)), 0)
+            << GetParam() << " " << Name(dtype) << " T=" << T << " threads=" << threads;
+      }
+    }
+  }
+}
+
+TEST_P(MatMulTest, ARowOfAWeightDoesNotDependOnItsPlaceInTheMatrix) {
+  const size_t N = 60, K = 96, T = 5;
+  const TestWeight w(DType::kQ8_0, N, K, 11);
+  const Floats x(T * K);
+  const std::vector<float> whole = Product(w.weight, x.data(), T);
+  for (size_t n = 0; n < N; ++n) {
+    const Weight row("row", 1, K, DType::kQ8_0, w.weight.row(n), nullptr);
+    const std::vector<float> y = Product(row, x.data(), T);
+    for (size_t t = 0; t < T; ++t)
+      ASSERT_EQ(std::bit_cast<uint32_t>(y[t]), std::bit_cast<uint32_t>(whole[t * N + n])) << n << " " << t;
+  }
+}
+
+TEST_P(MatMulTest, SeveralWeightsInOneCallGiveTheBitsOfSeparateCalls) {
+  const size_t K = 256;
+  const TestWeight q(DType::kQ4_K, 100, K, 1), k(DType::kQ6_K, 20, K, 2), v(DType::kF16, 1, K, 3);
+  const Weight none("none", 0, K);
+  const Weight* const weights[] = {&q.weight, &k.weight, &none, &v.weight};
+  for (const size_t T : {size_t{0}, size_t{1}, size_t{2}, size_t{3}, size_t{17}}) {
+    const Floats x(T * K);
+    std::vector<float> yq(T * 100), yk(T * 20), yv(T);
+    float* const outputs[] = {yq.data(), yk.data(), nullptr, yv.data()};
+    MatMulMany(weights, x.data(), T, outputs);
+    EXPECT_EQ(yq, Product(q.weight, x.data(), T));
+    EXPECT_EQ(yk, Product(k.weight, x.data(), T));
+    EXPECT_EQ(yv, Product(v.weight, x.data(), T));
+  }
+}
+
+TEST_P(MatMulTest, ScalesOfEightBitFloatsApplyByTensorRowAndBlock) {
+  struct Case {
+    size_t N, K, block_out, block_in;
+  };
+  // One scale; one a row; blocks as in checkpoints; blocks that end inside vectors, slabs and rows.
+  for (const Case& c : {Case{7, 100, 7, 100}, Case{7, 100, 1, 100}, Case{130, 300, 128, 128},
+                        Case{9, 1100, 4, 24}, Case{3, 70, 2, 3}, Case{3, 17, 2, 1000}}) {
+    for (const DType dtype : {DType::kF8E4M3, DType::kBF16}) {
+      TestWeight w(dtype, c.N, c.K, 21);
+      Weight::Scales scales;
+      scales.block_out = c.block_out;
+      scales.block_in = c.block_in;
+      const size_t rows = (c.N + c.block_out - 1) / c.block_out, cols = (c.K + c.block_in - 1) / c.block_in;
+      scales.values = Tensor::F32({rows, cols});
+      Random random(5);
+      for (size_t i = 0; i < rows * cols; ++i)
+        scales.values.f32()[i] = static_cast<float>(random.Uniform() + 0.1);
+      w.weight.SetScales(std::move(scales));
+      const Floats x(6 * c.K);
+      const std::vector<float> y = Product(w.weight, x.data(), 6);
+      ExpectNearReference(w.weight, x.data(), 6, y);
+      const std::vector<float> first = Product(w.weight, x.data(), 1);
+      EXPECT_EQ(std::memcmp(first.data(), y.data(), c.N * sizeof(float)), 0);
+      const int32_t last = static_cast<int32_t>(c.N - 1);
+      std::vector<float> got(c.K), expected(c.K);
+      GatherRows(w.weight, {&last, 1}, got.data());
+      w.weight.DequantizeRow(c.N - 1, expected.data());
+      EXPECT_EQ(got, expected);
+    }
+  }
+}
+
+TEST_P(MatMulTest, EmptyShapesWriteNothingOrZeros) {
+  const Weight no_rows("no rows", 0, 32), no_columns("no columns", 3, 0);
+  const float x = 1;
+  MatMul(no_rows, &x, 1, nullptr);
+  MatMul(no_columns, nullptr, 0, nullptr);
+  EXPECT_EQ(Product(no_columns, &x, 2), std::vector<float>(6, 0.0f));
+  GatherRows(no_rows, {}, nullptr);
+}
+
+INSTANTIATE_TEST_SUITE_P(, MatMulTest, testing::ValuesIn(IsaLevels()),
+                         [](const auto& param_info) { return param_info.param; });
+
+}  // namespace
+}  // namespace planish
