@@ -28,15 +28,16 @@ struct RopeScaling {
 std::vector<float> RopeInverseFrequencies(size_t rotary_dim, double theta,
                                           const RopeScaling& scaling);
 
-// Rotates in place the first 2*inv_freq.size() <= head_dim channels of every head of x: [T, heads,
-// head_dim], rows `stride` floats apart; positions: [T]. Every pair is rotated by itself, so a
-// row's bits depend on that row alone.
+// [T, 2, r/2]: the cosines, then the sines of every token's angles. Serves all heads, q and k, and every layer of a step.
+std::vector<float> RopeTable(std::span<const float> inv_freq, const int32_t* positions, size_t T);
+
+// Rotates in place the first r <= head_dim channels of every head of x: [T, heads, head_dim], tokens `stride` floats
+// apart, by table = RopeTable(...) of the same T tokens. A row's bits depend on that row and its position alone.
 void ApplyRope(float* x, size_t stride, size_t T, size_t heads, size_t head_dim,
-               std::span<const float> inv_freq, const int32_t* positions);
-// Rows contiguous: stride = heads * head_dim.
-inline void ApplyRope(float* x, size_t T, size_t heads, size_t head_dim,
-                      std::span<const float> inv_freq, const int32_t* positions) {
-  ApplyRope(x, heads * head_dim, T, heads, head_dim, inv_freq, positions);
-}
+               std::span<const float> table) noexcept;
+
+// The same with contiguous tokens and a table made for this call; positions: [T].
+void ApplyRope(float* x, size_t T, size_t heads, size_t head_dim, std::span<const float> inv_freq,
+               const int32_t* positions);
 
 }  // namespace planish
