@@ -37,6 +37,7 @@ inline constexpr uint64_t kConfigBytes = 16u << 20;
 inline constexpr uint64_t kTokenizerBytes = 256u << 20;
 inline constexpr uint64_t kAddedTokens = 65'536;
 inline constexpr uint64_t kAddedTokenBytes = 65'536;
+inline constexpr uint64_t kAddedTokensTotalBytes = 2u << 20;
 inline constexpr uint64_t kMerges = 4u << 20;
 
 inline constexpr uint64_t kJsonDepth = 64;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Byte-level BPE tokenizer of the Llama 3, Qwen, tekken and SmolLM2 families, equal to Hugging Face tokenizers id for id.
-// Made from a tokenizer.json, or from the vocabulary inside a GGUF file; can be written back as tokenizer.json.
+// Byte-level BPE tokenizer of the Llama 3, Qwen, tekken and SmolLM2 families, equal to Hugging Face tokenizers 0.23 id for
+// id. Made from a tokenizer.json, or from the vocabulary inside a GGUF file; can be written back as either.
 // Immutable after construction: safe to share between threads.
+// Text need not be valid UTF-8: each byte that is not part of a character is a piece of its own, so text of any bytes comes
+// back through ids unchanged in TokenBytes (if every byte has a token and the normalizer changes nothing).
 #pragma once
 
 #include <cstdint>
@@ -13,17 +15,10 @@
 #include <vector>
 
 #include "base/json.h"
+#include "text/added_tokens.h"
+#include "text/vocabulary.h"
 
 namespace planish {
-
-using TokenId = int32_t;
-
-struct AddedToken {
-  TokenId id = 0;
-  std::string content;
-  bool special = false;  // skipped by Decode(skip_special), matched only where special text is allowed
-  bool single_word = false, lstrip = false, rstrip = false, normalized = false;
-};
 
 // What a GGUF file says of its tokenizer (tokenizer.ggml.*).
 struct GgufVocabulary {

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rewrites Oniguruma's Ruby syntax for PCRE2. Differences handled: \s is exactly White_Space (PCRE2 adds U+180E), \h is a hex
+// digit, {,n} means {0,n}, (?m) lets the dot match newlines. Refused: nested and intersected classes, X{n,m}+ (a repeat in
+// one, possessive in the other), \w and \b (other alphabets), verbs, callouts, subroutine calls.
+#include <cctype>
+
+#include "base/error.h"
+#include "base/limits.h"
+#include "text/regex.h"
+
+namespace planish {
+namespace {
+
+constexpr std::string_view kSpaceRanges =
+    R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
+constexpr std::string_view kNonSpaceRanges =
+    R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027})"
+    R"(\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{d7ff}\x{e000}-\x{10ffff})";
+
+class Translator {
+ public:
+  Translator(std::string_view pattern, const std::string& where) : pattern_(pattern), where_(where) {}
+
+  std::string Run() {
+    while (at_ < pattern_.size()) {
+      const char c = pattern_[at_];
+      if (c == '\\') Escape(/*in_class=*/false);
+      else if (c == '[') Class();
+      else if (c == '(') Group();
+      else if (c == '{') Interval();
+      else Copy(1);
+    }
+    return std::move(out_);
+  }
+
+ private:
+  bool Ahead(std::string_view text) const { return pattern_.substr(at_).starts_with(text); }
+  void Copy(size_t n) {
+    out_.append(pattern_.substr(at_, n));
+    at_ += std::min(n, pattern_.size() - at_);
+  }
+  [[noreturn]] void Unsupported(std::string_view what) const {
+    throw BadFile("{}: pattern {} uses {} at byte {}, which is not supported", where_, Quoted(pattern_), what, at_);
+  }
+
+  void Escape(bool in_class) {
+    if (at_ + 1 >= pattern_.size()) {
+      Copy(1);  // PCRE2 reports it
+      return;
+    }
+    const auto replace = [&](std::string_view inside, std::string_view outside) {
+      out_ += in_class ? inside : outside;
+      at_ += 2;
+    };
+    switch (pattern_[at_ + 1]) {
+      case 's': replace(kSpaceRanges, fmt::format("[{}]", kSpaceRanges)); break;
+      case 'S': replace(kNonSpaceRanges, fmt::format("[^{}]", kSpaceRanges)); break;
+      case 'h': replace("0-9A-Fa-f", "[0-9A-Fa-f]"); break;
+      case 'H': replace(R"(\x{0}-/:-@G-`g-\x{d7ff}\x{e000}-\x{10ffff})", "[^0-9A-Fa-f]"); break;
+      case 'w': case 'W': case 'b': case 'B': case 'R': case 'X': case 'C': case 'K': case 'G': case 'g': case 'k':
+      case 'y': case 'Y': case 'N': case 'O': case 'Q': case 'E': case 'M':
+        Unsupported(pattern_.substr(at_, 2));
+      default: Copy(2);
+    }
+  }
+
+  void Class() {
+    Copy(Ahead("[^") ? 2 : 1);
+    if (Ahead("]")) Unsupported("']' as the first member of a class");
+    while (at_ < pattern_.size()) {
+      const char c = pattern_[at_];
+      if (c == ']') {
+        Copy(1);
+        return;
+      }
+      if (c == '\\') {
+        Escape(/*in_class=*/true);
+      } else if (Ahead("[:")) {
+        Unsupported("a POSIX class");
+      } else if (c == '[') {
+        Unsupported("a class inside a class");
+      } else if (Ahead("&&")) {
+        Unsupported("a class intersection");
+      } else {
+        Copy(1);
+      }
+    }
+  }
+
+  void Group() {
+    if (Ahead("(*")) Unsupported("'(*'");
+    if (!Ahead("(?")) {
+      Copy(1);
+      return;
+    }
+    for (const std::string_view known : {"(?:", "(?=", "(?!", "(?>", "(?<=", "(?<!", "(?#"}) {
+      if (Ahead(known)) {
+        Copy(known.size());
+        return;
+      }
+    }
+    size_t end = at_ + 2;
+    while (end < pattern_.size() && (std::isalpha(static_cast<unsigned char>(pattern_[end])) || pattern_[end] == '-')) ++end;
+    if (end >= pattern_.size() || end == at_ + 2 || (pattern_[end] != ':' && pattern_[end] != ')')) {
+      Unsupported(pattern_.substr(at_, 3));
+    }
+    out_ += "(?";
+    for (size_t i = at_ + 2; i < end; ++i) {
+      switch (pattern_[i]) {
+        case 'i': case 'x': case '-': out_ += pattern_[i]; break;
+        case 'm': out_ += 's'; break;
+        default: Unsupported(pattern_.substr(at_, end - at_));
+      }
+    }
+    at_ = end;
+    Copy(1);
+  }
+
+  void Interval() {
+    size_t end = at_ + 1;
+    while (end < pattern_.size() && (std::isdigit(static_cast<unsigned char>(pattern_[end])) || pattern_[end] == ',')) ++end;
+    const bool is_interval = end < pattern_.size() && pattern_[end] == '}' && end > at_ + 1;
+    if (!is_interval) Unsupported("'{' that starts no interval");
+    if (end + 1 < pattern_.size() && pattern_[end + 1] == '+') Unsupported("an interval followed by '+'");
+    if (Ahead("{,")) {
+      out_ += "{0";
+      at_ += 1;
+    }
+    Copy(end + 1 - at_);
+  }
+
+  std::string_view pattern_;
+  const std::string& where_;
+  size_t at_ = 0;
+  std::string out_;
+};
+
+}  // namespace
+
+std::string TranslateOniguruma(std::string_view pattern, const std::string& where) {
+  if (pattern.size() > limits::kRegexPatternBytes) {
+    throw BadFile("{}: pattern has {} bytes, at most {} are allowed", where, pattern.size(), limits::kRegexPatternBytes);
+  }
+  return Translator(pattern, where).Run();
+}
+
+std::string EscapeRegex(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x80 && !std::isalnum(byte)) {
+      out += fmt::format("\\x{{{:x}}}", static_cast<unsigned>(byte));
+    } else {
+      out.push_back(c);
+    }
+  }
+  return out;
+}
+
+}  // namespace planish
