@@ -20,7 +20,7 @@ class JsonMembers {
   // Goes to the next member; false after the last one. Error(kBadFile) when the text is not JSON.
   bool Next();
   const std::string& key() const { return key_; }
-  std::string_view value() const { return value_; }  // its text, unparsed
+  std::string_view value() const { return value_; }  // its text; only ParseValue checks it
   size_t offset() const { return offset_; }          // of the value in `text`
   // The parsed value; a text of more than `max_bytes` is an Error.
   Json ParseValue(uint64_t max_bytes) const;
