@@ -5,6 +5,7 @@
 add_library(planish_flags INTERFACE)
 target_compile_options(planish_flags INTERFACE
   -Wall -Wextra -Wshadow -Wno-missing-field-initializers
+  -Wno-maybe-uninitialized # GCC 12 reports it falsely for every std::variant that holds a string
   -ffp-contract=off # a*b+c rounds twice unless a kernel says FMA: the same numbers from every compiler
   -fstack-protector-strong)
 target_link_options(planish_flags INTERFACE -Wl,-z,relro,-z,now)
