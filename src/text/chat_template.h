@@ -15,7 +15,9 @@ namespace planish {
 
 // Where a span of rendered text came from.
 struct Origin {
-  enum class Kind { kTemplate, kMessage, kTools, kOther };  // kOther: bos_token, kwargs, computed values
+  // kTemplate: literals, bos_token and eos_token, and the usual role names (templates write '<|' + role + '|>', and a role
+  // is glue, not content). kOther: kwargs, numbers and times the template computed.
+  enum class Kind { kTemplate, kMessage, kTools, kOther };
   Kind kind = Kind::kTemplate;
   int message = -1;  // index into messages for kMessage
   bool operator==(const Origin&) const = default;
@@ -38,14 +40,27 @@ struct ChatInput {
   Json kwargs = Json::MakeObject();   // further template variables, e.g. enable_thinking
 };
 
-// How a template switches thinking, found by rendering probes (never by matching its source text).
+// How a template switches thinking, found by rendering probes (never by matching its source text). A template that merely
+// passes the system prompt on to a model trained on "detailed thinking on|off" (Llama-Nemotron Nano and Super v1) renders
+// like one that knows nothing of thinking, so it is reported as not supported; one that writes the phrase itself when there
+// is no system message (Ultra) is recognised.
 struct ThinkingSupport {
-  enum class Toggle { kNone, kSlashCommand, kKwarg, kDetailedThinking };
+  enum class Toggle {
+    kNone,              // cannot be switched
+    kSlashCommand,      // "/think" and "/no_think" in a system or user message
+    kKwarg,             // template variable `kwarg`, true or false
+    kDetailedThinking,  // system message "detailed thinking on|off"
+  };
   bool supported = false;
   Toggle toggle = Toggle::kNone;
+  std::string kwarg;               // kKwarg: "enable_thinking" or "thinking"
   bool default_on = false;
-  bool prefills_open_tag = false;  // the generation prompt ends inside <think>
+  bool prefills_open_tag = false;  // with thinking on, the generation prompt ends inside <think>
 };
+
+// Checks messages as they come from a request or a data file and maps role "developer" to "system". Error(kBadFile) names
+// the place, e.g. "messages[2].role is missing, expected a string". Content may be a string, null, absent or a list of parts.
+Json NormalizeMessages(Json messages);
 
 class ChatTemplate {
  public:
