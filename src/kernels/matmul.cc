@@ -66,7 +66,8 @@ static_assert(kTaskRows % kRows == 0 && kBlockTokens % kTokens == 0);
 struct Kernels {
   void (*decode)(const uint8_t* in, size_t n, float* out);
   // By token count - 1; null where only the tile serves.
-  void (*stream[kStreamTokens])(const uint8_t* const* rows, size_t K, const float* x, float* sums);
+  void (*stream[kStreamTokens])(const uint8_t* const* rows, size_t K, size_t ahead, const float* x,
+                                float* sums);
 };
 
 void DecodeF64(const uint8_t* in, size_t n, float* out) {
@@ -170,7 +171,8 @@ void StreamRows(const Weight& w, Stream* stream, const Activations& x, size_t be
     const size_t valid = std::min(kStreamRows, end - n);
     const uint8_t* rows[kStreamRows];
     for (size_t r = 0; r < kStreamRows; ++r) rows[r] = RowOf(w, n + std::min(r, valid - 1));
-    stream(rows, w.in(), x.data, sums);
+    const size_t ahead = n + 2 * kStreamRows <= end ? kStreamRows * w.row_bytes() : 0;
+    stream(rows, w.in(), ahead, x.data, sums);
     for (size_t t = 0; t < x.T; ++t)
       std::memcpy(y + t * N + n, sums + t * kStreamRows, valid * sizeof(float));
   }
@@ -190,6 +192,14 @@ void MultiplyGroup(size_t C, const float* tile, const float* x, size_t n, bool i
     default:
       return MultiplyTile<4>(tile, x, n, is_first, is_last, acc, sums);
   }
+}
+
+// A copy of constant length but at the last rows of a weight: a call of memcpy is 15 % of a tile of 576 elements.
+HWY_INLINE void CopyRows(const float* sums, size_t valid, float* y) {
+  if (valid == kRows)
+    std::memcpy(y, sums, kRows * sizeof(float));
+  else
+    std::memcpy(y, sums, valid * sizeof(float));
 }
 
 void TileRows(const Weight& w, const Kernels& kernels, const Activations& x, size_t begin, size_t end,
@@ -215,8 +225,7 @@ void TileRows(const Weight& w, const Kernels& kernels, const Activations& x, siz
           MultiplyGroup(C, tile, x.Group(t, k, length), length, k == 0, is_last, group_acc, sums);
           group_acc += C * kRows * kLanes;
           if (!is_last) continue;
-          for (size_t c = 0; c < C; ++c)
-            std::memcpy(y + (t + c) * N + n, sums + c * kRows, valid * sizeof(float));
+          for (size_t c = 0; c < C; ++c) CopyRows(sums + c * kRows, valid, y + (t + c) * N + n);
         }
       }
     }

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 
+#include "hwy/cache_control.h"
 #include "kernels/matmul_decode_k-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -68,6 +69,9 @@ HWY_INLINE void SumLanes(VF a, VF b, VF c, VF d, float* HWY_RESTRICT sums) {
 #endif
 }
 
+// Prefetches may point past the end of a buffer: they do not fault.
+HWY_INLINE void PrefetchToL2(const uint8_t* p) { __builtin_prefetch(p, 0, 2); }
+
 // ---- decoding into a buffer
 
 // out[0, n) = elements of the blocks at `in`; n a multiple of the block.
@@ -110,10 +114,11 @@ HWY_NOINLINE void DecodePlain(const uint8_t* in, size_t n, float* HWY_RESTRICT o
 constexpr size_t kStreamRows = 4;   // rows in flight: hides the latency of the one chain of sums per row
 constexpr size_t kStreamTokens = 2;  // most tokens served so; with more the tile is faster
 
-// sums[c * kStreamRows + r] = row r . token c; x packed in one group of C tokens.
+// sums[c * kStreamRows + r] = row r . token c; x packed in one group of C tokens. The bytes `ahead` of those in use are
+// prefetched: the rows that come next, for the hardware's own prefetcher starts anew with each row.
 template <class D, size_t C>
-HWY_NOINLINE void StreamBlocks(const uint8_t* const* rows, size_t K, const float* HWY_RESTRICT x,
-                               float* HWY_RESTRICT sums) {
+HWY_NOINLINE void StreamBlocks(const uint8_t* const* rows, size_t K, size_t ahead,
+                               const float* HWY_RESTRICT x, float* HWY_RESTRICT sums) {
   const DF d;
   HWY_ALIGN float s[kStreamRows][kScaleSlots], m[kStreamRows][kScaleSlots];
   VF acc[C][kStreamRows];
@@ -131,6 +136,8 @@ HWY_NOINLINE void StreamBlocks(const uint8_t* const* rows, size_t K, const float
       for (size_t u = 0; u < D::kBlock / D::kUnit; ++u, group += D::kUnit / D::kGroup) {
 #pragma GCC unroll 4
         for (size_t r = 0; r < kStreamRows; ++r) {
+          const uint8_t* next = in[r] + u * (D::kBytes * D::kUnit / D::kBlock) + ahead;
+          for (size_t i = 0; i < D::kBytes * D::kUnit / D::kBlock; i += 64) PrefetchToL2(next + i);
           const typename D::Unit unit(in[r], u, s[r] + group, m[r] + group);
 #pragma GCC unroll 16
           for (size_t j = 0; j < D::kUnit; j += kLanes) {
@@ -152,8 +159,8 @@ HWY_NOINLINE void StreamBlocks(const uint8_t* const* rows, size_t K, const float
 }
 
 template <class P, size_t C>
-HWY_NOINLINE void StreamPlain(const uint8_t* const* rows, size_t K, const float* HWY_RESTRICT x,
-                              float* HWY_RESTRICT sums) {
+HWY_NOINLINE void StreamPlain(const uint8_t* const* rows, size_t K, size_t ahead,
+                              const float* HWY_RESTRICT x, float* HWY_RESTRICT sums) {
   const DF d;
   VF acc[C][kStreamRows];
 #pragma GCC unroll 4
@@ -165,6 +172,7 @@ HWY_NOINLINE void StreamPlain(const uint8_t* const* rows, size_t K, const float*
 #pragma GCC unroll 4
     for (size_t r = 0; r < kStreamRows; ++r) {
       const VF w = P::At(rows[r] + k * P::kBytes);
+      PrefetchToL2(rows[r] + k * P::kBytes + ahead);
 #pragma GCC unroll 4
       for (size_t c = 0; c < C; ++c)
         acc[c][r] = hn::MulAdd(w, hn::LoadU(d, x + c * kLanes), acc[c][r]);
@@ -214,6 +222,7 @@ HWY_NOINLINE void MultiplyTile(const float* HWY_RESTRICT tile, const float* HWY_
 #pragma GCC unroll 4
     for (size_t c = 0; c < C; ++c) {
       const VF token = hn::LoadU(d, x + c * kLanes);
+      hwy::Prefetch(x + (C * 4 + c) * kLanes);  // L2 to L1: 160 -> 170 GFLOP/s; 8 or 16 ahead the same
 #pragma GCC unroll 6
       for (size_t r = 0; r < kRows; ++r) acc[c][r] = hn::MulAdd(w[r], token, acc[c][r]);
     }

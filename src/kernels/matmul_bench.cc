@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// Speed of MatMul against the machine's own limits, measured in the same run: read bandwidth (T = 1 is bound by the
+// bytes of the weights) and the peak of f32 FMA (T >= 64). Best of many repetitions, since other programs share the
+// machine. Usage: matmul_bench [seconds per figure, default 0.3]; PLANISH_ISA chooses the level.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "base/parallel.h"
+#include "base/random.h"
+#include "kernels/isa.h"
+#include "kernels/matmul.h"
+#include "tensor/blocks.h"
+
+#include "kernels/matmul_targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/matmul_bench.cc"
+#include "hwy/foreach_target.h"
+// After foreach_target.h.
+#include "hwy/cache_control.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace planish {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// 16 independent chains: covers 4 cycles of latency on 2 units twice. Returns the flops done.
+double FmaLoop(size_t rounds, float* sink) {
+  const hn::ScalableTag<float> d;
+  const auto x = hn::Set(d, 0.999f), y = hn::Set(d, 0.001f);
+  hn::Vec<decltype(d)> acc[16];
+#pragma GCC unroll 16
+  for (size_t i = 0; i < 16; ++i) acc[i] = hn::Set(d, static_cast<float>(i));
+  for (size_t round = 0; round < rounds; ++round) {
+#pragma GCC unroll 16
+    for (size_t i = 0; i < 16; ++i) acc[i] = hn::MulAdd(acc[i], x, y);
+  }
+#pragma GCC unroll 16
+  for (size_t i = 1; i < 16; ++i) acc[0] = hn::Add(acc[0], acc[i]);
+  *sink = hn::GetLane(acc[0]);
+  return static_cast<double>(rounds) * 16 * 2 * static_cast<double>(hn::Lanes(d));
+}
+
+void ReadLoop(const float* p, size_t n, float* sink) {
+  const hn::ScalableTag<float> d;
+  const size_t lanes = hn::Lanes(d);
+  hn::Vec<decltype(d)> acc[8];
+#pragma GCC unroll 8
+  for (size_t i = 0; i < 8; ++i) acc[i] = hn::Zero(d);
+  for (size_t k = 0; k + 8 * lanes <= n; k += 8 * lanes) {
+#pragma GCC unroll 8
+    for (size_t i = 0; i < 8; ++i) {
+      hwy::Prefetch(p + k + i * lanes + 1024);  // 4 KiB ahead: best of 0, 0.5, 1, 2, 4
+      acc[i] = hn::Add(acc[i], hn::LoadU(d, p + k + i * lanes));
+    }
+  }
+#pragma GCC unroll 8
+  for (size_t i = 1; i < 8; ++i) acc[0] = hn::Add(acc[0], acc[i]);
+  *sink = hn::GetLane(acc[0]);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace planish
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace planish {
+namespace {
+
+HWY_EXPORT(FmaLoop);
+HWY_EXPORT(ReadLoop);
+
+double g_seconds = 0.3;
+
+double Now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Seconds of the fastest run of `body` in g_seconds, at least five.
+template <typename Body>
+double BestOf(const Body& body) {
+  double best = 1e30;
+  const double end = Now() + g_seconds;
+  for (int i = 0; i < 5 || Now() < end; ++i) {
+    const double start = Now();
+    body();
+    best = std::min(best, Now() - start);
+  }
+  return best;
+}
+
+double PeakGflops(int threads) {
+  constexpr size_t kRounds = 1 << 20;
+  float sinks[64];
+  double flops = 0;
+  const double seconds = BestOf([&] {
+    ParallelFor(static_cast<size_t>(threads), [&](size_t i, int) {
+      const double done = HWY_DYNAMIC_DISPATCH(FmaLoop)(kRounds, &sinks[i]);
+      if (i == 0) flops = done;
+    });
+  });
+  return flops * threads / seconds / 1e9;
+}
+
+double ReadGbps(const AlignedBuffer& memory) {
+  constexpr size_t kPiece = 1 << 20;
+  const size_t pieces = memory.size() / kPiece;
+  std::vector<float> sinks(pieces);
+  const auto* floats = reinterpret_cast<const float*>(memory.data());
+  const double seconds = BestOf([&] {
+    ParallelFor(pieces, [&](size_t i, int) {
+      HWY_DYNAMIC_DISPATCH(ReadLoop)(floats + i * (kPiece / 4), kPiece / 4 - 1024, &sinks[i]);
+    });
+  });
+  return static_cast<double>(pieces) * (kPiece - 4096) / seconds / 1e9;
+}
+
+Weight RandomWeight(DType dtype, size_t out, size_t in) {
+  Weight w("w", out, in, dtype);
+  std::vector<float> row(in);
+  Random random(1);
+  for (float& value : row) value = static_cast<float>(random.Normal());
+  std::vector<std::byte> block(w.row_bytes());
+  if (CanQuantize(dtype)) {
+    QuantizeRow(dtype, row.data(), block.data(), in);
+  } else {
+    // K-quants: any bits are a valid block; only the F16 scales (first four bytes of q4_k) must be tame.
+    for (std::byte& byte : block) byte = static_cast<std::byte>(random.Bits());
+    const uint16_t scale = F16FromFloat(0.001f);
+    for (size_t b = 0; b < block.size(); b += Traits(dtype).block_bytes) {
+      std::memcpy(block.data() + b, &scale, 2);
+      std::memcpy(block.data() + b + 2, &scale, 2);
+    }
+  }
+  for (size_t r = 0; r < out; ++r) std::memcpy(w.mutable_data() + r * w.row_bytes(), block.data(), block.size());
+  return w;
+}
+
+void Run() {
+  std::printf("isa %s\n", IsaName().c_str());
+  AlignedBuffer memory(512 << 20);
+  std::memset(memory.data(), 0, memory.size());
+  double peak[3], read[3];
+  for (const int threads : {1, 2}) {
+    SetThreadCount(threads);
+    peak[threads] = PeakGflops(threads);
+    read[threads] = ReadGbps(memory);
+    std::printf("%d thread(s): f32 FMA %.0f GFLOP/s, read %.1f GB/s\n", threads, peak[threads], read[threads]);
+  }
+  memory = AlignedBuffer();
+  struct Shape {
+    size_t N, K;
+  };
+  std::printf("%-6s %-12s %7s %9s %6s | %9s %6s %9s %6s %9s %6s\n", "type", "shape", "threads", "T=1 GB/s",
+              "%read", "T=8 GF/s", "%peak", "T=64 GF/s", "%peak", "T=512", "%peak");
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ4_K}) {
+    for (const Shape& shape : {Shape{4096, 4096}, Shape{49152, 576}, Shape{576, 1536}}) {
+      const auto [N, K] = shape;
+      if (K % Traits(dtype).block_elems != 0) continue;
+      const Weight original = RandomWeight(dtype, N, K);
+      // Copies, so that T = 1 does not find the weights in a cache (this host's L3 is far larger than a matrix).
+      std::vector<Weight> copies;
+      const size_t count = std::clamp<size_t>((size_t{1} << 30) / original.bytes(), 1, 200);
+      for (size_t i = 0; i < count; ++i) {
+        copies.emplace_back("copy", N, K, dtype);
+        std::memcpy(copies.back().mutable_data(), original.data(), original.bytes());
+      }
+      std::vector<float> x(512 * K, 0.5f), y(512 * N);
+      for (const int threads : {1, 2}) {
+        SetThreadCount(threads);
+        const double bytes = static_cast<double>(original.bytes());
+        size_t turn = 0;
+        const double one = BestOf([&] { MatMul(copies[turn++ % count], x.data(), 1, y.data()); });
+        const double gbps = bytes / one / 1e9;
+        char name[32];
+        std::snprintf(name, sizeof name, "%zux%zu", N, K);
+        std::printf("%-6s %-12s %7d %9.1f %5.0f%% |", std::string(Name(dtype)).c_str(), name, threads, gbps,
+                    100 * gbps / read[threads]);
+        for (const size_t T : {size_t{8}, size_t{64}, size_t{512}}) {
+          const double seconds = BestOf([&] { MatMul(copies[0], x.data(), T, y.data()); });
+          const double gflops = 2.0 * static_cast<double>(N * K * T) / seconds / 1e9;
+          std::printf(" %9.0f %5.0f%%", gflops, 100 * gflops / peak[threads]);
+        }
+        std::printf("\n");
+        std::fflush(stdout);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace planish
+
+int main(int argc, char** argv) {
+  if (argc > 1) planish::g_seconds = std::atof(argv[1]);
+  planish::ApplyIsaOverride();
+  planish::Run();
+}
+#endif  // HWY_ONCE
