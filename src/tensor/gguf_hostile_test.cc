@@ -156,7 +156,8 @@ TEST(GgufHostile, AlignmentIsAPowerOfTwoInRange) {  // G6
     b.Scalar("general.alignment", GgufType::kUint32, alignment);
     b.Tensor("a", {2}, kF32, 0).Tensor("b", {1}, kF32, alignment);
     b.data_bytes = alignment + 4;
-    EXPECT_EQ(ParseGguf(b.Bytes()).tensors()[1].view.data[0], static_cast<std::byte>(alignment));
+    const std::string bytes = b.Bytes();
+    EXPECT_EQ(ParseGguf(bytes).tensors()[1].view.data[0], static_cast<std::byte>(alignment));
   }
 }
 

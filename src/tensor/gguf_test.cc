@@ -125,7 +125,8 @@ TEST(Gguf, ShapesAreRowMajorAndTensorsAreFoundByName) {
     b.version = version;
     b.Tensor("w", {32, 3}, 8, 0).Tensor("a", {2, 3, 4, 5}, 0, 128).Tensor("v", {7}, 24, 608);
     b.data_bytes = 615;
-    const GgufFile file = ParseGguf(b.Bytes());
+    const std::string bytes = b.Bytes();
+    const GgufFile file = ParseGguf(bytes);
     ASSERT_EQ(file.tensors().size(), 3u);
     EXPECT_EQ(file.tensors()[0].name, "w");
     EXPECT_EQ(file.FindTensor("w")->view.shape, Shape({3, 32}));

@@ -39,10 +39,11 @@ void ExpectHeaderRefused(const std::string& header, size_t data_bytes,
 }
 
 TEST(Safetensors, TensorsComeInOffsetOrderWithTheirBytes) {
-  const SafetensorsFile file = Parse(FileWith(
+  const std::string bytes = FileWith(
       "{" + Entry("b", "F32", "[1,2]", "[4,12]") + "," + Entry("a", "I16", "[2]", "[0,4]") +
           ",\"__metadata__\":{\"format\":\"pt\",\"n\":\"\\u00e9\"}}   ",
-      12));
+      12);
+  const SafetensorsFile file = Parse(bytes);
   ASSERT_EQ(file.tensors.size(), 2u);
   EXPECT_EQ(file.tensors[0].name, "a");
   EXPECT_EQ(file.tensors[0].view.dtype, DType::kI16);
@@ -56,11 +57,11 @@ TEST(Safetensors, EveryDTypeOfTheFormatIsRead) {
   for (size_t i = 0; i < kDTypeCount; ++i) {
     const DTypeTraits& traits = Traits(static_cast<DType>(i));
     if (traits.safetensors.empty()) continue;
-    const size_t bytes = 3 * traits.block_bytes;
-    const SafetensorsFile file = Parse(FileWith(
-        "{" + Entry("t", std::string(traits.safetensors), "[3]", fmt::format("[0,{}]", bytes)) +
-            "}",
-        bytes));
+    const size_t size = 3 * traits.block_bytes;
+    const std::string bytes = FileWith(
+        "{" + Entry("t", std::string(traits.safetensors), "[3]", fmt::format("[0,{}]", size)) + "}",
+        size);
+    const SafetensorsFile file = Parse(bytes);
     ASSERT_EQ(file.tensors.size(), 1u);
     EXPECT_EQ(file.tensors[0].view.dtype, traits.dtype);
     Tensor::ToF32(file.tensors[0].view);  // data starts unaligned: the sanitizers watch
