@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "base/parallel.h"
-
 #include "kernels/simd_targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -30,8 +29,8 @@ void ReluSquaredBlock(float* x, size_t n) {
 
 void SiluBlock(const float* x, size_t n, float* out) {
   const FloatTag d;
-  ForEachVector(n, [=](size_t i, auto load, auto store)
-                       HWY_ATTR { store(SiluOf(d, load(x + i)), out + i); });
+  ForEachVector(
+      n, [=](size_t i, auto load, auto store) HWY_ATTR { store(SiluOf(d, load(x + i)), out + i); });
 }
 
 void SiluMulBlock(const float* gate, const float* up, float* out, size_t n) {
@@ -68,9 +67,8 @@ constexpr size_t kExponentialBlock = size_t{1} << 13;  // an exponential per ele
 
 template <class Body>
 void ForBlocks(size_t n, size_t block, const Body& body) {
-  ParallelFor((n + block - 1) / block, [&](size_t i, int) {
-    body(i * block, std::min(block, n - i * block));
-  });
+  ParallelFor((n + block - 1) / block,
+              [&](size_t i, int) { body(i * block, std::min(block, n - i * block)); });
 }
 
 }  // namespace

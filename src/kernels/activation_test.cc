@@ -11,8 +11,8 @@ namespace {
 
 // Random values and the places where the formulas change.
 std::vector<float> Inputs(Random& random, size_t n) {
-  const float special[] = {0.0f, -0.0f, 1e-30f, -1e-30f, 19.999998f, 20.0f, 20.000002f, -20.0f,
-                           88.0f, -88.0f, 104.0f, -104.0f, 1e30f, -1e30f, 3e-4f, -3e-4f};
+  const float special[] = {0.0f,  -0.0f,  1e-30f, -1e-30f, 19.999998f, 20.0f,  20.000002f, -20.0f,
+                           88.0f, -88.0f, 104.0f, -104.0f, 1e30f,      -1e30f, 3e-4f,      -3e-4f};
   auto x = RandomFloats(random, n, 8.0);
   for (size_t i = 0; i < n; i += 3) x[i] = special[i / 3 % std::size(special)];
   return x;
@@ -29,8 +29,8 @@ void CheckAgainst(const Kernel& kernel, const Formula& formula, double roundings
       std::vector<double> want(n);
       for (size_t i = 0; i < n; ++i) want[i] = formula(static_cast<double>(x[i + 1]));
       ExpectWithin(
-          out.data() + 1, want,
-          [&](size_t i) { return std::abs(want[i]) * roundings * kRoundoff; }, "out");
+          out.data() + 1, want, [&](size_t i) { return std::abs(want[i]) * roundings * kRoundoff; },
+          "out");
     }
   });
 }
@@ -47,7 +47,8 @@ TEST(Activation, ReluSquaredMatchesReference) {
     for (size_t i = 0; i < n; ++i) out[i] = std::min(out[i], 1e18f);  // its square is a float
     ReluSquared(out, n);
   };
-  CheckAgainst(kernel, [](double a) { return reference::ReluSquared(std::min(a, double{1e18f})); }, 1);
+  CheckAgainst(
+      kernel, [](double a) { return reference::ReluSquared(std::min(a, double{1e18f})); }, 1);
 }
 
 TEST(Activation, SiluMulIsTheProductAndRowsAreTheHalves) {
@@ -66,7 +67,8 @@ TEST(Activation, SiluMulIsTheProductAndRowsAreTheHalves) {
       SiluMulRows(gate_up.data(), T, F, rows.data());
       ExpectSameBits(each, rows, "rows");
       ExpectWithin(
-          each.data(), want, [&](size_t i) { return std::abs(want[i]) * 9 * kRoundoff; }, "product");
+          each.data(), want, [&](size_t i) { return std::abs(want[i]) * 9 * kRoundoff; },
+          "product");
     }
   });
 }

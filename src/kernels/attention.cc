@@ -13,6 +13,7 @@
 #include "base/parallel.h"
 #include "kernels/scratch.h"
 #include "kernels/simd_targets.h"
+#include "kernels/team_work.h"
 
 #ifndef PLANISH_KERNELS_ATTENTION_CC_ONCE
 #define PLANISH_KERNELS_ATTENTION_CC_ONCE
@@ -28,7 +29,8 @@ struct AttentionTile {
   size_t first_row;
   size_t rows;
   size_t span_begin, span_end;  // spans of kAttentionSpan positions to visit
-  size_t partial;               // kNoSplit: all spans, write the output; else offset of this span's partial result
+  size_t
+      partial;  // kNoSplit: all spans, write the output; else offset of this span's partial result
 };
 
 struct AttentionShape {
@@ -46,6 +48,7 @@ struct AttentionShape {
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention.cc"
+#include "hwy/cache_control.h"
 #include "hwy/foreach_target.h"
 #include "kernels/vector_math-inl.h"
 
@@ -54,39 +57,57 @@ namespace planish {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Register tiles: kQueries x 4 keys for the scores, kQueries x kColumns vectors for the values.
-inline constexpr size_t kQueries = 4;
+// Register tiles: up to kMaxQueries x 4 keys for the scores, x 4 vectors of columns for the values. With the keys or
+// values and one broadcast that fills the 32 registers of AVX-512 and NEON, or the 16 of the others.
+#if HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64
+inline constexpr size_t kMaxQueries = 6;
+#else
+inline constexpr size_t kMaxQueries = 3;
+#endif
 inline constexpr size_t kKeys = kLanes < 4 ? kLanes : 4;
-inline constexpr size_t kColumns = kLanes >= 16 ? 4 : 2;
+inline constexpr size_t kColumns = 4;
 
 // scores[i * 64 + j] = q[i] . k[j] for j < count, also written (meaningless) up to the next multiple of kLanes.
-// Rows of q and k are `width` long, a multiple of kLanes; k rows are k_stride apart.
+// Rows of q and k are `width` long, a multiple of kLanes; k rows are k_stride apart. `ahead` (may be null) is what will
+// be read next, in the layout of k: its lines are fetched meanwhile, as each page is a jump that hardware cannot foresee.
 template <size_t kQ>
 HWY_INLINE void Scores(const float* q, const float* k, size_t k_stride, size_t width, size_t count,
-                       float* scores) {
+                       const float* ahead, float* scores) {
   const FloatTag d;
   HWY_ALIGN float sums[kQ][kLanes * kLanes];
   for (size_t j0 = 0; j0 < count; j0 += kLanes) {
     for (size_t jj = 0; jj < kLanes; jj += kKeys) {
       // Keys past the end repeat the last one, so that nothing unwritten is read.
       const float* key[kKeys];
+#pragma GCC unroll 16
       for (size_t j = 0; j < kKeys; ++j) key[j] = k + std::min(j0 + jj + j, count - 1) * k_stride;
       FloatVec sum[kQ][kKeys];
+#pragma GCC unroll 16
       for (size_t i = 0; i < kQ; ++i) {
+#pragma GCC unroll 16
         for (size_t j = 0; j < kKeys; ++j) sum[i][j] = hn::Zero(d);
       }
       for (size_t c = 0; c < width; c += kLanes) {
+        if (ahead != nullptr) {
+          for (size_t j = 0; j < kKeys; ++j) hwy::Prefetch(ahead + (j0 + jj + j) * k_stride + c);
+        }
         FloatVec keys[kKeys];
+#pragma GCC unroll 16
         for (size_t j = 0; j < kKeys; ++j) keys[j] = hn::LoadU(d, key[j] + c);
+#pragma GCC unroll 16
         for (size_t i = 0; i < kQ; ++i) {
           const FloatVec query = hn::Load(d, q + i * width + c);
+#pragma GCC unroll 16
           for (size_t j = 0; j < kKeys; ++j) sum[i][j] = hn::MulAdd(query, keys[j], sum[i][j]);
         }
       }
+#pragma GCC unroll 16
       for (size_t i = 0; i < kQ; ++i) {
+#pragma GCC unroll 16
         for (size_t j = 0; j < kKeys; ++j) hn::Store(sum[i][j], d, &sums[i][(jj + j) * kLanes]);
       }
     }
+#pragma GCC unroll 16
     for (size_t i = 0; i < kQ; ++i) {
       hn::Store(SumEach(d, sums[i], kLanes), d, scores + i * kKvPagePositions + j0);
     }
@@ -106,7 +127,10 @@ HWY_INLINE float UpdateSoftmax(float* scores, size_t count, float* maximum, floa
   FloatVec total = hn::Zero(d);
   for (size_t j = 0; j < end; j += kLanes) {
     const FloatVec shifted = hn::Sub(hn::Load(d, scores + j), largest);
-    const FloatVec e = hn::IfThenElse(hn::IsNaN(shifted), shifted, hn::Exp(d, shifted));
+    // exp(-87) is about the smallest normal float; below it products would run in microcode. Exp hides NaN.
+    const FloatVec normal =
+        hn::IfThenElseZero(hn::Ge(shifted, hn::Set(d, -87.0f)), hn::Exp(d, shifted));
+    const FloatVec e = hn::IfThenElse(hn::IsNaN(shifted), shifted, normal);
     hn::Store(e, d, scores + j);
     total = hn::Add(total, e);
   }
@@ -118,58 +142,79 @@ HWY_INLINE float UpdateSoftmax(float* scores, size_t count, float* maximum, floa
 // acc[i] = factor[i] * acc[i] + sum_{begin <= j < end} weight[i * 64 + j] * v[j], for kV vectors of columns.
 template <size_t kQ, size_t kV>
 HWY_INLINE void AddValues(const float* weights, const float* factors, const float* v,
-                          size_t v_stride, size_t width, size_t begin, size_t end, float* acc) {
+                          size_t v_stride, size_t width, size_t begin, size_t end,
+                          const float* ahead, float* acc) {
   const FloatTag d;
   FloatVec sum[kQ][kV];
+#pragma GCC unroll 16
   for (size_t i = 0; i < kQ; ++i) {
     const FloatVec factor = hn::Set(d, factors[i]);
+#pragma GCC unroll 16
     for (size_t c = 0; c < kV; ++c) {
       sum[i][c] = hn::Mul(factor, hn::Load(d, acc + i * width + c * kLanes));
     }
   }
   for (size_t j = begin; j < end; ++j) {
+    if (ahead != nullptr) {
+      for (size_t c = 0; c < kV; ++c) hwy::Prefetch(ahead + j * v_stride + c * kLanes);
+    }
     FloatVec value[kV];
+#pragma GCC unroll 16
     for (size_t c = 0; c < kV; ++c) value[c] = hn::LoadU(d, v + j * v_stride + c * kLanes);
+#pragma GCC unroll 16
     for (size_t i = 0; i < kQ; ++i) {
       const FloatVec weight = hn::Set(d, weights[i * kKvPagePositions + j]);
+#pragma GCC unroll 16
       for (size_t c = 0; c < kV; ++c) sum[i][c] = hn::MulAdd(weight, value[c], sum[i][c]);
     }
   }
+#pragma GCC unroll 16
   for (size_t i = 0; i < kQ; ++i) {
+#pragma GCC unroll 16
     for (size_t c = 0; c < kV; ++c) hn::Store(sum[i][c], d, acc + i * width + c * kLanes);
   }
 }
 
 template <size_t kQ>
 HWY_INLINE void AddAllValues(const float* weights, const float* factors, const float* v,
-                             size_t v_stride, size_t width, size_t begin, size_t end, float* acc) {
+                             size_t v_stride, size_t width, size_t begin, size_t end,
+                             const float* ahead, float* acc) {
   size_t c = 0;
   for (; c + kColumns * kLanes <= width; c += kColumns * kLanes) {
-    AddValues<kQ, kColumns>(weights, factors, v + c, v_stride, width, begin, end, acc + c);
+    AddValues<kQ, kColumns>(weights, factors, v + c, v_stride, width, begin, end,
+                            ahead != nullptr ? ahead + c : nullptr, acc + c);
   }
   for (; c < width; c += kLanes) {
-    AddValues<kQ, 1>(weights, factors, v + c, v_stride, width, begin, end, acc + c);
+    AddValues<kQ, 1>(weights, factors, v + c, v_stride, width, begin, end,
+                     ahead != nullptr ? ahead + c : nullptr, acc + c);
   }
 }
 
-// kQ queries, of which query i sees the first counts[i] > 0 positions of the page; counts ascend.
+// n <= kQ queries, of which query i sees the first counts[i] > 0 positions of the page; counts ascend.
 template <size_t kQ>
-HWY_INLINE void AttendPage(const float* q, const float* k, const float* v, size_t stride,
-                           size_t width, const size_t* counts, float* maxima, float* sums,
-                           float* acc) {
+HWY_INLINE void AttendPage(size_t n, const float* q, const float* k, const float* v, size_t stride,
+                           size_t width, const size_t* counts, const float* ahead_of_k,
+                           const float* ahead_of_v, float* maxima, float* sums, float* acc) {
+  if constexpr (kQ > 1) {
+    if (n < kQ) {
+      return AttendPage<kQ - 1>(n, q, k, v, stride, width, counts, ahead_of_k, ahead_of_v, maxima,
+                                sums, acc);
+    }
+  }
   HWY_ALIGN float weights[kQ * kKvPagePositions];
   float factors[kQ];
-  Scores<kQ>(q, k, stride, width, counts[kQ - 1], weights);
+  Scores<kQ>(q, k, stride, width, counts[kQ - 1], ahead_of_k, weights);
+#pragma GCC unroll 16
   for (size_t i = 0; i < kQ; ++i) {
     factors[i] = UpdateSoftmax(weights + i * kKvPagePositions, counts[i], &maxima[i], &sums[i]);
   }
   // What all see, then each its rest: a row never touches values of later positions, not even times zero.
-  AddAllValues<kQ>(weights, factors, v, stride, width, 0, counts[0], acc);
+  AddAllValues<kQ>(weights, factors, v, stride, width, 0, counts[0], ahead_of_v, acc);
   const float one = 1.0f;
   for (size_t i = 1; i < kQ; ++i) {
     if (counts[i] > counts[0]) {
       AddAllValues<1>(weights + i * kKvPagePositions, &one, v, stride, width, counts[0], counts[i],
-                      acc + i * width);
+                      nullptr, acc + i * width);
     }
   }
 }
@@ -234,7 +279,9 @@ void AttendTile(const AttentionShape& shape, const AttentionTile& tile, float* s
     for (size_t c = P; c < width; ++c) q[i * width + c] = 0.0f;
   }
   // Query i sees positions below `position_of(i) + 1`.
-  const auto position_of = [&](size_t i) { return job.first_position + tile.first_row + i / group; };
+  const auto position_of = [&](size_t i) {
+    return job.first_position + tile.first_row + i / group;
+  };
   const size_t seen_by_last = position_of(queries - 1) + 1;
 
   for (size_t span = tile.span_begin; span < tile.span_end; ++span) {
@@ -248,7 +295,14 @@ void AttendTile(const AttentionShape& shape, const AttentionTile& tile, float* s
       const size_t page_rows = std::min(kKvPagePositions, span_stop - start);
       const float* k = page + tile.kv_head * kKvPagePositions * P;
       const float* v = k + shape.kv_heads * kKvPagePositions * P;
+      // The first tile of a page fetches: V while it works on K, and the next page's K while on V.
+      const float* ahead_of_k = v;
+      const float* ahead_of_v =
+          start + kKvPagePositions < span_stop
+              ? job.pages[start / kKvPagePositions + 1] + tile.kv_head * kKvPagePositions * P
+              : nullptr;
       if (width != P) {
+        ahead_of_k = ahead_of_v = nullptr;
         PadRows(k, page_rows, P, width, padded_k);
         PadRows(v, page_rows, P, width, padded_v);
         k = padded_k;
@@ -257,24 +311,16 @@ void AttendTile(const AttentionShape& shape, const AttentionTile& tile, float* s
       size_t i = 0;
       while (i < queries && position_of(i) < start) i += group;
       while (i < queries) {
-        size_t counts[kQueries] = {};
-        const size_t n = std::min(kQueries, queries - i);
+        // Tiles of nearly equal size: five query heads are 5, or 3 + 2, never 3 + 1 + 1.
+        const size_t left = queries - i, passes = (left + kMaxQueries - 1) / kMaxQueries;
+        const size_t n = (left + passes - 1) / passes;
+        size_t counts[kMaxQueries] = {};
         for (size_t j = 0; j < n; ++j) {
           counts[j] = std::min(kKvPagePositions, position_of(i + j) + 1 - start);
         }
-        const auto attend = [&](auto size) HWY_ATTR {
-          AttendPage<decltype(size)::value>(q + i * width, k, v, width, width, counts, maxima + i,
-                                            sums + i, acc + i * width);
-        };
-        if (n == 4) {
-          attend(std::integral_constant<size_t, 4>());
-        } else if (n == 3) {
-          attend(std::integral_constant<size_t, 3>());
-        } else if (n == 2) {
-          attend(std::integral_constant<size_t, 2>());
-        } else {
-          attend(std::integral_constant<size_t, 1>());
-        }
+        AttendPage<kMaxQueries>(n, q + i * width, k, v, width, width, counts, ahead_of_k,
+                                ahead_of_v, maxima + i, sums + i, acc + i * width);
+        ahead_of_k = ahead_of_v = nullptr;
         i += n;
       }
     }
@@ -337,8 +383,7 @@ constexpr size_t kTileQueries = 32;
 
 size_t TileScratchFloats(const AttentionShape& shape, size_t rows) {
   const size_t queries = rows * shape.group();
-  return RoundUpToLine(queries * (3 * shape.padded() + 4)) +
-         2 * kKvPagePositions * shape.padded();
+  return RoundUpToLine(queries * (3 * shape.padded() + 4)) + 2 * kKvPagePositions * shape.padded();
 }
 
 }  // namespace
@@ -353,13 +398,14 @@ void PagedAttention(size_t heads, size_t kv_heads, size_t head_dim, float scale,
   static thread_local std::vector<std::pair<size_t, size_t>> merges;  // first tile, spans
   tiles.clear();
   merges.clear();
-  size_t partial_floats = 0;
+  size_t partial_floats = 0, operations = 0;
   for (const AttentionJob& job : jobs) {
     if (job.rows == 0) continue;
     const size_t positions = job.first_position + job.rows;
     PLANISH_CHECK(job.pages.size() >= KvPageCount(positions), "{} pages for {} positions",
                   job.pages.size(), positions);
     const size_t spans = (positions + kAttentionSpan - 1) / kAttentionSpan;
+    operations += 2 * job.rows * heads * positions * head_dim;
     // Few rows: the spans are the parallel work. Many rows: the row tiles are, and each walks its spans itself; the
     // arithmetic is the same.
     const bool is_split = job.rows <= tile_rows && spans > 1;
@@ -386,12 +432,12 @@ void PagedAttention(size_t heads, size_t kv_heads, size_t head_dim, float scale,
       memory.Floats(static_cast<size_t>(ThreadCount()) * thread_floats + partial_floats);
   float* partials = scratch + static_cast<size_t>(ThreadCount()) * thread_floats;
   const std::span<const AttentionTile> all_tiles = tiles;  // thread_local is per worker: pass views
-  ParallelFor(all_tiles.size(), [&](size_t i, int thread) {
+  ParallelForWork(all_tiles.size(), operations, [&](size_t i, int thread) {
     HWY_DYNAMIC_DISPATCH(AttendTile)
     (shape, all_tiles[i], scratch + static_cast<size_t>(thread) * thread_floats, partials);
   });
   const std::span<const std::pair<size_t, size_t>> all_merges = merges;
-  ParallelFor(all_merges.size(), [&](size_t i, int thread) {
+  ParallelForWork(all_merges.size(), 2 * partial_floats, [&](size_t i, int thread) {
     HWY_DYNAMIC_DISPATCH(MergeTiles)
     (shape, &all_tiles[all_merges[i].first], all_merges[i].second, partials,
      scratch + static_cast<size_t>(thread) * thread_floats);

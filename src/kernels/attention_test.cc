@@ -38,8 +38,8 @@ struct Cache {
 };
 
 // One call for rows at the end of the cache, or from `first`.
-std::vector<float> Attend(const Cache& cache, const std::vector<float>& q, size_t heads, float scale,
-                          size_t first, size_t rows) {
+std::vector<float> Attend(const Cache& cache, const std::vector<float>& q, size_t heads,
+                          float scale, size_t first, size_t rows) {
   const size_t row = heads * cache.head_dim;
   std::vector<float> out(rows * row);
   const auto pages = cache.Pages();
@@ -58,8 +58,8 @@ void CheckAgainstReference(Random& random, size_t heads, size_t kv_heads, size_t
   const auto k = Widen(cache.k), wide_q = Widen(q);
   reference::CausalAttention(wide_q.data(), k.data(), Widen(cache.v).data(), rows, first, heads,
                              kv_heads, head_dim, scale, want.data());
-  reference::CausalAttention(wide_q.data(), k.data(), Magnitudes(cache.v).data(), rows, first, heads,
-                             kv_heads, head_dim, scale, magnitude.data());
+  reference::CausalAttention(wide_q.data(), k.data(), Magnitudes(cache.v).data(), rows, first,
+                             heads, kv_heads, head_dim, scale, magnitude.data());
   const auto got = Attend(cache, q, heads, scale, first, rows);
   // A score is off by (P + 3) roundings of its absolute products, an exponential by that and by its argument's; both
   // again in the normaliser. Then one rounding per position and page in the sums.
@@ -78,8 +78,8 @@ void CheckAgainstReference(Random& random, size_t heads, size_t kv_heads, size_t
   }
   const auto bound = [&](size_t i) {
     const double score = score_magnitude[i / head_dim];
-    const double roundings = 2 * (static_cast<double>(head_dim) + 5) * score +
-                             static_cast<double>(n + n / 32) + 16;
+    const double roundings =
+        2 * (static_cast<double>(head_dim) + 5) * score + static_cast<double>(n + n / 32) + 16;
     return roundings * kRoundoff * magnitude[i];
   };
   ExpectWithin(got.data(), want, bound, "out");
@@ -88,7 +88,8 @@ void CheckAgainstReference(Random& random, size_t heads, size_t kv_heads, size_t
 TEST(Attention, MatchesReferenceForAllHeadWidthsAndGroups) {
   ForEachSimdLevel([] {
     Random random(30);
-    for (size_t head_dim : {1u, 2u, 3u, 5u, 8u, 15u, 16u, 17u, 24u, 32u, 64u, 80u, 96u, 128u, 144u}) {
+    for (size_t head_dim :
+         {1u, 2u, 3u, 5u, 8u, 15u, 16u, 17u, 24u, 32u, 64u, 80u, 96u, 128u, 144u}) {
       for (auto [heads, kv_heads] : {std::pair{1, 1}, {4, 2}, {5, 1}, {6, 2}, {3, 3}}) {
         CheckAgainstReference(random, heads, kv_heads, head_dim, 0, 9);
         CheckAgainstReference(random, heads, kv_heads, head_dim, 66, 1);
@@ -100,8 +101,19 @@ TEST(Attention, MatchesReferenceForAllHeadWidthsAndGroups) {
 TEST(Attention, MatchesReferenceAroundPageTileAndSpanBorders) {
   ForEachSimdLevel([] {
     Random random(31);
-    for (auto [first, rows] : {std::pair{0, 1}, {0, 63}, {0, 64}, {0, 65}, {63, 1}, {63, 2}, {64, 1},
-                               {30, 100}, {127, 3}, {1023, 1}, {1023, 2}, {1020, 40}, {2049, 1}}) {
+    for (auto [first, rows] : {std::pair{0, 1},
+                               {0, 63},
+                               {0, 64},
+                               {0, 65},
+                               {63, 1},
+                               {63, 2},
+                               {64, 1},
+                               {30, 100},
+                               {127, 3},
+                               {1023, 1},
+                               {1023, 2},
+                               {1020, 40},
+                               {2049, 1}}) {
       CheckAgainstReference(random, 4, 2, 16, first, rows);
     }
   });
@@ -162,7 +174,8 @@ TEST(Attention, JobsGiveTheBitsOfSeparateCallsForAnyThreadCount) {
   struct Request {
     size_t first, rows;
   };
-  const std::vector<Request> requests = {{0, 1}, {1500, 1}, {10, 90}, {5, 0}, {2100, 3}, {900, 200}};
+  const std::vector<Request> requests = {{0, 1}, {1500, 1}, {10, 90},
+                                         {5, 0}, {2100, 3}, {900, 200}};
   std::vector<Cache> caches;
   std::vector<std::vector<float>> q, alone;
   for (const Request& r : requests) {
@@ -198,8 +211,9 @@ TEST(Attention, OutputMayReplaceTheQueriesInsideWiderRows) {
     std::vector<float> fused((rows - 1) * stride + row), got(rows * row);
     for (int r = 0; r < rows; ++r) std::copy_n(&q[r * row], row, &fused[r * stride]);
     const auto pages = cache.Pages();
-    const AttentionJob job{fused.data(),  stride, static_cast<size_t>(rows),
-                           static_cast<size_t>(first), pages, fused.data(), stride};
+    const AttentionJob job{
+        fused.data(), stride, static_cast<size_t>(rows), static_cast<size_t>(first), pages,
+        fused.data(), stride};
     PagedAttention(heads, kv_heads, head_dim, 0.3f, {&job, 1});
     for (int r = 0; r < rows; ++r) std::copy_n(&fused[r * stride], row, &got[r * row]);
     ExpectSameBits(want, got, "out");

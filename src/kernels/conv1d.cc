@@ -29,8 +29,8 @@ void ConvRows(const ConvJob& job, const float* w, const float* bias, size_t chan
       FloatVec sum = bias != nullptr ? load(bias + c0 + c) : hn::Zero(d);
       for (size_t k = 0; k < history_taps; ++k) {
         // A missing history multiplies zeros, so that it gives the bits of a history of zeros.
-        const FloatVec in = job.history != nullptr ? load(job.history + (t + k) * channels + c0 + c)
-                                                   : hn::Zero(d);
+        const FloatVec in =
+            job.history != nullptr ? load(job.history + (t + k) * channels + c0 + c) : hn::Zero(d);
         sum = hn::MulAdd(load(w + k * channels + c0 + c), in, sum);
       }
       for (size_t k = history_taps; k < width; ++k) {

@@ -21,9 +21,9 @@ TEST(Conv1d, MatchesReferenceForAllChannelsWidthsAndHistories) {
           for (bool has_history : {true, false}) {
             for (bool has_bias : {true, false}) {
               std::vector<double> want(T * C);
-              reference::CausalConv1d(Widen(x).data(), has_history ? Widen(history).data() : nullptr,
-                                      Widen(w).data(), has_bias ? Widen(bias).data() : nullptr, T, C,
-                                      W, want.data());
+              reference::CausalConv1d(
+                  Widen(x).data(), has_history ? Widen(history).data() : nullptr, Widen(w).data(),
+                  has_bias ? Widen(bias).data() : nullptr, T, C, W, want.data());
               CausalConv1d(rows.data(), x_stride, has_history ? history.data() : nullptr, w.data(),
                            has_bias ? bias.data() : nullptr, T, C, W, out.data(), out_stride);
               std::vector<float> got(T * C);

@@ -12,9 +12,8 @@
 
 #include "base/parallel.h"
 #include "base/random.h"
-#include "kernels/simd_targets.h"
-
 #include "hwy/highway.h"
+#include "kernels/simd_targets.h"
 
 namespace planish {
 
@@ -25,9 +24,21 @@ inline constexpr double kRoundoff = 0x1p-24;
 inline const std::vector<size_t> kTestSizes = {1,  2,  3,  4,  5,  7,  8,  9,  15,  16,
                                                17, 31, 32, 33, 61, 64, 65, 67, 257, 1280};
 
-// Calls body() once per SIMD level this CPU has; best level again afterwards.
+// Sets the team's size for one scope.
+class ThreadCountScope {
+ public:
+  explicit ThreadCountScope(int count) : before_(ThreadCount()) { SetThreadCount(count); }
+  ~ThreadCountScope() { SetThreadCount(before_); }
+
+ private:
+  int before_;
+};
+
+// Calls body() once per SIMD level this CPU has; best level again afterwards. On one thread: thousands of tiny parallel
+// regions would take minutes on a busy machine, and threads have tests of their own.
 template <class Body>
 void ForEachSimdLevel(const Body& body) {
+  const ThreadCountScope scope(1);
   for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
     hwy::SetSupportedTargetsForTest(target);
     SCOPED_TRACE(hwy::TargetName(target));
@@ -88,15 +99,5 @@ inline void ExpectSameBits(const std::vector<float>& a, const std::vector<float>
         << what << "[" << i << "]: " << a[i] << " and " << b[i];
   }
 }
-
-// Sets the team's size for one scope.
-class ThreadCountScope {
- public:
-  explicit ThreadCountScope(int count) : before_(ThreadCount()) { SetThreadCount(count); }
-  ~ThreadCountScope() { SetThreadCount(before_); }
-
- private:
-  int before_;
-};
 
 }  // namespace planish

@@ -7,7 +7,6 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
-
 #include "kernels/simd_targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -50,9 +49,8 @@ HWY_INLINE void NormOneRow(const float* x, const float* w, size_t n, float eps, 
   const FloatTag d;
   const float mean = SumOfSquares(x, n) / static_cast<float>(n);
   const FloatVec r = hn::Set(d, 1.0f / std::sqrt(mean + eps));
-  ForEachVector(n, [=](size_t i, auto load, auto store) HWY_ATTR {
-    store(hn::Mul(hn::Mul(load(x + i), r), load(w + i)), y + i);
-  });
+  ForEachVector(n, [=](size_t i, auto load, auto store)
+                       HWY_ATTR { store(hn::Mul(hn::Mul(load(x + i), r), load(w + i)), y + i); });
 }
 
 void NormRows(const float* x, const float* w, size_t T, size_t D, float eps, float* y) {
@@ -63,9 +61,8 @@ void NormRows(const float* x, const float* w, size_t T, size_t D, float eps, flo
 void GatedNormGroup(const float* y, const float* z, const float* w, size_t n, float eps,
                     float* out) {
   const FloatTag d;
-  ForEachVector(n, [=](size_t i, auto load, auto store) HWY_ATTR {
-    store(hn::Mul(load(y + i), SiluOf(d, load(z + i))), out + i);
-  });
+  ForEachVector(n, [=](size_t i, auto load, auto store)
+                       HWY_ATTR { store(hn::Mul(load(y + i), SiluOf(d, load(z + i))), out + i); });
   NormOneRow(out, w, n, eps, out);
 }
 

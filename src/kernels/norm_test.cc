@@ -22,9 +22,7 @@ TEST(Norm, RmsNormMatchesReferenceForAllSizes) {
       reference::RmsNorm(Widen(x).data() + 1, Widen(w).data() + 1, T, D, kEps, want.data());
       std::vector<float> got(T * D + 1);
       RmsNorm(x.data() + 1, w.data() + 1, T, D, kEps, got.data() + 1);
-      const auto bound = [&](size_t i) {
-        return std::abs(want[i]) * SumRoundings(D) * kRoundoff;
-      };
+      const auto bound = [&](size_t i) { return std::abs(want[i]) * SumRoundings(D) * kRoundoff; };
       ExpectWithin(got.data() + 1, want, bound, "y");
       std::vector<float> in_place = x;
       RmsNorm(in_place.data() + 1, w.data() + 1, T, D, kEps, in_place.data() + 1);

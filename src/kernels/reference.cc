@@ -34,7 +34,8 @@ void GatedGroupRmsNorm(const Real* y, const Real* z, const Real* w, size_t T, si
         const size_t i = t * d_in + g * n + j;
         u[j] = y[i] * Silu(z[i]);
       }
-      RmsNorm(u.data(), std::vector<double>(w + g * n, w + (g + 1) * n).data(), 1, n, eps, u.data());
+      RmsNorm(u.data(), std::vector<double>(w + g * n, w + (g + 1) * n).data(), 1, n, eps,
+              u.data());
       for (size_t j = 0; j < n; ++j) out[t * d_in + g * n + j] = static_cast<Real>(u[j]);
     }
   }
@@ -47,7 +48,8 @@ std::vector<double> RopeInverseFrequencies(size_t rotary_dim, double theta,
     double f = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(rotary_dim));
     if (scaling.kind == RopeScaling::Kind::kLinear) f /= scaling.factor;
     if (scaling.kind == RopeScaling::Kind::kLlama3) {
-      const double periods = scaling.original_max_position * f / (2 * std::numbers::pi);  // L0 / wavelength
+      const double periods =
+          scaling.original_max_position * f / (2 * std::numbers::pi);  // L0 / wavelength
       const double smooth = (periods - scaling.low_freq_factor) /
                             (scaling.high_freq_factor - scaling.low_freq_factor);
       const double keep = std::clamp(smooth, 0.0, 1.0);  // 1: unscaled; 0: divided by the factor
@@ -153,17 +155,17 @@ double LogSumExp(const Real* x, size_t n) {
   return largest + std::log(sum);
 }
 
-#define PLANISH_INSTANTIATE(Real)                                                                   \
-  template void RmsNorm(const Real*, const Real*, size_t, size_t, double, Real*);                   \
-  template void GatedGroupRmsNorm(const Real*, const Real*, const Real*, size_t, size_t, size_t,    \
-                                  double, Real*);                                                   \
-  template void ApplyRope(Real*, size_t, size_t, size_t, size_t, const double*);                    \
-  template void CausalConv1d(const Real*, const Real*, const Real*, const Real*, size_t, size_t,    \
-                             size_t, Real*);                                                        \
-  template void SsmScan(const SsmDims&, const Real*, const Real*, const Real*, const Real*,         \
-                        const Real*, const Real*, size_t, Real*, Real*);                            \
-  template void CausalAttention(const Real*, const Real*, const Real*, size_t, size_t, size_t,      \
-                                size_t, size_t, double, Real*);                                     \
+#define PLANISH_INSTANTIATE(Real)                                                                \
+  template void RmsNorm(const Real*, const Real*, size_t, size_t, double, Real*);                \
+  template void GatedGroupRmsNorm(const Real*, const Real*, const Real*, size_t, size_t, size_t, \
+                                  double, Real*);                                                \
+  template void ApplyRope(Real*, size_t, size_t, size_t, size_t, const double*);                 \
+  template void CausalConv1d(const Real*, const Real*, const Real*, const Real*, size_t, size_t, \
+                             size_t, Real*);                                                     \
+  template void SsmScan(const SsmDims&, const Real*, const Real*, const Real*, const Real*,      \
+                        const Real*, const Real*, size_t, Real*, Real*);                         \
+  template void CausalAttention(const Real*, const Real*, const Real*, size_t, size_t, size_t,   \
+                                size_t, size_t, double, Real*);                                  \
   template double LogSumExp(const Real*, size_t)
 PLANISH_INSTANTIATE(float);
 PLANISH_INSTANTIATE(double);

@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
-
 #include "kernels/simd_targets.h"
 
 #undef HWY_TARGET_INCLUDE

@@ -48,7 +48,8 @@ TEST(Rope, RotationMatchesReferenceUpToAMillionPositions) {
         const size_t heads = 3, half = rotary_dim / 2;
         const std::vector<int32_t> positions = {0, 1, 77, 131071, 131072 * 8 - 1};
         const size_t T = positions.size();
-        const auto f = half == 0 ? std::vector<float>() : RopeInverseFrequencies(rotary_dim, 5e5, {});
+        const auto f =
+            half == 0 ? std::vector<float>() : RopeInverseFrequencies(rotary_dim, 5e5, {});
         auto x = RandomFloats(random, T * heads * head_dim);
         auto want = Widen(x);
         const auto magnitude = Magnitudes(x);

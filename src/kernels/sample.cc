@@ -76,7 +76,7 @@ double SumOfExponentials(const float* x, size_t n, float largest) {
   return sum;
 #else
   const hn::ScalableTag<double> wide;
-  const hn::Rebind<float, hn::ScalableTag<double>> half;
+  const hn::Rebind<float, hn::ScalableTag<double> > half;
   const FloatVec shift = hn::Set(d, largest);
   auto low_sum = hn::Zero(wide), high_sum = low_sum;
   const auto add = [&](FloatVec e) HWY_ATTR {

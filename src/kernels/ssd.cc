@@ -14,6 +14,7 @@
 #include "base/parallel.h"
 #include "kernels/scratch.h"
 #include "kernels/simd_targets.h"
+#include "kernels/team_work.h"
 
 #ifndef PLANISH_KERNELS_SSD_CC_ONCE
 #define PLANISH_KERNELS_SSD_CC_ONCE
@@ -74,7 +75,9 @@ HWY_INLINE void MultiplyTile(const Product& product, size_t row, size_t column, 
   const FloatTag d;
   FloatVec sum[kR][kV];
   float* out = product.out + row * product.out_stride + column;
+#pragma GCC unroll 16
   for (size_t i = 0; i < kR; ++i) {
+#pragma GCC unroll 16
     for (size_t v = 0; v < kV; ++v) {
       sum[i][v] = product.factor == nullptr
                       ? hn::Zero(d)
@@ -86,13 +89,18 @@ HWY_INLINE void MultiplyTile(const Product& product, size_t row, size_t column, 
   const float* b = product.b + column;
   for (size_t k = 0; k < K; ++k, a += product.ak, b += product.b_stride) {
     FloatVec right[kV];
+#pragma GCC unroll 16
     for (size_t v = 0; v < kV; ++v) right[v] = hn::LoadU(d, b + v * kLanes);
+#pragma GCC unroll 16
     for (size_t i = 0; i < kR; ++i) {
       const FloatVec left = hn::Set(d, a[i * product.ai]);
+#pragma GCC unroll 16
       for (size_t v = 0; v < kV; ++v) sum[i][v] = hn::MulAdd(left, right[v], sum[i][v]);
     }
   }
+#pragma GCC unroll 16
   for (size_t i = 0; i < kR; ++i) {
+#pragma GCC unroll 16
     for (size_t v = 0; v < kV; ++v) {
       hn::StoreU(sum[i][v], d, out + i * product.out_stride + v * kLanes);
     }
@@ -150,6 +158,12 @@ void ChunkCB(const SsmInput& in, size_t begin, size_t count, size_t N, size_t gr
   for (; row < count; ++row) MultiplyRows<1>(product, row, PaddedColumns(row + 1), N);
 }
 
+// exp(difference), for differences <= 0. Below exp(-60) = 9e-27 it is zero: that is far under the rounding of anything it
+// could be added to, and subnormal products run in microcode (four times slower in all at Q = 256).
+HWY_INLINE FloatVec Decay(FloatTag d, FloatVec difference) {
+  return hn::IfThenElseZero(hn::Ge(difference, hn::Set(d, -60.0f)), hn::Exp(d, difference));
+}
+
 // One head through the chunks of a run; cb: base of their offsets.
 void WalkHead(const SsmDims& dims, const SsdJob& job, const SsdRun& run, const SsdChunk* chunks,
               const float* cb, size_t head, const HeadScratch& sizes, float* scratch) {
@@ -157,13 +171,14 @@ void WalkHead(const SsmDims& dims, const SsdJob& job, const SsdRun& run, const S
   const SsmInput& in = job.input;
   const size_t P = dims.head_dim, N = dims.state, H = dims.heads, width = PaddedColumns(P);
   const size_t group = head / (H / dims.groups);
-  float* state = scratch;                   // [N, width]
-  float* m = state + sizes.N * sizes.P;     // [Q, stride]
-  float* input = m + sizes.Q * sizes.Q;     // [Q, width] X, then X scaled for S'
-  float* y = input + sizes.Q * sizes.P;     // [Q, width]
-  float* sum_high = y + sizes.Q * sizes.P;  // [Q] s as a sum of two floats, so that differences are exact
-  float* sum_low = sum_high + sizes.Q;          // enough even far down a strongly decaying chunk
-  float* decay = sum_low + sizes.Q;             // [Q] exp(s_i)
+  float* state = scratch;                // [N, width]
+  float* m = state + sizes.N * sizes.P;  // [Q, stride]
+  float* input = m + sizes.Q * sizes.Q;  // [Q, width] X, then X scaled for S'
+  float* y = input + sizes.Q * sizes.P;  // [Q, width]
+  float* sum_high =
+      y + sizes.Q * sizes.P;  // [Q] s as a sum of two floats, so that differences are exact
+  float* sum_low = sum_high + sizes.Q;  // enough even far down a strongly decaying chunk
+  float* decay = sum_low + sizes.Q;     // [Q] exp(s_i)
 
   std::fill(state, state + N * width, 0.0f);
   if (run.state_in != nullptr) {
@@ -193,7 +208,7 @@ void WalkHead(const SsmDims& dims, const SsdJob& job, const SsdRun& run, const S
     }
     for (size_t i = count; i < stride; ++i) sum_high[i] = sum_low[i] = 0.0f;
     for (size_t i = 0; i < count; i += kLanes) {
-      hn::Store(hn::Exp(d, hn::Load(d, sum_high + i)), d, decay + i);
+      hn::Store(Decay(d, hn::Load(d, sum_high + i)), d, decay + i);
     }
 
     const float* chunk_cb = cb + chunk.cb + group * count * stride;
@@ -208,8 +223,7 @@ void WalkHead(const SsmDims& dims, const SsdJob& job, const SsdRun& run, const S
         }
         const FloatVec difference = hn::Add(hn::Sub(high, hn::Load(d, sum_high + j)),
                                             hn::Sub(low, hn::Load(d, sum_low + j)));
-        FloatVec value =
-            hn::Mul(hn::Exp(d, difference), hn::LoadU(d, chunk_cb + i * stride + j));
+        FloatVec value = hn::Mul(Decay(d, difference), hn::LoadU(d, chunk_cb + i * stride + j));
         if (j + kLanes > i + 1) value = hn::IfThenElseZero(hn::FirstN(d, i + 1 - j), value);
         hn::Store(value, d, m + i * stride + j);
       }
@@ -235,9 +249,9 @@ void WalkHead(const SsmDims& dims, const SsdJob& job, const SsdRun& run, const S
     const FloatVec high = hn::Set(d, sum_high[count - 1]), low = hn::Set(d, sum_low[count - 1]);
     const float carry = decay[count - 1];
     for (size_t i = 0; i < count; i += kLanes) {
-      const FloatVec difference = hn::Add(hn::Sub(high, hn::Load(d, sum_high + i)),
-                                          hn::Sub(low, hn::Load(d, sum_low + i)));
-      hn::Store(hn::Exp(d, difference), d, decay + i);
+      const FloatVec difference =
+          hn::Add(hn::Sub(high, hn::Load(d, sum_high + i)), hn::Sub(low, hn::Load(d, sum_low + i)));
+      hn::Store(Decay(d, difference), d, decay + i);
     }
     for (size_t i = 0; i < count; ++i) {
       const FloatVec factor = hn::Set(d, decay[i]);
@@ -296,7 +310,7 @@ void SsdChunkScan(const SsmDims& dims, size_t chunk, std::span<const SsdJob> job
   const float* previous_state = nullptr;  // where the previous block left its last job's state
 
   for (size_t first = 0; first < chunks.size();) {
-    size_t end = first, cb_floats = 0;
+    size_t end = first, cb_floats = 0, tokens = 0;
     runs.clear();
     for (; end < chunks.size(); ++end) {
       SsdChunk& c = chunks[end];
@@ -304,6 +318,7 @@ void SsdChunkScan(const SsmDims& dims, size_t chunk, std::span<const SsdJob> job
       if (end > first && cb_floats + floats > kBlockFloats) break;
       c.cb = cb_floats;
       cb_floats += floats;
+      tokens += c.count;
       if (end == first || c.job != chunks[end - 1].job) {
         const SsdJob& job = jobs[c.job];
         const float* in = c.index == 0 ? job.initial_state : previous_state;
@@ -315,14 +330,14 @@ void SsdChunkScan(const SsmDims& dims, size_t chunk, std::span<const SsdJob> job
       runs.back().state_out = resting;
     }
     float* cb = cb_memory.Floats(cb_floats);
-    ParallelFor((end - first) * G, [&](size_t task, int thread) {
+    ParallelForWork((end - first) * G, cb_floats * dims.state / 2, [&](size_t task, int thread) {
       const SsdChunk& c = chunks[first + task / G];
       const size_t group = task % G, stride = RoundUpToLine(c.count);
       HWY_DYNAMIC_DISPATCH(ChunkCB)
       (jobs[c.job].input, c.begin, c.count, dims.state, group, cb + c.cb + group * c.count * stride,
        stride, scratch + static_cast<size_t>(thread) * thread_floats);
     });
-    ParallelFor(runs.size() * H, [&](size_t task, int thread) {
+    ParallelForWork(runs.size() * H, tokens * state_size * 2, [&](size_t task, int thread) {
       const SsdRun& run = runs[task / H];
       HWY_DYNAMIC_DISPATCH(WalkHead)
       (dims, jobs[chunks[run.first].job], run, chunks.data(), cb, task % H, sizes,

@@ -29,9 +29,16 @@ struct Case {
   size_t y_size() const { return T * dims.heads * dims.head_dim; }
   SsmInput Input(size_t t = 0) const {
     const size_t row = dims.heads * dims.head_dim, group_row = dims.groups * dims.state;
-    return {x.data() + t * row,       row,       B.data() + t * group_row, group_row,
-            C.data() + t * group_row, group_row, dt.data() + t * dims.heads, dims.heads,
-            A.data(),                 D.data()};
+    return {x.data() + t * row,
+            row,
+            B.data() + t * group_row,
+            group_row,
+            C.data() + t * group_row,
+            group_row,
+            dt.data() + t * dims.heads,
+            dims.heads,
+            A.data(),
+            D.data()};
   }
 };
 
@@ -174,7 +181,8 @@ TEST(Ssm, StridedInputAndOutputOfAWiderMatrixAreRead) {
 
 TEST(Ssd, ChunkedScanMatchesRecurrenceAroundChunkBorders) {
   ForEachSimdLevel([] {
-    const std::vector<SsmDims> shapes = {{4, 5, 7, 2}, {2, 16, 16, 1}, {2, 19, 33, 2}, {4, 1, 1, 4}};
+    const std::vector<SsmDims> shapes = {
+        {4, 5, 7, 2}, {2, 16, 16, 1}, {2, 19, 33, 2}, {4, 1, 1, 4}};
     for (const SsmDims& dims : shapes) {
       for (size_t Q : {1u, 16u, 64u, 128u, 256u}) {
         for (size_t T : {size_t{1}, Q - 1, Q, Q + 1, 2 * Q + 3}) {
@@ -190,7 +198,8 @@ TEST(Ssd, ChunkedScanMatchesRecurrenceAroundChunkBorders) {
             return;
           }
           std::vector<float> in_place = c.state, y_again(c.y_size());
-          SsdChunkScan(dims, c.Input(), T, Q, in_place.data(), in_place.data(), y_again.data(), row);
+          SsdChunkScan(dims, c.Input(), T, Q, in_place.data(), in_place.data(), y_again.data(),
+                       row);
           ExpectSameBits(state, in_place, "state in place");
           ExpectSameBits(y, y_again, "y in place");
         }
@@ -304,7 +313,8 @@ TEST(Ssm, PrepareDtIsSoftplusThenClamp) {
           // The sum is rounded; softplus turns that into a relative error of at most |r + b|.
           slack[i] = want[i] * (10 + std::abs(r + b)) * kRoundoff;
         }
-        ExpectWithin(dt.data(), want, [&](size_t i) { return slack[i]; }, "dt");
+        ExpectWithin(
+            dt.data(), want, [&](size_t i) { return slack[i]; }, "dt");
       }
     }
     float dt = 0;

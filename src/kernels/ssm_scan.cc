@@ -10,6 +10,7 @@
 #include "kernels/scratch.h"
 #include "kernels/simd_targets.h"
 #include "kernels/ssd.h"
+#include "kernels/team_work.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/ssm_scan.cc"
@@ -20,7 +21,8 @@
 #define PLANISH_KERNELS_SSM_SCAN_CC_ONCE
 namespace planish {
 namespace {
-constexpr size_t kScanTokens = 32;  // tokens per block: B and C of a block (32 KB at N = 128) stay in L1
+constexpr size_t kScanTokens =
+    32;  // tokens per block: B and C of a block (32 KB at N = 128) stay in L1
 }  // namespace
 }  // namespace planish
 #endif  // PLANISH_KERNELS_SSM_SCAN_CC_ONCE
@@ -66,7 +68,9 @@ HWY_INLINE void ScanRows(const ScanBlock& block, size_t p) {
   const FloatTag d;
   HWY_ALIGN float lane_sums[kRows][kScanTokens * kLanes];
   FloatVec s[kRows][kVectors];
+#pragma GCC unroll 16
   for (size_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
     for (size_t v = 0; v < kVectors; ++v) {
       s[r][v] = hn::LoadU(d, block.state + (p + r) * block.N + v * kLanes);
     }
@@ -76,19 +80,25 @@ HWY_INLINE void ScanRows(const ScanBlock& block, size_t p) {
     const float* b = block.B + t * block.b_stride;
     const float* c = block.C + t * block.c_stride;
     FloatVec input[kRows], sum[kRows];
+#pragma GCC unroll 16
     for (size_t r = 0; r < kRows; ++r) {
       input[r] = hn::Set(d, block.dt[t] * block.x[t * block.x_stride + p + r]);
     }
+#pragma GCC unroll 16
     for (size_t v = 0; v < kVectors; ++v) {
       const FloatVec bv = hn::LoadU(d, b + v * kLanes), cv = hn::LoadU(d, c + v * kLanes);
+#pragma GCC unroll 16
       for (size_t r = 0; r < kRows; ++r) {
         s[r][v] = Advance(decay, input[r], bv, s[r][v]);
         sum[r] = v == 0 ? hn::Mul(s[r][v], cv) : hn::MulAdd(s[r][v], cv, sum[r]);
       }
     }
+#pragma GCC unroll 16
     for (size_t r = 0; r < kRows; ++r) hn::Store(sum[r], d, &lane_sums[r][t * kLanes]);
   }
+#pragma GCC unroll 16
   for (size_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
     for (size_t v = 0; v < kVectors; ++v) {
       hn::StoreU(s[r][v], d, block.state + (p + r) * block.N + v * kLanes);
     }
@@ -151,7 +161,7 @@ HWY_INLINE void ScanAllRows(const ScanBlock& block) {
 
 HWY_INLINE void Scan(const ScanBlock& block) {
   if (block.count == 1) return ScanOneToken(block);
-  // Rows by vectors held in registers: 16 of AVX-512's and NEON's 32, 8 of the 16 elsewhere.
+    // Rows by vectors held in registers: 16 of AVX-512's and NEON's 32, 8 of the 16 elsewhere.
 #if HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64
   constexpr size_t kWide = 2;
 #else
@@ -255,13 +265,15 @@ HWY_EXPORT(PrepareDtRow);
 
 void SsmScan(const SsmDims& dims, std::span<const SsmJob> jobs) {
   PLANISH_DCHECK(dims.groups > 0 && dims.heads % dims.groups == 0);
-  size_t most_tokens = 0;
-  for (const SsmJob& job : jobs) most_tokens = std::max(most_tokens, job.T);
+  size_t most_tokens = 0, total_tokens = 0;
+  for (const SsmJob& job : jobs) {
+    most_tokens = std::max(most_tokens, job.T);
+    total_tokens += job.T;
+  }
   if (most_tokens == 0 || dims.StateSize() == 0) return;
   // Heads per task: about 32 Ki state updates, some microseconds of work.
   const size_t head_work = dims.head_dim * dims.state * most_tokens;
-  const size_t task_heads =
-      std::clamp<size_t>((size_t{1} << 15) / head_work, 1, dims.heads);
+  const size_t task_heads = std::clamp<size_t>((size_t{1} << 15) / head_work, 1, dims.heads);
   const size_t job_tasks = (dims.heads + task_heads - 1) / task_heads;
 
   static thread_local Scratch memory;
@@ -269,14 +281,15 @@ void SsmScan(const SsmDims& dims, std::span<const SsmJob> jobs) {
   const size_t thread_floats =
       dims.state == padded_state ? 0 : (dims.head_dim + 2 * kScanTokens) * padded_state;
   float* scratch = memory.Floats(static_cast<size_t>(ThreadCount()) * thread_floats + 1);
-  ParallelFor(jobs.size() * job_tasks, [&](size_t task, int thread) {
-    const SsmJob& job = jobs[task / job_tasks];
-    const size_t begin = task % job_tasks * task_heads;
-    for (size_t head = begin; head < std::min(dims.heads, begin + task_heads); ++head) {
-      HWY_DYNAMIC_DISPATCH(ScanHead)
-      (dims, job, head, scratch + static_cast<size_t>(thread) * thread_floats);
-    }
-  });
+  ParallelForWork(
+      jobs.size() * job_tasks, total_tokens * dims.StateSize() * 3, [&](size_t task, int thread) {
+        const SsmJob& job = jobs[task / job_tasks];
+        const size_t begin = task % job_tasks * task_heads;
+        for (size_t head = begin; head < std::min(dims.heads, begin + task_heads); ++head) {
+          HWY_DYNAMIC_DISPATCH(ScanHead)
+          (dims, job, head, scratch + static_cast<size_t>(thread) * thread_floats);
+        }
+      });
 }
 
 void SsmScan(const SsmDims& dims, const SsmInput& input, size_t T, float* state, float* y,

@@ -93,11 +93,14 @@ HWY_INLINE FloatVec PairSums(FloatTag d, FloatVec hi, FloatVec lo) {
 // the same balanced tree over neighbouring lanes wherever it stands, so its bits do not depend on the other vectors.
 HWY_INLINE FloatVec SumEach(FloatTag d, const float* vectors, size_t stride) {
   FloatVec sums[kLanes / 2];
+#pragma GCC unroll 16
   for (size_t i = 0; i < kLanes / 2; ++i) {
     sums[i] = PairSums(d, hn::LoadU(d, vectors + (2 * i + 1) * stride),
                        hn::LoadU(d, vectors + 2 * i * stride));
   }
+#pragma GCC unroll 16
   for (size_t count = kLanes / 4; count >= 1; count /= 2) {
+#pragma GCC unroll 16
     for (size_t i = 0; i < count; ++i) sums[i] = PairSums(d, sums[2 * i + 1], sums[2 * i]);
   }
   return sums[0];
