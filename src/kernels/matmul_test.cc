@@ -228,19 +228,21 @@ TEST_P(MatMulTest, MatchesSumsInDoubleForEveryTypeAndAwkwardShapes) {
 TEST_P(MatMulTest, RowsDoNotDependOnTheBatchForAnyTypeTokenCountAndThreadCount) {
   const bool is_scalar = GetParam() == "scalar";
   constexpr size_t kMaxT = 70;
-  for (const DType dtype : kTypes) {
-    const size_t block = Traits(dtype).block_elems;
-    const size_t K = block == 1 ? 1061 : block == 32 ? 1056 : 1280;  // two slabs
-    const size_t N = 13;
-    const TestWeight w(dtype, N, K, 3);
-    const Floats x(kMaxT * K);
-    SetThreadCount(1);
-    std::vector<float> alone;
-    for (size_t t = 0; t < kMaxT; ++t) {
-      const std::vector<float> y = Product(w.weight, x.data() + t * K, 1);
-      alone.insert(alone.end(), y.begin(), y.end());
-    }
-    for (const int threads : {1, 2}) {
+  for (const int threads : {1, 2}) {
+    for (const DType dtype : kTypes) {
+      const size_t block = Traits(dtype).block_elems;
+      // One thread: two slabs of a row. Two threads: two tasks of 48 rows, on which both work.
+      const size_t N = threads == 1 ? 7 : 50;
+      const size_t K = threads == 1 ? (block == 1 ? 1061 : block == 32 ? 1056 : 1280)
+                                    : (block == 1 ? 37 : block == 32 ? 64 : 256);
+      const TestWeight w(dtype, N, K, 3);
+      const Floats x(kMaxT * K);
+      SetThreadCount(1);
+      std::vector<float> alone;
+      for (size_t t = 0; t < kMaxT; ++t) {
+        const std::vector<float> y = Product(w.weight, x.data() + t * K, 1);
+        alone.insert(alone.end(), y.begin(), y.end());
+      }
       SetThreadCount(threads);
       for (size_t T = 1; T <= kMaxT; ++T) {
         if (is_scalar && T > 9 && T != 33 && T != kMaxT) continue;  // slow there
