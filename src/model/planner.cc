@@ -76,6 +76,7 @@ PlanRequest EngineRequest(size_t context, size_t batch) {
 
 void CheckMemory(const ModelConfig& config, const std::string& name, uint64_t file_bytes, size_t context, uint64_t memory_limit) {
   const uint64_t available = memory_limit != 0 ? memory_limit : AvailableBytes();
+  context = std::min(context, config.max_position);
   const Plan plan = MakePlan(config, EngineRequest(context, 1));
   const uint64_t needed = file_bytes + plan.cache_bytes;
   if (needed <= available) return;

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "model/gguf_map.h"
 #include "model/gguf_text.h"
 #include "model/param_source.h"
@@ -102,6 +103,38 @@ void CheckTokenizerFits(const Pretrained& opened) {
   throw BadFile("{}: the tokenizer has {} tokens, expected at most vocab_size {}", opened.path, opened.tokenizer->vocab_size(), opened.config.vocab_size);
 }
 
+void RememberVectorTypes(const std::vector<StoredTensor>& tensors, Pretrained* opened) {
+  std::map<std::string, DType> types;
+  for (const StoredTensor& tensor : tensors) types[tensor.name] = tensor.view.dtype;
+  opened->model->VisitParams([&](const Param& param) {
+    if (const auto found = types.find(param.name); found != types.end() && param.vector != nullptr) opened->hf_dtypes.push_back(*found);
+  });
+}
+
+// A GGUF file that planish made from a Hugging Face folder carries its config.json and stored types. They are used for the
+// way back only if they describe the very model that the GGUF keys describe.
+void RestoreOrigin(const GgufFile& file, Pretrained* opened) {
+  const std::string text = file.StringOr("planish.hf.config", "");
+  if (text.empty()) return;
+  const std::string where = file.where() + ": planish.hf.config";
+  const ModelConfig origin = ConfigFromJson(ParseJson(text, where, {.allow_non_finite = true}), where);
+  ModelConfig comparable = origin;
+  for (BlockConfig& block : comparable.blocks) {  // GGUF has no chunk_size
+    if (auto* mamba = std::get_if<Mamba2Config>(&block.mixer)) mamba->chunk_size = Mamba2Config().chunk_size;
+  }
+  if (comparable.blocks != opened->config.blocks || origin.hidden_size != opened->config.hidden_size) {
+    LogWarning("{}: describes another model than the GGUF keys; ignored", where);
+    return;
+  }
+  opened->config.source = origin.source;
+  const Json types = ParseJson(file.StringOr("planish.hf.dtypes", "{}"), file.where() + ": planish.hf.dtypes");
+  if (!types.is_object()) return;
+  for (const auto& [name, type] : types.AsObject()) {
+    const auto dtype = type.is_string() ? DTypeFromName(type.AsString()) : std::nullopt;
+    if (dtype && (*dtype == DType::kF32 || *dtype == DType::kF16 || *dtype == DType::kBF16)) opened->hf_dtypes.emplace_back(name, *dtype);
+  }
+}
+
 Pretrained OpenHf(const std::string& path, const OpenOptions& options) {
   Pretrained opened;
   opened.path = path;
@@ -127,7 +160,9 @@ Pretrained OpenHf(const std::string& path, const OpenOptions& options) {
     quantization = *found;
   }
   opened.model = std::make_unique<Model>(opened.config);
-  FillParams(path, HfParamSource(ReadSafetensorsFolder(path, options.access), quantization).get(), opened.model.get());
+  std::vector<StoredTensor> tensors = ReadSafetensorsFolder(path, options.access);
+  RememberVectorTypes(tensors, &opened);
+  FillParams(path, HfParamSource(std::move(tensors), quantization).get(), opened.model.get());
   return opened;
 }
 
@@ -157,6 +192,7 @@ Pretrained OpenGguf(const std::string& path, const OpenOptions& options) {
   CheckMemory(opened.config, opened.name, opened.file_bytes, options.context, options.memory_limit);
   opened.model = std::make_unique<Model>(opened.config);
   FillParams(path, GgufParamSource(file, opened.config).get(), opened.model.get());
+  RestoreOrigin(file, &opened);
   return opened;
 }
 

@@ -40,6 +40,9 @@ struct Pretrained {
   std::string bos_token, eos_token;                   // as text, for templates
   std::vector<int32_t> eos_ids;                       // generation_config.json, else config.json
   GenerationDefaults generation;
+  // Stored types of Hugging Face tensors that differ from what is in memory: vectors (always float here), and everything
+  // when a GGUF file that planish wrote tells where it came from.
+  std::vector<std::pair<std::string, DType>> hf_dtypes;
 };
 
 // Error(kBadFile) for anything wrong in the files, Error(kNoMemory) with what would fit when it does not.

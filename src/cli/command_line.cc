@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+// The only file that includes CLI11.
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <map>
+#include <new>
+
+#include "base/log.h"
+#include "base/parallel.h"
+#include "cli/verb.h"
+#include "kernels/isa.h"
+
+namespace planish {
+namespace {
+
+std::string EnvironmentName(const std::string& long_name) {
+  std::string name = "PLANISH_";
+  for (const char c : long_name) name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return name;
+}
+
+class CliOptions : public OptionSet {
+ public:
+  explicit CliOptions(CLI::App* app) : app_(app) {}
+
+  void Text(const char* names, std::string* target, const char* help, bool required) override {
+    Finish(app_->add_option(names, *target, help)->type_name("TEXT"), target->empty() ? "" : *target)->required(required);
+  }
+  void Choice(const char* names, std::string* target, std::vector<std::string> choices, const char* help) override {
+    std::string type;
+    for (const std::string& choice : choices) type += (type.empty() ? "" : "|") + choice;
+    Finish(app_->add_option(names, *target, help)->check(CLI::IsMember(choices))->type_name(type), *target);
+  }
+  void Int(const char* names, int64_t* target, int64_t low, int64_t high, const char* help) override {
+    Finish(app_->add_option(names, *target, help)->check(CLI::Range(low, high))->type_name("INT"), std::to_string(*target));
+  }
+  void Real(const char* names, double* target, double low, double high, const char* help) override {
+    Finish(app_->add_option(names, *target, help)->check(CLI::Range(low, high))->type_name("NUMBER"), fmt::format("{}", *target));
+  }
+  void Bytes(const char* names, uint64_t* target, const char* help) override {
+    const auto parse = [target](const std::string& text) { *target = ParseBytes(text); };
+    Finish(app_->add_option_function<std::string>(names, parse, help)->type_name("SIZE"), *target == 0 ? "" : std::to_string(*target));
+  }
+  void Flag(const char* names, bool* target, const char* help) override { Finish(app_->add_flag(names, *target, help), ""); }
+  void Positional(const char* name, std::vector<std::string>* target, const char* help, bool required) override {
+    app_->add_option(name, *target, help)->type_name("")->required(required);
+  }
+  void Group(const char* heading) override { heading_ = heading; }
+  bool WasGiven(const char* name) const override { return app_->get_option(name)->count() > 0; }
+
+ private:
+  CLI::Option* Finish(CLI::Option* option, const std::string& default_text) {
+    option->group(heading_);
+    if (!default_text.empty()) option->default_str(default_text);
+    if (!option->get_lnames().empty()) option->envname(EnvironmentName(option->get_lnames().front()));
+    return option;
+  }
+  CLI::App* app_;
+  std::string heading_ = "Options";
+};
+
+size_t EditDistance(const std::string& a, const std::string& b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t best = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
+      diagonal = std::exchange(row[j], best);
+    }
+  }
+  return row[b.size()];
+}
+
+std::string Nearest(const std::string& word, const std::vector<std::string>& candidates) {
+  const auto closer = [&](const std::string& a, const std::string& b) { return EditDistance(word, a) < EditDistance(word, b); };
+  const auto best = std::min_element(candidates.begin(), candidates.end(), closer);
+  return best == candidates.end() || EditDistance(word, *best) > std::max<size_t>(2, word.size() / 2) ? "" : *best;
+}
+
+std::string OverviewText(const std::vector<std::unique_ptr<Verb>>& verbs, const std::string& version) {
+  std::string text = fmt::format("planish {}: makes, shrinks, aligns and serves hybrid reasoning models on CPUs\n\nUsage: planish VERB [OPTIONS]\n", version);
+  for (const char* group : {"make", "shrink", "run", "measure"}) {
+    std::string lines;
+    for (const auto& verb : verbs) {
+      if (std::string(verb->group()) == group) lines += fmt::format("  {:<10} {}\n", verb->name(), verb->summary());
+    }
+    if (!lines.empty()) text += fmt::format("\n{}:\n{}", group, lines);
+  }
+  return text +
+         "\n`planish VERB --help` lists a verb's options with two examples. MODEL is a Hugging Face folder or a GGUF file.\n"
+         "Exit status: 0 ok, 1 failure, 2 usage, 3 bad input file, 4 does not fit in memory, 5 network, 130 interrupted.\n";
+}
+
+// One line, whatever went wrong.
+int Report(const std::string& verb, const Error& error) {
+  fmt::print(stderr, "planish{}{}: error: {}{}{}\n", verb.empty() ? "" : " ", verb, error.what(), error.hint().empty() ? "" : ". Try: ", error.hint());
+  return static_cast<int>(error.code());
+}
+
+struct CommonOptions {
+  int64_t threads = 0;
+  bool quiet = false;
+  bool verbose = false;
+};
+
+int ParseFailure(const CLI::ParseError& error, CLI::App* app, const std::string& verb) {
+  std::string hint = fmt::format("planish {} --help", verb);
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && app != nullptr) {
+    const std::vector<std::string> rest = app->remaining();
+    std::vector<std::string> names;
+    for (const CLI::Option* option : app->get_options()) {
+      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+      for (const std::string& name : option->get_snames()) names.push_back("-" + name);
+    }
+    if (!rest.empty()) {
+      const std::string nearest = Nearest(rest[0], names);
+      return Report(verb, Error(ExitCode::kUsage, fmt::format("unknown argument {}", Quoted(rest[0])), nearest.empty() ? hint : nearest));
+    }
+  }
+  std::string text = error.what();
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return Report(verb, Error(ExitCode::kUsage, text, hint));
+}
+
+}  // namespace
+
+uint64_t ParseBytes(const std::string& text) {
+  size_t used = 0;
+  double number = -1;
+  try {
+    number = std::stod(text, &used);
+  } catch (const std::exception&) {
+  }
+  std::string unit = text.substr(std::min(used, text.size()));
+  std::transform(unit.begin(), unit.end(), unit.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  static const std::map<std::string, double> kUnits = {
+      {"", 1}, {"b", 1}, {"k", 1024}, {"kib", 1024}, {"kb", 1e3}, {"m", 0x1p20}, {"mib", 0x1p20}, {"mb", 1e6},
+      {"g", 0x1p30}, {"gib", 0x1p30}, {"gb", 1e9}, {"t", 0x1p40}, {"tib", 0x1p40}, {"tb", 1e12}};
+  const auto found = kUnits.find(unit);
+  if (!(number >= 0) || number * (found == kUnits.end() ? 1 : found->second) > 0x1p60 || found == kUnits.end()) {
+    throw Error(ExitCode::kUsage, fmt::format("{} is not a size", Quoted(text)), "22GiB, 512M or a number of bytes");
+  }
+  return static_cast<uint64_t>(number * found->second);
+}
+
+int RunCommandLine(int argc, char** argv, const std::string& version) {
+  std::signal(SIGPIPE, SIG_IGN);
+  const std::vector<std::unique_ptr<Verb>> verbs = AllVerbs();
+  std::string current;
+  try {
+    ApplyIsaOverride();
+    const std::string first = argc > 1 ? argv[1] : "";
+    if (first.empty() || first == "--help" || first == "-h" || first == "help") {
+      fmt::print(first.empty() ? stderr : stdout, "{}", OverviewText(verbs, version));
+      return first.empty() ? static_cast<int>(ExitCode::kUsage) : 0;
+    }
+    if (first == "--version" || first == "-V") {
+      fmt::print("planish {}, {}, ISA {}\n", version, "compiled by g++ " __VERSION__, IsaName());
+      return 0;
+    }
+    const auto verb = std::find_if(verbs.begin(), verbs.end(), [&](const auto& v) { return v->name() == first; });
+    if (verb == verbs.end()) {
+      std::vector<std::string> names;
+      for (const auto& v : verbs) names.push_back(v->name());
+      const std::string nearest = Nearest(first, names);
+      throw Error(ExitCode::kUsage, fmt::format("unknown verb {}", Quoted(first)), nearest.empty() ? "planish --help" : "planish " + nearest);
+    }
+    current = first;
+    CLI::App app((*verb)->summary(), "planish " + first);
+    app.footer(fmt::format("Examples:\n{}", (*verb)->examples()));
+    app.set_help_flag("-h,--help", "print this help and exit");
+    CliOptions options(&app);
+    (*verb)->Declare(&options);
+    CommonOptions common;
+    options.Group("Common options");
+    options.Int("-t,--threads", &common.threads, 0, 1024, "threads; 0: OMP_NUM_THREADS, else the CPUs this process may use");
+    options.Flag("-q,--quiet", &common.quiet, "no messages but errors");
+    options.Flag("-v,--verbose", &common.verbose, "more messages");
+    try {
+      app.parse(argc - 1, argv + 1);
+    } catch (const CLI::CallForHelp&) {
+      fmt::print("{}", app.help());
+      return 0;
+    } catch (const CLI::ParseError& error) {
+      return ParseFailure(error, &app, first);
+    }
+    SetThreadCount(static_cast<int>(common.threads));
+    SetLogLevel(common.quiet ? LogLevel::kQuiet : common.verbose ? LogLevel::kDebug : LogLevel::kInfo);
+    const ExitCode code = (*verb)->Run(options);
+    if (std::fflush(stdout) != 0) throw RuntimeError("could not write to standard output");
+    return static_cast<int>(code);
+  } catch (const Error& error) {
+    return Report(current, error);
+  } catch (const std::bad_alloc&) {
+    return Report(current, Error(ExitCode::kNoMemory, "out of memory", "a smaller model or a shorter --ctx"));
+  } catch (const std::exception& error) {
+    return Report(current, Error(ExitCode::kFailure, error.what()));
+  }
+}
+
+}  // namespace planish

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/model_options.h"
+
+#include <algorithm>
+
+#include "infer/generate.h"
+
+namespace planish {
+
+constexpr size_t kDefaultContext = 4096;
+
+void ModelOptions::Declare(OptionSet* options, bool required) {
+  options->Group("Model");
+  options->Text("-m,--model", &model, "Hugging Face folder or GGUF file", required);
+  options->Choice("--act", &act, {"f32"}, "type in which activations are multiplied");
+  options->Int("--ctx", &context, 0, static_cast<int64_t>(limits::kContext), "tokens a sequence may have; 0: the model's, at most 4096");
+  options->Bytes("--memory", &memory, "memory that may be used, e.g. 8GiB; default: what is free");
+  options->Flag("--no-mmap", &no_mmap, "read the weights into memory instead of mapping the files");
+}
+
+size_t ModelOptions::ContextFor(const ModelConfig& config) const {
+  return context > 0 ? static_cast<size_t>(context) : std::min(config.max_position, kDefaultContext);
+}
+
+Pretrained ModelOptions::Open(bool needs_tokenizer) const {
+  OpenOptions open;
+  open.access = no_mmap ? FileBytes::Access::kRead : FileBytes::Access::kMap;
+  open.needs_tokenizer = needs_tokenizer;
+  open.memory_limit = memory;
+  open.context = context > 0 ? static_cast<size_t>(context) : kDefaultContext;
+  return OpenPretrained(model, open);
+}
+
+void SamplingOptions::Declare(OptionSet* options) {
+  options->Group("Sampling (defaults: the model's generation_config.json)");
+  options->Flag("--greedy", &greedy, "always the likeliest token; same as --temperature 0");
+  options->Real("--temperature", &temperature, 0.0, 100.0, "0 is greedy");
+  options->Real("--top-p", &top_p, 0.0, 1.0, "smallest set of tokens with this much probability");
+  options->Int("--top-k", &top_k, 0, static_cast<int64_t>(limits::kVocabSize), "the k likeliest tokens; 0: all");
+  options->Real("--min-p", &min_p, 0.0, 1.0, "tokens with at least this share of the likeliest one's probability");
+  options->Real("--repetition-penalty", &repetition_penalty, 0.001, 100.0, "above 1: tokens seen before become less likely");
+  options->Real("--frequency-penalty", &frequency_penalty, -100.0, 100.0, "subtracted once for every occurrence in the answer");
+  options->Real("--presence-penalty", &presence_penalty, -100.0, 100.0, "subtracted for any occurrence in the answer");
+  options->Int("--seed", &seed, 0, INT64_MAX, "same seed, same answer");
+}
+
+SamplingParams SamplingOptions::Merge(const OptionSet& options, const GenerationDefaults& defaults) const {
+  SamplingParams params = DefaultSampling(defaults);
+  if (options.WasGiven("--temperature")) params.temperature = temperature;
+  if (options.WasGiven("--top-p")) params.top_p = top_p;
+  if (options.WasGiven("--top-k")) params.top_k = top_k;
+  if (options.WasGiven("--min-p")) params.min_p = min_p;
+  if (options.WasGiven("--repetition-penalty")) params.repetition_penalty = repetition_penalty;
+  params.frequency_penalty = frequency_penalty;
+  params.presence_penalty = presence_penalty;
+  params.seed = static_cast<uint64_t>(seed);
+  if (greedy) params.temperature = 0.0;
+  return params;
+}
+
+}  // namespace planish

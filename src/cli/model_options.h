@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Options that every verb with a model shares, and opening it by them.
+#pragma once
+
+#include "cli/verb.h"
+#include "infer/engine.h"
+#include "model/pretrained.h"
+
+namespace planish {
+
+struct ModelOptions {
+  std::string model;
+  std::string act = "f32";
+  int64_t context = 0;
+  uint64_t memory = 0;
+  bool no_mmap = false;
+
+  void Declare(OptionSet* options, bool required = true);
+  // Opens with a check that weights and one sequence of the context fit in memory.
+  Pretrained Open(bool needs_tokenizer = true) const;
+  // Positions a sequence may have: --ctx, else the smaller of the model's and 4096.
+  size_t ContextFor(const ModelConfig& config) const;
+};
+
+struct SamplingOptions {
+  double temperature = 1.0, top_p = 1.0, min_p = 0.0, repetition_penalty = 1.0, frequency_penalty = 0.0, presence_penalty = 0.0;
+  int64_t top_k = 0;
+  int64_t seed = 1234;
+  bool greedy = false;
+
+  void Declare(OptionSet* options);
+  // The model's own defaults, overruled by what the user gave.
+  SamplingParams Merge(const OptionSet& options, const GenerationDefaults& defaults) const;
+};
+
+}  // namespace planish

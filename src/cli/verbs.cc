@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/verbs.h"
+
+namespace planish {
+
+std::vector<std::unique_ptr<Verb>> AllVerbs() {
+  std::vector<std::unique_ptr<Verb>> verbs;
+  for (const auto make : {MakeConvert, MakeTokenize, MakeTemplate, MakeChat, MakeGenerate, MakeDemo, MakeInfo, MakePlan, MakeLogits, MakeCompare}) {
+    verbs.push_back(make());
+  }
+  return verbs;
+}
+
+}  // namespace planish

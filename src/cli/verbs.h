@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// The makers of all verbs, one a file.
+#pragma once
+
+#include "cli/verb.h"
+
+namespace planish {
+
+std::unique_ptr<Verb> MakeChat();
+std::unique_ptr<Verb> MakeCompare();
+std::unique_ptr<Verb> MakeConvert();
+std::unique_ptr<Verb> MakeDemo();
+std::unique_ptr<Verb> MakeGenerate();
+std::unique_ptr<Verb> MakeInfo();
+std::unique_ptr<Verb> MakeLogits();
+std::unique_ptr<Verb> MakePlan();
+std::unique_ptr<Verb> MakeTemplate();
+std::unique_ptr<Verb> MakeTokenize();
+
+}  // namespace planish

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "infer/chat_session.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace planish {
+namespace {
+
+constexpr size_t kKeptSnapshots = 3;  // turn borders; each holds one recurrent state, KV pages are shared
+
+Json Message(const char* role, const std::string& content) {
+  Json message = Json::MakeObject();
+  message.Set("role", role);
+  message.Set("content", content);
+  return message;
+}
+
+bool HasRole(const Json& message, const char* role) {
+  const Json* found = message.Find("role");
+  return found != nullptr && *found == Json(role);
+}
+
+size_t CommonPrefix(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
+  return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
+}
+
+}  // namespace
+
+size_t ChatSession::TurnBorder(const Prompt& prompt) const {
+  size_t border = prompt.ids.size();
+  for (const char* sentinel : {"a", "7."}) {
+    Json answered = messages_;
+    answered.Append(Message("assistant", sentinel));
+    answered.Append(Message("user", "u"));  // an answer that is not the last message is history
+    border = std::min(border, CommonPrefix(prompt.ids, EncodeChat(*opened_, answered, settings.thinking, false).ids));
+  }
+  return std::min(border, prompt.ids.size() - 1);
+}
+
+std::shared_ptr<const StateSnapshot> ChatSession::DeepestPrefix(const std::vector<int32_t>& ids) const {
+  std::shared_ptr<const StateSnapshot> best;
+  for (const auto& snapshot : kept_) {
+    if (snapshot->ids.size() >= ids.size() || CommonPrefix(snapshot->ids, ids) != snapshot->ids.size()) continue;
+    if (best == nullptr || snapshot->ids.size() > best->ids.size()) best = snapshot;
+  }
+  return best;
+}
+
+Generated ChatSession::Answer(const Stream& stream, const std::function<bool()>& is_cancelled,
+                              const std::function<void(ThinkingBudget*)>& on_start) {
+  const Thinking thinking = settings.budget == 0 ? Thinking::kOff : settings.thinking;
+  const Prompt prompt = EncodeChat(*opened_, messages_, thinking);
+  GenerateOptions options;
+  options.max_new_tokens = settings.max_new_tokens;
+  options.sampling = settings.sampling;
+  options.sampling.choice = answers_++;
+  options.thinking_budget = settings.budget;
+  options.resume = DeepestPrefix(prompt.ids);
+  if (const size_t border = TurnBorder(prompt); border > 0) options.snapshot_at = {border};
+  options.is_cancelled = is_cancelled;
+  options.on_piece = stream;
+  options.on_start = on_start;
+  const Generated generated = Generate(*opened_, engine_, prompt, options);
+  last_prompt_tokens_ = prompt.ids.size();
+  for (const auto& snapshot : generated.result.snapshots) kept_.push_back(snapshot);
+  if (kept_.size() > kKeptSnapshots) kept_.erase(kept_.begin(), kept_.end() - kKeptSnapshots);
+  Json message = Message("assistant", generated.answer);
+  if (!generated.reasoning.empty()) message.Set("reasoning_content", generated.reasoning);
+  messages_.Append(std::move(message));
+  return generated;
+}
+
+Generated ChatSession::Say(const std::string& text, const Stream& stream, const std::function<bool()>& is_cancelled,
+                           const std::function<void(ThinkingBudget*)>& on_start) {
+  messages_.Append(Message("user", text));
+  try {
+    return Answer(stream, is_cancelled, on_start);
+  } catch (const Error&) {
+    messages_.AsArray().pop_back();
+    throw;
+  }
+}
+
+Generated ChatSession::Regenerate(const Stream& stream, const std::function<bool()>& is_cancelled,
+                                  const std::function<void(ThinkingBudget*)>& on_start) {
+  Json::Array& messages = messages_.AsArray();
+  if (messages.empty() || !HasRole(messages.back(), "assistant")) throw UsageError("there is no answer to generate again");
+  messages.pop_back();
+  return Answer(stream, is_cancelled, on_start);
+}
+
+std::string ChatSession::Undo() {
+  Json::Array& messages = messages_.AsArray();
+  for (size_t i = messages.size(); i-- > 0;) {
+    if (!HasRole(messages[i], "user")) continue;
+    const Json* content = messages[i].Find("content");
+    const std::string text = content != nullptr && content->is_string() ? content->AsString() : "";
+    messages.resize(i);
+    return text;
+  }
+  return {};
+}
+
+void ChatSession::Clear() {
+  Json::Array& messages = messages_.AsArray();
+  messages.resize(!messages.empty() && HasRole(messages[0], "system") ? 1 : 0);
+}
+
+void ChatSession::SetSystem(const std::string& text) {
+  Json::Array& messages = messages_.AsArray();
+  if (!messages.empty() && HasRole(messages[0], "system")) messages.erase(messages.begin());
+  if (!text.empty()) messages.insert(messages.begin(), Message("system", text));
+}
+
+std::string ChatSession::LastUserText() const {
+  const Json::Array& messages = messages_.AsArray();
+  for (size_t i = messages.size(); i-- > 0;) {
+    if (HasRole(messages[i], "user")) return messages[i].Find("content")->AsString();
+  }
+  return {};
+}
+
+void ChatSession::SetMessages(Json messages) {
+  if (!messages.is_array()) throw BadFile("the conversation is {}, expected a list of messages", messages.type_name());
+  for (size_t i = 0; i < messages.AsArray().size(); ++i) {
+    const Json& message = messages.AsArray()[i];
+    for (const char* key : {"role", "content"}) {
+      const Json* found = message.Find(key);
+      if (found == nullptr || !found->is_string()) throw BadFile("message {} has no {} that is a string", i, key);
+    }
+  }
+  messages_ = std::move(messages);
+}
+
+}  // namespace planish

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// One conversation: messages, settings, and states kept between turns so that a turn computes only what is new. Knows no
+// terminal.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "infer/generate.h"
+
+namespace planish {
+
+struct ChatSettings {
+  Thinking thinking = Thinking::kDefault;
+  int64_t budget = -1;  // tokens of reasoning; -1: no limit
+  size_t max_new_tokens = 0;
+  SamplingParams sampling;
+};
+
+class ChatSession {
+ public:
+  ChatSession(const Pretrained* opened, Engine* engine) : opened_(opened), engine_(engine) {}
+
+  ChatSettings settings;
+
+  // Adds the user's message, generates the answer and adds it. On an error the conversation is as before.
+  using Stream = std::function<void(const ReasoningSplitter::Piece&)>;
+  Generated Say(const std::string& text, const Stream& stream, const std::function<bool()>& is_cancelled = nullptr,
+                const std::function<void(ThinkingBudget*)>& on_start = nullptr);
+  // Drops the last answer and generates another one. Error(kUsage) if there is none.
+  Generated Regenerate(const Stream& stream, const std::function<bool()>& is_cancelled = nullptr,
+                       const std::function<void(ThinkingBudget*)>& on_start = nullptr);
+  // Drops the last user message and all after it; its text, empty if there was none.
+  std::string Undo();
+  void Clear();  // all but the system message
+  void SetSystem(const std::string& text);  // empty removes it
+  std::string LastUserText() const;
+
+  const Json& messages() const { return messages_; }
+  void SetMessages(Json messages);  // validated: a list of objects with role and content strings
+  size_t last_prompt_tokens() const { return last_prompt_tokens_; }
+
+ private:
+  Generated Answer(const Stream& stream, const std::function<bool()>& is_cancelled, const std::function<void(ThinkingBudget*)>& on_start);
+  // Longest token prefix that the rendered conversation keeps whatever the answer will be: the only point before the
+  // answer that later turns can resume from, because templates drop earlier reasoning (serve.md section 5).
+  size_t TurnBorder(const Prompt& prompt) const;
+  std::shared_ptr<const StateSnapshot> DeepestPrefix(const std::vector<int32_t>& ids) const;
+
+  const Pretrained* opened_;
+  Engine* engine_;
+  Json messages_ = Json::MakeArray();
+  std::vector<std::shared_ptr<const StateSnapshot>> kept_;  // newest last
+  size_t last_prompt_tokens_ = 0;
+  uint64_t answers_ = 0;
+};
+
+}  // namespace planish

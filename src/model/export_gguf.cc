@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstring>
+
+#include "base/error.h"
+#include "model/export.h"
+#include "model/gguf_map.h"
+#include "model/gguf_text.h"
+#include "tensor/blocks.h"
+
+namespace planish {
+namespace {
+
+bool HasGgufType(DType dtype) { return Traits(dtype).gguf_id >= 0 && dtype != DType::kF64; }
+
+DType MatrixType(const Weight& weight, std::optional<DType> wanted) {
+  const DType type = wanted.value_or(HasGgufType(weight.dtype()) && weight.scales().block_out == 0 ? weight.dtype() : DType::kBF16);
+  return weight.in() % Traits(type).block_elems == 0 ? type : DType::kF16;
+}
+
+// Row r of the file, from the row of the model that GGUF's order puts there.
+void FillMatrix(const Weight& weight, DType type, size_t permuted_heads, std::byte* out) {
+  const size_t row_bytes = BytesOf(type, weight.in());
+  const bool is_same = type == weight.dtype() && weight.scales().block_out == 0;
+  std::vector<float> row(weight.in());
+  for (size_t r = 0; r < weight.out(); ++r) {
+    const size_t source = permuted_heads == 0 ? r : PermutedRow(r, weight.out() / permuted_heads);
+    if (is_same) {
+      std::memcpy(out + r * row_bytes, weight.row(source), row_bytes);
+    } else {
+      weight.DequantizeRow(source, row.data());
+      QuantizeRow(type, row.data(), out + r * row_bytes, row.size());
+    }
+  }
+}
+
+void FillVector(const Param& param, std::byte* out) {
+  std::memcpy(out, param.vector->data(), param.vector->bytes());
+  if (param.role != ParamRole::kSsmALog) return;
+  for (size_t h = 0; h < param.vector->elements(); ++h) {
+    const float a = AFromALog(param.vector->f32()[h]);
+    std::memcpy(out + h * sizeof(float), &a, sizeof a);
+  }
+}
+
+// Which Hugging Face type each tensor had, for the way back: one name for all, and the exceptions.
+Json StoredTypes(Model* model, const std::vector<std::pair<std::string, DType>>& hf_dtypes) {
+  Json types = Json::MakeObject();
+  model->VisitParams([&](const Param& param) {
+    if (param.weight != nullptr && !IsQuantised(param.weight->dtype())) types.Set(param.name, std::string(Name(param.weight->dtype())));
+  });
+  for (const auto& [name, type] : hf_dtypes) types.Set(name, std::string(Name(type)));
+  return types;
+}
+
+}  // namespace
+
+void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType> type) {
+  if (type && !CanQuantize(*type)) throw UsageError("cannot write GGUF type {} yet", Name(*type));
+  const ModelConfig& config = opened->config;
+  GgufMetadata metadata = ConfigToGguf(config);
+  metadata.insert(metadata.begin() + 1, {{"general.type", GgufValue::String("model")}, {"general.name", GgufValue::String(opened->name)}});
+  metadata.emplace_back("general.quantization_version", GgufValue::U32(2));
+  if (!config.source.is_null()) {
+    metadata.emplace_back("planish.hf.config", GgufValue::String(DumpJson(config.source)));
+    metadata.emplace_back("planish.hf.dtypes", GgufValue::String(DumpJson(StoredTypes(opened->model.get(), opened->hf_dtypes))));
+  }
+  if (opened->tokenizer != nullptr) {
+    GgufVocabulary vocabulary = opened->tokenizer->ToGguf();
+    if (config.bos_id) vocabulary.bos = config.bos_id;
+    if (config.pad_id) vocabulary.pad = config.pad_id;
+    if (!opened->eos_ids.empty()) vocabulary.eos = opened->eos_ids[0];
+    // llama.cpp takes the vocabulary's size from this list: every row of the embedding needs a token.
+    for (size_t id = vocabulary.tokens.size(); id < config.vocab_size; ++id) {
+      vocabulary.tokens.push_back(fmt::format("[PAD{}]", id));
+      vocabulary.types.push_back(5);
+    }
+    for (auto& entry : VocabularyToGguf(vocabulary)) metadata.push_back(std::move(entry));
+  }
+  if (opened->chat_template != nullptr) metadata.emplace_back("tokenizer.chat_template", GgufValue::String(opened->chat_template->source()));
+
+  std::vector<TensorToWrite> tensors;
+  for (const BlockConfig& block : config.blocks) {
+    const auto* attention = std::get_if<AttentionConfig>(&block.mixer);
+    if (attention == nullptr || !attention->has_rope) continue;
+    const std::vector<float> divisors = RopeDivisors(config, attention->head_dim);
+    if (!divisors.empty()) {
+      tensors.push_back({"rope_freqs.weight", DType::kF32, {divisors.size()},
+                         [divisors](std::byte* out) { std::memcpy(out, divisors.data(), divisors.size() * sizeof(float)); }});
+    }
+    break;
+  }
+  opened->model->VisitParams([&](const Param& param) {
+    const auto name = GgufTensorName(param.name);
+    if (!name) throw UsageError("GGUF has no place for {}", param.name);
+    const Shape shape = GgufTensorShape(param.name, param.shape, config);
+    if (param.vector != nullptr) {
+      tensors.push_back({*name, DType::kF32, shape, [param](std::byte* out) { FillVector(param, out); }});
+    } else {
+      const DType stored = MatrixType(*param.weight, type);
+      const size_t heads = PermutedHeads(param.name, config);
+      tensors.push_back({*name, stored, shape, [param, stored, heads](std::byte* out) { FillMatrix(*param.weight, stored, heads, out); }});
+    }
+  });
+  WriteGguf(path, metadata, tensors);
+}
+
+}  // namespace planish
