@@ -5,12 +5,14 @@
 
 #include "base/error.h"
 
+// The order of these includes matters.
+// clang-format off
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/isa.cc"
 #include "kernels/matmul_targets.h"
-// matmul_targets.h must come before these two.
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+// clang-format on
 
 HWY_BEFORE_NAMESPACE();
 namespace planish {
@@ -88,8 +90,9 @@ void LimitIsa(std::string_view level) {
     Use(cpu & ~(known.target - 1));  // Highway ranks its bits: smaller is better
     return;
   }
-  throw UsageError("PLANISH_ISA: unknown level {}, expected scalar, avx2, avx512, vnni, bf16 or neon",
-                   Quoted(level));
+  throw UsageError(
+      "PLANISH_ISA: unknown level {}, expected scalar, avx2, avx512, vnni, bf16 or neon",
+      Quoted(level));
 }
 
 void ApplyIsaOverride() {

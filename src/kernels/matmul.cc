@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tasks and buffers of the matrix product; the loops are in matmul_kernel-inl.h, the block formats in matmul_decode*.
-// Up to kStreamTokens tokens: groups of rows are streamed, decoded in registers. More: a task owns kTaskRows rows and
-// takes the tokens kBlockTokens at a time; slab by slab it decodes a few rows into L1 and multiplies them with all
-// tokens of the block, keeping unfinished sums in a buffer that stays in L2.
+// Tasks and buffers of the matrix product; the loops are in matmul_kernel-inl.h, the block formats
+// in matmul_decode*. Up to kStreamTokens tokens: groups of rows are streamed, decoded in registers.
+// More: a task owns kTaskRows rows and takes the tokens kBlockTokens at a time; slab by slab it
+// decodes a few rows into L1 and multiplies them with all tokens of the block, keeping unfinished
+// sums in a buffer that stays in L2.
 #include "kernels/matmul.h"
 
 #include <algorithm>
@@ -14,13 +15,15 @@
 #include "base/parallel.h"
 #include "tensor/blocks.h"
 
+// The order of these includes matters.
+// clang-format off
 #include "kernels/matmul_targets.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/matmul.cc"
 #include "hwy/foreach_target.h"
-// After foreach_target.h.
 #include "kernels/matmul_kernel-inl.h"
+// clang-format on
 
 #ifndef PLANISH_KERNELS_MATMUL_ONCE
 #define PLANISH_KERNELS_MATMUL_ONCE
@@ -109,7 +112,8 @@ void ApplyScales(const Weight& w, size_t r, size_t begin, size_t n, float* out) 
 }
 
 // Elements [begin, begin + n) of row r; zeros up to a whole vector.
-void DecodeRow(const Weight& w, const Kernels& kernels, size_t r, size_t begin, size_t n, float* out) {
+void DecodeRow(const Weight& w, const Kernels& kernels, size_t r, size_t begin, size_t n,
+               float* out) {
   kernels.decode(RowOf(w, r) + BytesOf(w.dtype(), begin), n, out);
   if (w.scales().block_out != 0) ApplyScales(w, r, begin, n, out);
 }
@@ -120,7 +124,8 @@ size_t SlabOf(size_t padded) {
   return RoundUp((padded + count - 1) / count, 256);
 }
 
-// The packed activations of one chunk of tokens: blocks of kBlockTokens, in them slabs, in them groups.
+// The packed activations of one chunk of tokens: blocks of kBlockTokens, in them slabs, in them
+// groups.
 struct Activations {
   const float* data;
   size_t T;
@@ -159,7 +164,8 @@ Activations Pack(const float* x, size_t T, size_t K) {
 // ---- up to kStreamTokens tokens
 
 size_t StreamTaskRows(const Weight& w) {
-  return RoundUp(std::max<size_t>(kStreamTaskBytes / std::max<size_t>(w.row_bytes(), 1), 1), kStreamRows);
+  return RoundUp(std::max<size_t>(kStreamTaskBytes / std::max<size_t>(w.row_bytes(), 1), 1),
+                 kStreamRows);
 }
 
 template <typename Stream>
@@ -180,8 +186,8 @@ void StreamRows(const Weight& w, Stream* stream, const Activations& x, size_t be
 
 // ---- more tokens
 
-void MultiplyGroup(size_t C, const float* tile, const float* x, size_t n, bool is_first, bool is_last,
-                   float* acc, float* sums) {
+void MultiplyGroup(size_t C, const float* tile, const float* x, size_t n, bool is_first,
+                   bool is_last, float* acc, float* sums) {
   switch (C) {
     case 1:
       return MultiplyTile<1>(tile, x, n, is_first, is_last, acc, sums);
@@ -194,7 +200,8 @@ void MultiplyGroup(size_t C, const float* tile, const float* x, size_t n, bool i
   }
 }
 
-// A copy of constant length but at the last rows of a weight: a call of memcpy is 15 % of a tile of 576 elements.
+// A copy of constant length but at the last rows of a weight: a call of memcpy is 15 % of a tile of
+// 576 elements.
 HWY_INLINE void CopyRows(const float* sums, size_t valid, float* y) {
   if (valid == kRows)
     std::memcpy(y, sums, kRows * sizeof(float));
@@ -202,8 +209,8 @@ HWY_INLINE void CopyRows(const float* sums, size_t valid, float* y) {
     std::memcpy(y, sums, valid * sizeof(float));
 }
 
-void TileRows(const Weight& w, const Kernels& kernels, const Activations& x, size_t begin, size_t end,
-              float* y, float* workspace) {
+void TileRows(const Weight& w, const Kernels& kernels, const Activations& x, size_t begin,
+              size_t end, float* y, float* workspace) {
   const size_t N = w.out(), K = w.in();
   const size_t slab = SlabOf(x.padded);
   float* tile = workspace;
@@ -232,15 +239,18 @@ void TileRows(const Weight& w, const Kernels& kernels, const Activations& x, siz
   }
 }
 
-// Runs rows(weight index, first row, end row, thread) over all weights in tasks of task_rows(weight) rows.
+// Runs rows(weight index, first row, end row, thread) over all weights in tasks of
+// task_rows(weight) rows.
 template <typename TaskRows, typename Rows>
-void ForRowTasks(std::span<const Weight* const> weights, const TaskRows& task_rows, const Rows& rows) {
+void ForRowTasks(std::span<const Weight* const> weights, const TaskRows& task_rows,
+                 const Rows& rows) {
   size_t total = 0;
   for (const Weight* w : weights) total += (w->out() + task_rows(*w) - 1) / task_rows(*w);
   ParallelFor(total, [&](size_t task, int thread) {
     size_t i = 0;
     for (;; ++i) {
-      const size_t count = (weights[i]->out() + task_rows(*weights[i]) - 1) / task_rows(*weights[i]);
+      const size_t count =
+          (weights[i]->out() + task_rows(*weights[i]) - 1) / task_rows(*weights[i]);
       if (task < count) break;
       task -= count;
     }
@@ -279,7 +289,8 @@ void Multiply(const Product& product) {
 
 void Gather(const Weight& w, std::span<const int32_t> rows, float* out) {
   const size_t K = w.in();
-  const size_t whole = K / kLanes * kLanes;  // decoders write whole vectors: the last one goes by a buffer
+  const size_t whole =
+      K / kLanes * kLanes;  // decoders write whole vectors: the last one goes by a buffer
   const Kernels kernels = KernelsOf(w.dtype());
   ParallelFor(rows.size(), [&](size_t i, int) {
     const size_t r = static_cast<size_t>(rows[i]);
@@ -294,7 +305,9 @@ void Gather(const Weight& w, std::span<const int32_t> rows, float* out) {
 }  // namespace
 
 void MultiplyEntry(const Product& product) { Multiply(product); }
-void GatherEntry(const Weight& w, std::span<const int32_t> rows, float* out) { Gather(w, rows, out); }
+void GatherEntry(const Weight& w, std::span<const int32_t> rows, float* out) {
+  Gather(w, rows, out);
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace planish
@@ -315,7 +328,8 @@ void MatMulMany(std::span<const Weight* const> ws, const float* x, size_t T,
   if (ws.empty() || T == 0) return;
   const size_t K = ws[0]->in();
   for (const Weight* w : ws) {
-    PLANISH_CHECK(w->in() == K, "{} takes {} inputs, {} takes {}", w->name(), w->in(), ws[0]->name(), K);
+    PLANISH_CHECK(w->in() == K, "{} takes {} inputs, {} takes {}", w->name(), w->in(),
+                  ws[0]->name(), K);
     PLANISH_CHECK(IsDequantisable(w->dtype()), "{} is {}", w->name(), Name(w->dtype()));
   }
   if (K == 0) {  // an empty sum
@@ -334,7 +348,8 @@ void MatMul(const Weight& w, const float* x, size_t T, float* y) {
 void GatherRows(const Weight& w, std::span<const int32_t> rows, float* out) {
   PLANISH_CHECK(IsDequantisable(w.dtype()), "{} is {}", w.name(), Name(w.dtype()));
   for (const int32_t r : rows)
-    PLANISH_CHECK(r >= 0 && static_cast<size_t>(r) < w.out(), "{}: row {} of {}", w.name(), r, w.out());
+    PLANISH_CHECK(r >= 0 && static_cast<size_t>(r) < w.out(), "{}: row {} of {}", w.name(), r,
+                  w.out());
   HWY_DYNAMIC_DISPATCH(GatherEntry)(w, rows, out);
 }
 

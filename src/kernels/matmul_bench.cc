@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Speed of MatMul against the machine's own limits, measured in the same run: read bandwidth (T = 1 is bound by the
-// bytes of the weights) and the peak of f32 FMA (T >= 64). Best of many repetitions, since other programs share the
-// machine. Usage: matmul_bench [seconds per figure, default 0.3]; PLANISH_ISA chooses the level.
+// Speed of MatMul against the machine's own limits, measured in the same run: read bandwidth (T = 1
+// is bound by the bytes of the weights) and the peak of f32 FMA (T >= 64). Best of many
+// repetitions, since other programs share the machine. Usage: matmul_bench [seconds per figure,
+// default 0.3]; PLANISH_ISA chooses the level.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -15,14 +16,16 @@
 #include "kernels/matmul.h"
 #include "tensor/blocks.h"
 
+// The order of these includes matters.
+// clang-format off
 #include "kernels/matmul_targets.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/matmul_bench.cc"
 #include "hwy/foreach_target.h"
-// After foreach_target.h.
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
+// clang-format on
 
 HWY_BEFORE_NAMESPACE();
 namespace planish {
@@ -129,7 +132,8 @@ Weight RandomWeight(DType dtype, size_t out, size_t in) {
   if (CanQuantize(dtype)) {
     QuantizeRow(dtype, row.data(), block.data(), in);
   } else {
-    // K-quants: any bits are a valid block; only the F16 scales (first four bytes of q4_k) must be tame.
+    // K-quants: any bits are a valid block; only the F16 scales (first four bytes of q4_k) must be
+    // tame.
     for (std::byte& byte : block) byte = static_cast<std::byte>(random.Bits());
     const uint16_t scale = F16FromFloat(0.001f);
     for (size_t b = 0; b < block.size(); b += Traits(dtype).block_bytes) {
@@ -137,7 +141,8 @@ Weight RandomWeight(DType dtype, size_t out, size_t in) {
       std::memcpy(block.data() + b + 2, &scale, 2);
     }
   }
-  for (size_t r = 0; r < out; ++r) std::memcpy(w.mutable_data() + r * w.row_bytes(), block.data(), block.size());
+  for (size_t r = 0; r < out; ++r)
+    std::memcpy(w.mutable_data() + r * w.row_bytes(), block.data(), block.size());
   return w;
 }
 
@@ -150,20 +155,23 @@ void Run() {
     SetThreadCount(threads);
     peak[threads] = PeakGflops(threads);
     read[threads] = ReadGbps(memory);
-    std::printf("%d thread(s): f32 FMA %.0f GFLOP/s, read %.1f GB/s\n", threads, peak[threads], read[threads]);
+    std::printf("%d thread(s): f32 FMA %.0f GFLOP/s, read %.1f GB/s\n", threads, peak[threads],
+                read[threads]);
   }
   memory = AlignedBuffer();
   struct Shape {
     size_t N, K;
   };
-  std::printf("%-6s %-12s %7s %9s %6s | %9s %6s %9s %6s %9s %6s\n", "type", "shape", "threads", "T=1 GB/s",
-              "%read", "T=8 GF/s", "%peak", "T=64 GF/s", "%peak", "T=512", "%peak");
-  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ4_K}) {
+  std::printf("%-6s %-12s %7s %9s %6s | %9s %6s %9s %6s %9s %6s\n", "type", "shape", "threads",
+              "T=1 GB/s", "%read", "T=8 GF/s", "%peak", "T=64 GF/s", "%peak", "T=512", "%peak");
+  for (const DType dtype :
+       {DType::kF32, DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ4_K}) {
     for (const Shape& shape : {Shape{4096, 4096}, Shape{49152, 576}, Shape{576, 1536}}) {
       const auto [N, K] = shape;
       if (K % Traits(dtype).block_elems != 0) continue;
       const Weight original = RandomWeight(dtype, N, K);
-      // Copies, so that T = 1 does not find the weights in a cache (this host's L3 is far larger than a matrix).
+      // Copies, so that T = 1 does not find the weights in a cache (this host's L3 is far larger
+      // than a matrix).
       std::vector<Weight> copies;
       const size_t count = std::clamp<size_t>((size_t{1} << 30) / original.bytes(), 1, 200);
       for (size_t i = 0; i < count; ++i) {
@@ -179,8 +187,8 @@ void Run() {
         const double gbps = bytes / one / 1e9;
         char name[32];
         std::snprintf(name, sizeof name, "%zux%zu", N, K);
-        std::printf("%-6s %-12s %7d %9.1f %5.0f%% |", std::string(Name(dtype)).c_str(), name, threads, gbps,
-                    100 * gbps / read[threads]);
+        std::printf("%-6s %-12s %7d %9.1f %5.0f%% |", std::string(Name(dtype)).c_str(), name,
+                    threads, gbps, 100 * gbps / read[threads]);
         for (const size_t T : {size_t{8}, size_t{64}, size_t{512}}) {
           const double seconds = BestOf([&] { MatMul(copies[0], x.data(), T, y.data()); });
           const double gflops = 2.0 * static_cast<double>(N * K * T) / seconds / 1e9;

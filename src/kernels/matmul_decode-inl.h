@@ -8,9 +8,9 @@
 //                   the inner loops take them by a broadcast load instead of converting F16 in line
 //   Unit(block, u, s, m)  unit u of a block; s, m: of its first group
 //   Unit::At(j)     elements j .. j + kLanes - 1 of the unit, in stored order
-// x = s q + m. The products s q are exact in float (11 + 7 + 6 bits at most), so a fused multiply-add
-// rounds like the product and sum of the reference; m is stored negated where the format subtracts.
-// Included by matmul.cc once per target.
+// x = s q + m. The products s q are exact in float (11 + 7 + 6 bits at most), so a fused
+// multiply-add rounds like the product and sum of the reference; m is stored negated where the
+// format subtracts. Included by matmul.cc once per target.
 #if defined(PLANISH_KERNELS_MATMUL_DECODE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef PLANISH_KERNELS_MATMUL_DECODE_INL_H_
 #undef PLANISH_KERNELS_MATMUL_DECODE_INL_H_
@@ -87,14 +87,14 @@ HWY_INLINE float HalfAt(const uint8_t* p) {
       hn::PromoteTo(d, hn::BitCast(d16, hn::Set(hn::RebindToUnsigned<decltype(d16)>(), bits))));
 }
 HWY_INLINE VF HalvesAt(const uint16_t* p) {
-  return hn::PromoteTo(
-      DF(), hn::LoadU(hn::Rebind<hwy::float16_t, DF>(), reinterpret_cast<const hwy::float16_t*>(p)));
+  return hn::PromoteTo(DF(), hn::LoadU(hn::Rebind<hwy::float16_t, DF>(),
+                                       reinterpret_cast<const hwy::float16_t*>(p)));
 }
 #endif
 
-// s[i] = the F16 at in + i * stride, m[i] = the one after it (if kPairs), i < count. count is 1 to 16, s and m
-// have room for 16; stride >= 4. AVX-512 gathers: storing halves one by one and loading them as a vector stalls for the
-// stores (2.5 cycles a block instead of 0.6).
+// s[i] = the F16 at in + i * stride, m[i] = the one after it (if kPairs), i < count. count is 1 to
+// 16, s and m have room for 16; stride >= 4. AVX-512 gathers: storing halves one by one and loading
+// them as a vector stalls for the stores (2.5 cycles a block instead of 0.6).
 template <bool kPairs>
 HWY_INLINE void GatherHalves(const uint8_t* in, size_t stride, size_t count, float* s, float* m) {
 #if HWY_TARGET == HWY_AVX3
@@ -103,7 +103,8 @@ HWY_INLINE void GatherHalves(const uint8_t* in, size_t stride, size_t count, flo
   const hn::Rebind<hwy::float16_t, DF> half;
   const VI index = hn::Min(hn::Iota(d, 0), hn::Set(d, static_cast<int32_t>(count - 1)));
   const VI offset = hn::Mul(index, hn::Set(d, static_cast<int32_t>(stride)));
-  const auto words = hn::BitCast(DU(), hn::GatherOffset(d, reinterpret_cast<const int32_t*>(in), offset));
+  const auto words =
+      hn::BitCast(DU(), hn::GatherOffset(d, reinterpret_cast<const int32_t*>(in), offset));
   const auto low = hn::DemoteTo(d16, hn::BitCast(d, hn::And(words, hn::Set(DU(), 0xFFFFu))));
   hn::Store(hn::PromoteTo(DF(), hn::BitCast(half, low)), DF(), s);
   if (kPairs) {
@@ -202,7 +203,9 @@ class CodebookNibbles {
     const DB d;
     return Value(hn::And(hn::LoadU(d, p), hn::Set(d, 15)));
   }
-  HWY_INLINE VF High(const uint8_t* p) const { return Value(hn::ShiftRight<4>(hn::LoadU(DB(), p))); }
+  HWY_INLINE VF High(const uint8_t* p) const {
+    return Value(hn::ShiftRight<4>(hn::LoadU(DB(), p)));
+  }
 
  private:
   using DB = hn::Rebind<uint8_t, DF>;
@@ -210,7 +213,7 @@ class CodebookNibbles {
     const hn::RebindToSigned<DB> d;
     return Scaled(hn::PromoteTo(DI(), hn::TableLookupBytes(codes_, hn::BitCast(d, q))), s_);
   }
-  hn::Vec<hn::Full128<int8_t>> codes_;
+  hn::Vec<hn::Full128<int8_t> > codes_;
   VF s_;
 #endif
 };
@@ -247,7 +250,9 @@ struct Q4_0 : Block32<18> {
   struct Unit {
     HWY_INLINE Unit(const uint8_t* block, size_t, const float* s, const float* m)
         : q(block + 2), nibbles(s, m) {}
-    HWY_INLINE VF At(size_t j) const { return j < 16 ? nibbles.Low(q + j) : nibbles.High(q + j - 16); }
+    HWY_INLINE VF At(size_t j) const {
+      return j < 16 ? nibbles.Low(q + j) : nibbles.High(q + j - 16);
+    }
     const uint8_t* q;
     LinearNibbles<-8, false> nibbles;
   };
@@ -257,7 +262,9 @@ struct Q4_1 : Block32WithMin<20> {
   struct Unit {
     HWY_INLINE Unit(const uint8_t* block, size_t, const float* s, const float* m)
         : q(block + 4), nibbles(s, m) {}
-    HWY_INLINE VF At(size_t j) const { return j < 16 ? nibbles.Low(q + j) : nibbles.High(q + j - 16); }
+    HWY_INLINE VF At(size_t j) const {
+      return j < 16 ? nibbles.Low(q + j) : nibbles.High(q + j - 16);
+    }
     const uint8_t* q;
     LinearNibbles<0, true> nibbles;
   };
@@ -302,7 +309,9 @@ struct IQ4_NL : Block32<18> {
   struct Unit {
     HWY_INLINE Unit(const uint8_t* block, size_t, const float* s, const float*)
         : q(block + 2), nibbles(kIq4Codes, s) {}
-    HWY_INLINE VF At(size_t j) const { return j < 16 ? nibbles.Low(q + j) : nibbles.High(q + j - 16); }
+    HWY_INLINE VF At(size_t j) const {
+      return j < 16 ? nibbles.Low(q + j) : nibbles.High(q + j - 16);
+    }
     const uint8_t* q;
     CodebookNibbles nibbles;
   };
@@ -319,7 +328,9 @@ struct MXFP4 : Block32<17> {
   struct Unit {
     HWY_INLINE Unit(const uint8_t* block, size_t, const float* s, const float*)
         : q(block + 1), nibbles(kMxfp4Codes, s) {}
-    HWY_INLINE VF At(size_t j) const { return j < 16 ? nibbles.Low(q + j) : nibbles.High(q + j - 16); }
+    HWY_INLINE VF At(size_t j) const {
+      return j < 16 ? nibbles.Low(q + j) : nibbles.High(q + j - 16);
+    }
     const uint8_t* q;
     CodebookNibbles nibbles;
   };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Decoders of the 256-element block types and of plain floats; see matmul_decode-inl.h, which must be
-// included before. Byte layouts: tensor/blocks_k.cc.
+// Decoders of the 256-element block types and of plain floats; see matmul_decode-inl.h, which must
+// be included before. Byte layouts: tensor/blocks_k.cc.
 #if defined(PLANISH_KERNELS_MATMUL_DECODE_K_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef PLANISH_KERNELS_MATMUL_DECODE_K_INL_H_
 #undef PLANISH_KERNELS_MATMUL_DECODE_K_INL_H_
@@ -59,7 +59,8 @@ struct Q3_K {
         : high(block), q(block + 32 + 32 * u), s(scales), first_bit(static_cast<int>(4 * u)) {}
     HWY_INLINE VF At(size_t j) const {
       const VI low = And(ShiftRightBy(BytesAt(q + j % 32), j / 32 * 2), 3);
-      const VI bits = hn::ShiftRightSame(BytesAt(high + j % 32), first_bit + static_cast<int>(j / 32));
+      const VI bits =
+          hn::ShiftRightSame(BytesAt(high + j % 32), first_bit + static_cast<int>(j / 32));
       const VI third = hn::ShiftLeft<2>(And(bits, 1));
       return Scaled(hn::Sub(hn::Or(low, third), hn::Set(DI(), 4)), hn::Set(DF(), s[j / 16]));
     }
@@ -105,11 +106,16 @@ struct Q5_K {
   }
   struct Unit {
     HWY_INLINE Unit(const uint8_t* block, size_t u, const float* scales, const float* mins)
-        : high(block + 16), q(block + 48 + 32 * u), s(scales), m(mins), bit(static_cast<int>(2 * u)) {}
+        : high(block + 16),
+          q(block + 48 + 32 * u),
+          s(scales),
+          m(mins),
+          bit(static_cast<int>(2 * u)) {}
     HWY_INLINE VF At(size_t j) const {
       const VI byte = BytesAt(q + j % 32);
       const VI nibble = j < 32 ? And(byte, 15) : hn::ShiftRight<4>(byte);
-      const VI fifth = And(hn::ShiftRightSame(BytesAt(high + j % 32), bit + static_cast<int>(j / 32)), 1);
+      const VI fifth =
+          And(hn::ShiftRightSame(BytesAt(high + j % 32), bit + static_cast<int>(j / 32)), 1);
       const VI code = hn::Or(nibble, hn::ShiftLeft<4>(fifth));
       return hn::MulAdd(hn::ConvertTo(DF(), code), hn::Set(DF(), s[j / 32]),
                         hn::Set(DF(), m[j / 32]));
@@ -160,7 +166,9 @@ struct IQ4_XS {
   struct Unit {
     HWY_INLINE Unit(const uint8_t* block, size_t u, const float* s, const float*)
         : q(block + 8 + 16 * u), nibbles(kIq4Codes, s) {}
-    HWY_INLINE VF At(size_t j) const { return j < 16 ? nibbles.Low(q + j) : nibbles.High(q + j - 16); }
+    HWY_INLINE VF At(size_t j) const {
+      return j < 16 ? nibbles.Low(q + j) : nibbles.High(q + j - 16);
+    }
     const uint8_t* q;
     CodebookNibbles nibbles;
   };
@@ -209,20 +217,21 @@ struct PlainBF16 {
   }
 };
 // Codes moved into the fields of F16, whose conversion handles subnormals at full speed.
-HWY_INLINE VF FromHalfBits(hn::Vec<hn::Rebind<uint16_t, DF>> bits) {
+HWY_INLINE VF FromHalfBits(hn::Vec<hn::Rebind<uint16_t, DF> > bits) {
   const hn::Rebind<hwy::float16_t, DF> d;
   return hn::PromoteTo(DF(), hn::BitCast(d, bits));
 }
 struct PlainF8E4M3 {
   static constexpr size_t kBytes = 1;
-  // s eeee mmm -> s 0eeee mmm0000000: the exponent bias grows by 8, so the value is 256 times the F16.
+  // s eeee mmm -> s 0eeee mmm0000000: the exponent bias grows by 8, so the value is 256 times the
+  // F16.
   static HWY_INLINE VF At(const uint8_t* p) {
     const hn::Rebind<uint16_t, DF> d16;
     const auto code = hn::PromoteTo(d16, hn::LoadU(hn::Rebind<uint8_t, DF>(), p));
     const auto rest = hn::And(code, hn::Set(d16, 0x7F));
     const auto sign = hn::ShiftLeft<8>(hn::And(code, hn::Set(d16, 0x80)));
-    const auto nan = hn::And(hn::VecFromMask(d16, hn::Eq(rest, hn::Set(d16, 0x7F))),
-                             hn::Set(d16, 0x7C00));
+    const auto nan =
+        hn::And(hn::VecFromMask(d16, hn::Eq(rest, hn::Set(d16, 0x7F))), hn::Set(d16, 0x7C00));
     const auto bits = hn::Or(hn::Or(hn::ShiftLeft<7>(rest), sign), nan);
     return hn::Mul(FromHalfBits(bits), hn::Set(DF(), 256.0f));
   }

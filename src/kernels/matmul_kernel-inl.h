@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The loops of the matrix product, per Highway target. One order of summation for all of them: element
-// (t, n) is one vector of partial sums, lane l adding the products of k = l, l + kLanes, ... with fused
-// multiply-adds in ascending k, and at the end SumLanes. So a result does not depend on which loop made it.
-// Activations come packed (PackTokens): groups of up to kTokens rows, their vectors interleaved, [K / kLanes][C][kLanes],
-// the last vector filled with zeros. Included by matmul.cc once per target.
+// The loops of the matrix product, per Highway target. One order of summation for all of them:
+// element (t, n) is one vector of partial sums, lane l adding the products of k = l, l + kLanes,
+// ... with fused multiply-adds in ascending k, and at the end SumLanes. So a result does not depend
+// on which loop made it. Activations come packed (PackTokens): groups of up to kTokens rows, their
+// vectors interleaved, [K / kLanes][C][kLanes], the last vector filled with zeros. Included by
+// matmul.cc once per target.
 #if defined(PLANISH_KERNELS_MATMUL_KERNEL_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef PLANISH_KERNELS_MATMUL_KERNEL_INL_H_
 #undef PLANISH_KERNELS_MATMUL_KERNEL_INL_H_
@@ -21,7 +22,8 @@ namespace planish {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Register tile: kRows weight rows x kTokens activation rows. 24 + 6 + 1 of 32 registers, or 12 + 3 + 1 of 16.
+// Register tile: kRows weight rows x kTokens activation rows. 24 + 6 + 1 of 32 registers, or 12 + 3
+// + 1 of 16.
 constexpr size_t kTokens = 4;
 #if HWY_TARGET == HWY_AVX2
 constexpr size_t kRows = 3;
@@ -31,7 +33,8 @@ constexpr size_t kRows = 6;
 
 // Elements of a row that are decoded into the L1 tile at a time, at most.
 constexpr size_t kMaxSlab = 1024;
-// Row stride of the tile; not a multiple of 4 KiB, where stores would be taken for the loads of other rows.
+// Row stride of the tile; not a multiple of 4 KiB, where stores would be taken for the loads of
+// other rows.
 constexpr size_t kTileStride = kMaxSlab + 16;
 constexpr size_t kTileFloats = kRows * kTileStride;
 
@@ -111,11 +114,13 @@ HWY_NOINLINE void DecodePlain(const uint8_t* in, size_t n, float* HWY_RESTRICT o
 
 // ---- few tokens: decode and multiply in registers
 
-constexpr size_t kStreamRows = 4;   // rows in flight: hides the latency of the one chain of sums per row
+constexpr size_t kStreamRows =
+    4;  // rows in flight: hides the latency of the one chain of sums per row
 constexpr size_t kStreamTokens = 2;  // most tokens served so; with more the tile is faster
 
-// sums[c * kStreamRows + r] = row r . token c; x packed in one group of C tokens. The bytes `ahead` of those in use are
-// prefetched: the rows that come next, for the hardware's own prefetcher starts anew with each row.
+// sums[c * kStreamRows + r] = row r . token c; x packed in one group of C tokens. The bytes `ahead`
+// of those in use are prefetched: the rows that come next, for the hardware's own prefetcher starts
+// anew with each row.
 template <class D, size_t C>
 HWY_NOINLINE void StreamBlocks(const uint8_t* const* rows, size_t K, size_t ahead,
                                const float* HWY_RESTRICT x, float* HWY_RESTRICT sums) {
@@ -194,13 +199,13 @@ HWY_NOINLINE void StreamPlain(const uint8_t* const* rows, size_t K, size_t ahead
 
 // ---- many tokens: rows decoded into an L1 tile, register tiles over it
 
-// Adds the products of n elements (whole vectors) of kRows rows of `tile` and C tokens of the group at `x` to the sums
-// at `acc` ([C][kRows] vectors; begun at zero when is_first). When is_last they are not stored but summed:
-// sums[c * kRows + r].
+// Adds the products of n elements (whole vectors) of kRows rows of `tile` and C tokens of the group
+// at `x` to the sums at `acc` ([C][kRows] vectors; begun at zero when is_first). When is_last they
+// are not stored but summed: sums[c * kRows + r].
 template <size_t C>
-HWY_NOINLINE void MultiplyTile(const float* HWY_RESTRICT tile, const float* HWY_RESTRICT x, size_t n,
-                               bool is_first, bool is_last, float* HWY_RESTRICT acc_memory,
-                               float* HWY_RESTRICT sums) {
+HWY_NOINLINE void MultiplyTile(const float* HWY_RESTRICT tile, const float* HWY_RESTRICT x,
+                               size_t n, bool is_first, bool is_last,
+                               float* HWY_RESTRICT acc_memory, float* HWY_RESTRICT sums) {
   const DF d;
   VF acc[C][kRows];
   if (is_first) {
@@ -222,7 +227,8 @@ HWY_NOINLINE void MultiplyTile(const float* HWY_RESTRICT tile, const float* HWY_
 #pragma GCC unroll 4
     for (size_t c = 0; c < C; ++c) {
       const VF token = hn::LoadU(d, x + c * kLanes);
-      hwy::Prefetch(x + (C * 4 + c) * kLanes);  // L2 to L1: 160 -> 170 GFLOP/s; 8 or 16 ahead the same
+      hwy::Prefetch(x +
+                    (C * 4 + c) * kLanes);  // L2 to L1: 160 -> 170 GFLOP/s; 8 or 16 ahead the same
 #pragma GCC unroll 6
       for (size_t r = 0; r < kRows; ++r) acc[c][r] = hn::MulAdd(w[r], token, acc[c][r]);
     }
@@ -245,7 +251,8 @@ HWY_NOINLINE void MultiplyTile(const float* HWY_RESTRICT tile, const float* HWY_
   for (size_t i = 0; i < kCount; i += 4) SumLanes(at(i), at(i + 1), at(i + 2), at(i + 3), sums + i);
 }
 
-// packed = C rows of x, [n / kLanes][C][kLanes]; stride: floats from row to row; zeros fill the last vector.
+// packed = C rows of x, [n / kLanes][C][kLanes]; stride: floats from row to row; zeros fill the
+// last vector.
 HWY_INLINE void PackTokens(const float* HWY_RESTRICT x, size_t stride, size_t C, size_t n,
                            float* HWY_RESTRICT packed) {
   const DF d;

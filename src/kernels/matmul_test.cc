@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every test runs at every ISA level of the CPU. Weights and activations end at an unreadable page, so reading past the
-// end crashes, and their addresses have whatever alignment that gives.
+// Every test runs at every ISA level of the CPU. Weights and activations end at an unreadable page,
+// so reading past the end crashes, and their addresses have whatever alignment that gives.
 #include "kernels/matmul.h"
 
 #include <gtest/gtest.h>
@@ -42,10 +42,11 @@ class GuardedBytes {
   size_t size_;
 };
 
-constexpr DType kTypes[] = {
-    DType::kF32,  DType::kF16,  DType::kBF16, DType::kF64,  DType::kF8E4M3, DType::kF8E5M2, DType::kQ8_0,
-    DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ2_K,   DType::kQ3_K,   DType::kQ4_K,
-    DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4};
+constexpr DType kTypes[] = {DType::kF32,    DType::kF16,    DType::kBF16, DType::kF64,
+                            DType::kF8E4M3, DType::kF8E5M2, DType::kQ8_0, DType::kQ4_0,
+                            DType::kQ4_1,   DType::kQ5_0,   DType::kQ5_1, DType::kQ2_K,
+                            DType::kQ3_K,   DType::kQ4_K,   DType::kQ5_K, DType::kQ6_K,
+                            DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4};
 
 // Where a block keeps its F16 numbers.
 std::vector<size_t> HalfOffsets(DType dtype) {
@@ -72,8 +73,8 @@ std::vector<size_t> HalfOffsets(DType dtype) {
   }
 }
 
-// A weight of random bits. With any_scale the scales are any finite F16 (and plain floats anything at all), else values
-// are of ordinary size.
+// A weight of random bits. With any_scale the scales are any finite F16 (and plain floats anything
+// at all), else values are of ordinary size.
 struct TestWeight {
   TestWeight(DType dtype, size_t out, size_t in, uint64_t seed, bool any_scale = false)
       : bytes(BytesOf(dtype, out * in)), weight("w", out, in, dtype, bytes.data(), nullptr) {
@@ -124,7 +125,8 @@ std::vector<float> Product(const Weight& w, const float* x, size_t T) {
   return y;
 }
 
-// Compares with sums in double; the bound is that of a chain of rounded additions, one for each vector of a row.
+// Compares with sums in double; the bound is that of a chain of rounded additions, one for each
+// vector of a row.
 void ExpectNearReference(const Weight& w, const float* x, size_t T, const std::vector<float>& y) {
   const size_t N = w.out(), K = w.in();
   const std::string isa = IsaName();
@@ -180,8 +182,8 @@ TEST_P(MatMulTest, DecodesEveryTypeToTheBitsOfTheReference) {
           const float got = out.data()[i * K + k];
           if (std::isnan(expected[k]) && std::isnan(got)) continue;
           ASSERT_EQ(std::bit_cast<uint32_t>(got), std::bit_cast<uint32_t>(expected[k]))
-              << GetParam() << " " << Name(dtype) << " K=" << K << " row " << rows[i] << " element " << k
-              << ": " << got << " instead of " << expected[k];
+              << GetParam() << " " << Name(dtype) << " K=" << K << " row " << rows[i] << " element "
+              << k << ": " << got << " instead of " << expected[k];
         }
       }
     }
@@ -233,8 +235,12 @@ TEST_P(MatMulTest, RowsDoNotDependOnTheBatchForAnyTypeTokenCountAndThreadCount) 
       const size_t block = Traits(dtype).block_elems;
       // One thread: two slabs of a row. Two threads: two tasks of 48 rows, on which both work.
       const size_t N = threads == 1 ? 7 : 50;
-      const size_t K = threads == 1 ? (block == 1 ? 1061 : block == 32 ? 1056 : 1280)
-                                    : (block == 1 ? 37 : block == 32 ? 64 : 256);
+      const size_t K = threads == 1 ? (block == 1    ? 1061
+                                       : block == 32 ? 1056
+                                                     : 1280)
+                                    : (block == 1    ? 37
+                                       : block == 32 ? 64
+                                                     : 256);
       const TestWeight w(dtype, N, K, 3);
       const Floats x(kMaxT * K);
       SetThreadCount(1);
@@ -287,7 +293,8 @@ TEST_P(MatMulTest, ARowOfAWeightDoesNotDependOnItsPlaceInTheMatrix) {
     const Weight row("row", 1, K, DType::kQ8_0, w.weight.row(n), nullptr);
     const std::vector<float> y = Product(row, x.data(), T);
     for (size_t t = 0; t < T; ++t)
-      ASSERT_EQ(std::bit_cast<uint32_t>(y[t]), std::bit_cast<uint32_t>(whole[t * N + n])) << n << " " << t;
+      ASSERT_EQ(std::bit_cast<uint32_t>(y[t]), std::bit_cast<uint32_t>(whole[t * N + n]))
+          << n << " " << t;
   }
 }
 
@@ -319,7 +326,8 @@ TEST_P(MatMulTest, ScalesOfEightBitFloatsApplyByTensorRowAndBlock) {
       Weight::Scales scales;
       scales.block_out = c.block_out;
       scales.block_in = c.block_in;
-      const size_t rows = (c.N + c.block_out - 1) / c.block_out, cols = (c.K + c.block_in - 1) / c.block_in;
+      const size_t rows = (c.N + c.block_out - 1) / c.block_out,
+                   cols = (c.K + c.block_in - 1) / c.block_in;
       scales.values = Tensor::F32({rows, cols});
       Random random(5);
       for (size_t i = 0; i < rows * cols; ++i)
