@@ -51,7 +51,7 @@ std::optional<Value> CallableAttr(Heap* heap, const Callable& callable, std::str
   if (name == "arguments") {
     std::vector<Value> names;
     for (const std::string& param : macro.param_names) names.push_back(heap->View(param, kFromTemplate));
-    return heap->List(std::move(names), kFromTemplate);
+    return heap->Tuple(std::move(names));
   }
   return std::nullopt;
 }

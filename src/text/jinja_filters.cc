@@ -97,16 +97,15 @@ Value FilterIndent(Interpreter& interpreter, Args& args) {
 Value FilterTruncate(Interpreter& interpreter, Args& args) {
   const auto bound = args.Bind("truncate", {"s", "length", "killwords", "end", "leeway"}, 1);
   Heap* heap = interpreter.heap();
-  RequireDefined(*bound[0]);
-  if (!bound[0]->is_string()) throw Failure{fmt::format("truncate needs a string, not {}", TypeName(*bound[0]))};
-  Str* text = bound[0]->text;
   const Int length = IntOr(bound[1], 255, "length");
   const Value end = bound[3] ? ToText(heap, *bound[3]) : heap->View("...", kFromTemplate);
   const Int end_length = heap->Length(end.text), leeway = IsGiven(bound[4]) ? IntOr(bound[4], 5, "leeway") : Int{5};
   if (length < end_length) throw Failure{fmt::format("expected length >= {}, got {}", end_length, length)};
   if (leeway < 0) throw Failure{fmt::format("expected leeway >= 0, got {}", leeway)};
-  const Int size = heap->Length(text);
+  const Int size = LengthOf(heap, *bound[0]);
   if (leeway >= size || length >= size - leeway) return *bound[0];
+  if (!bound[0]->is_string()) throw Failure{fmt::format("truncate needs a string, not {}", TypeName(*bound[0]))};
+  Str* text = bound[0]->text;
   const Value kept = heap->Slice(text, 0, heap->OffsetOf(text, static_cast<int64_t>(length - end_length)));
   if (bound[2] && IsTrue(*bound[2])) return heap->Concat(kept.text, end.text);
   Str* space = heap->View(" ", kFromTemplate).text;
@@ -163,20 +162,38 @@ Value FilterEscape(Interpreter& interpreter, Args& args) {
   });
 }
 
-Value FilterUrlEncode(Interpreter& interpreter, Args& args) {
-  const auto bound = args.Bind("urlencode", {"value"}, 1);
-  if (bound[0]->type == Type::kDict || bound[0]->type == Type::kSeq) {
-    throw Failure{"urlencode of mappings and lists is not supported"};
-  }
-  Heap* heap = interpreter.heap();
-  return MapPoints(heap, ToText(heap, *bound[0]).text, [](std::string_view point, std::string* out) {
+// In a query string "/" is escaped too and a space becomes "+".
+Value UrlQuote(Heap* heap, const Value& value, bool in_query) {
+  return MapPoints(heap, ToText(heap, value).text, [in_query](std::string_view point, std::string* out) {
     for (const char c : point) {
       const bool is_plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                            std::string_view("_.-~/").find(c) != std::string_view::npos;
+                            std::string_view("_.-~").find(c) != std::string_view::npos || (c == '/' && !in_query);
       if (is_plain) *out += c;
+      else if (c == ' ' && in_query) *out += '+';
       else *out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
     }
   });
+}
+
+Value FilterUrlEncode(Interpreter& interpreter, Args& args) {
+  const Value value = *args.Bind("urlencode", {"value"}, 1)[0];
+  Heap* heap = interpreter.heap();
+  if (value.type != Type::kDict && value.type != Type::kSeq) return UrlQuote(heap, value, /*in_query=*/false);
+  TextBuilder out(heap);
+  std::vector<std::vector<Value>> pairs;
+  if (value.type == Type::kDict) {
+    for (const auto& [key, item] : value.dict->items) pairs.push_back({key, item});
+  } else {
+    for (const Value& item : ItemsOf(heap, value)) pairs.push_back(ItemsOf(heap, item));
+  }
+  for (const std::vector<Value>& pair : pairs) {
+    if (pair.size() != 2) throw Failure{"urlencode needs pairs of key and value"};
+    if (out.size() > 0) out.Append("&", kFromTemplate);
+    out.Append(UrlQuote(heap, pair[0], /*in_query=*/true).text);
+    out.Append("=", kFromTemplate);
+    out.Append(UrlQuote(heap, pair[1], /*in_query=*/true).text);
+  }
+  return out.Finish();
 }
 
 Value FilterDefault(Interpreter& interpreter, Args& args) {
@@ -343,7 +360,8 @@ Value FilterRound(Interpreter& interpreter, Args& args) {
   if (method == "common") return RoundCommon(value, digits);
   const double unit = std::pow(10.0, digits), scaled = value.AsDouble() * unit;
   if (!std::isfinite(scaled) || unit == 0) throw Failure{"cannot convert float infinity or NaN to integer"};
-  return Value::Float((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / unit);
+  // Python's ceil and floor give integers, which have no negative zero.
+  return Value::Float(((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) + 0.0) / unit);
 }
 
 Value FilterAbs(Interpreter& interpreter, Args& args) {

@@ -169,7 +169,11 @@ class PercentFormatter {
       if (percent == text.size()) break;
       at = Conversion(text, percent + 1);
     }
-    if (next_ < args_.size() && !used_mapping_ && values_.type != Type::kDict) {
+    // Python lets anything with a __getitem__ that is no tuple and no text pass unused.
+    const bool is_mapping = values_.type == Type::kDict || values_.is_undefined() ||
+                            (values_.type == Type::kSeq && values_.seq->is_indexable() &&
+                             values_.seq->kind != Seq::Kind::kTuple);
+    if (next_ < args_.size() && !used_mapping_ && !is_mapping) {
       throw Failure{"not all arguments converted during string formatting"};
     }
     return out_.Finish();

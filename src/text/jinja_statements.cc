@@ -74,26 +74,27 @@ Interpreter::Flow Interpreter::For(const Stmt& stmt, Scope* scope, TextBuilder* 
 Interpreter::Flow Interpreter::RunLoop(const Stmt& stmt, const Value& iterable, int depth0, Scope* scope,
                                        TextBuilder* out) {
   line_ = stmt.line;
-  std::vector<Value> items = ItemsOf(heap_, iterable);
+  // A list cannot change while the loop runs, and like any other value it outlives the loop (a macro defined in the body
+  // may look at `loop` later); everything else becomes a list first.
+  const bool is_list = iterable.type == Type::kSeq && !iterable.seq->is_iterator();
+  Value list = is_list ? iterable : heap_->List(ItemsOf(heap_, iterable));
   if (stmt.exprs[1] != nullptr) {
     Scope* inner = heap_->NewScope(scope);
     std::vector<Value> kept;
-    for (const Value& item : items) {
+    for (const Value& item : list.seq->items) {
       heap_->Tick();
       inner->variables.clear();
       Assign(*stmt.target, item, inner);
       if (IsTrue(Eval(*stmt.exprs[1], inner))) kept.push_back(item);
     }
-    items = std::move(kept);
+    list = heap_->List(std::move(kept));
   }
-  if (items.empty()) {
+  if (list.seq->items.empty()) {
     if (stmt.bodies.size() < 2) return Flow::kNormal;
     return Exec(stmt.bodies[1], heap_->NewScope(scope), out);
   }
-  // The items stay in the heap: a macro defined in the body may look at `loop` after the loop has ended.
-  const Value kept_items = heap_->List(std::move(items));
   Loop* loop = heap_->NewLoop();
-  loop->items = &kept_items.seq->items;
+  loop->items = &list.seq->items;
   loop->depth0 = depth0;
   loop->statement = &stmt;
   loop->outer = scope;

@@ -230,7 +230,7 @@ std::pair<size_t, size_t> StripRange(std::string_view text, const std::string_vi
   if (side != Side::kLeft) {
     while (begin < end) {
       size_t last = end - 1;
-      while (last > begin && end - last < 4 && PointBytes(text, last) != end - last) --last;
+      while (last > begin && end - last < 4 && (static_cast<unsigned char>(text[last]) & 0xC0) == 0x80) --last;
       if (PointBytes(text, last) != end - last) last = end - 1;
       if (!strips(last, end - last)) break;
       end = last;
