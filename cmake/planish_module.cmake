@@ -39,6 +39,12 @@ function(planish_module name)
     target_link_libraries(${name}_test PRIVATE planish_${name} GTest::gtest GTest::gtest_main)
     planish_discover(${name}_test)
   endif()
+  file(GLOB benches CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*_bench.cc)
+  foreach(bench ${benches}) # programs of their own, built on request: `make bench`
+    get_filename_component(stem ${bench} NAME_WE)
+    add_executable(${stem} EXCLUDE_FROM_ALL ${bench})
+    target_link_libraries(${stem} PRIVATE planish_${name})
+  endforeach()
 endfunction()
 
 # Every gtest case becomes a ctest entry; tests whose name ends in Slow are kept out of the fast suite by `make test`.

@@ -39,14 +39,15 @@ def main():
         for number, line in enumerate(path.read_text().splitlines(), 1):
             quoted = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
             angled = re.match(r"\s*#\s*include\s+<([^>]+)>", line)
-            if quoted:
-                target = quoted.group(1).split("/")[0]
-                if target not in allowed[folder]:
-                    problems.append(f"{where}:{number}: {folder} may not include {quoted.group(1)}")
-            elif angled:
-                owner = next((o for p, o in owners.items() if angled.group(1).startswith(p)), folder)
+            if not quoted and not angled:
+                continue
+            name = (quoted or angled).group(1)
+            owner = next((o for p, o in owners.items() if name.startswith(p)), None)
+            if owner is not None:
                 if owner != folder:
-                    problems.append(f"{where}:{number}: <{angled.group(1)}> belongs to {owner}")
+                    problems.append(f"{where}:{number}: {name} belongs to {owner}")
+            elif quoted and name.split("/")[0] not in allowed[folder]:
+                problems.append(f"{where}:{number}: {folder} may not include {name}")
     print("\n".join(problems) or "layers: ok")
     return 1 if problems else 0
 

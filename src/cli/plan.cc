@@ -26,6 +26,8 @@ class PlanVerb : public Verb {
     options->Choice("--dtype", &dtype_, {"f32", "bf16", "f16", "q8_0", "q4_0", "q4_k", "q6_k"}, "type of the weights");
     options->Choice("--kv-dtype", &kv_dtype_, {"f32", "bf16", "f16", "q8_0"}, "type of the KV cache");
     options->Bytes("--memory", &memory_, "budget for largest context and batch; default: what is free here");
+    options->Real("--buffer", &buffer_, 0.0, 1.0, "share of that memory to leave to the system");
+    options->Bytes("--reserve", &reserve_, "memory to leave to other things, e.g. a vision encoder");
     options->Flag("--json", &json_, "one JSON object");
   }
 
@@ -36,7 +38,7 @@ class PlanVerb : public Verb {
     PlanRequest request{.context = static_cast<size_t>(context_), .batch = static_cast<size_t>(batch_)};
     request.weight_dtype = *DTypeFromName(dtype_);
     request.kv_dtype = *DTypeFromName(kv_dtype_);
-    const uint64_t memory = memory_ != 0 ? memory_ : AvailableBytes();
+    const uint64_t memory = MemoryBudget(memory_ != 0 ? memory_ : AvailableBytes(), buffer_, reserve_);
     const Plan plan = MakePlan(config, request);
     if (json_) PrintJson(plan, config, request, memory);
     else PrintText(source, plan, config, request, memory);
@@ -100,7 +102,8 @@ class PlanVerb : public Verb {
   std::vector<std::string> configs_;
   std::string names_help_, model_, dtype_ = "bf16", kv_dtype_ = "bf16";
   int64_t context_ = 0, batch_ = 1;
-  uint64_t memory_ = 0;
+  uint64_t memory_ = 0, reserve_ = 0;
+  double buffer_ = 0.0;
   bool json_ = false;
 };
 

@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/parallel.h"
+#include "kernels/team_work.h"
 #include "tensor/blocks.h"
 
 // The order of these includes matters.
@@ -153,11 +153,7 @@ Activations Pack(const float* x, size_t T, size_t K) {
     }
   };
   const size_t groups = (T + kTokens - 1) / kTokens;
-  if (T * padded < (1u << 15)) {  // 128 KiB: quicker than entering a region
-    for (size_t group = 0; group < groups; ++group) pack_group(group);
-  } else {
-    ParallelFor(groups, [&](size_t group, int) { pack_group(group); });
-  }
+  ParallelForWork(groups, 4 * T * padded, [&](size_t group, int) { pack_group(group); });
   return packed;
 }
 
@@ -242,11 +238,14 @@ void TileRows(const Weight& w, const Kernels& kernels, const Activations& x, siz
 // Runs rows(weight index, first row, end row, thread) over all weights in tasks of
 // task_rows(weight) rows.
 template <typename TaskRows, typename Rows>
-void ForRowTasks(std::span<const Weight* const> weights, const TaskRows& task_rows,
+void ForRowTasks(std::span<const Weight* const> weights, size_t T, const TaskRows& task_rows,
                  const Rows& rows) {
-  size_t total = 0;
-  for (const Weight* w : weights) total += (w->out() + task_rows(*w) - 1) / task_rows(*w);
-  ParallelFor(total, [&](size_t task, int thread) {
+  size_t total = 0, operations = 0;
+  for (const Weight* w : weights) {
+    total += (w->out() + task_rows(*w) - 1) / task_rows(*w);
+    operations += T * w->out() * w->in();
+  }
+  ParallelForWork(total, operations, [&](size_t task, int thread) {
     size_t i = 0;
     for (;; ++i) {
       const size_t count =
@@ -266,7 +265,7 @@ void MultiplyChunk(const Product& product, size_t first, size_t T) {
   for (const Weight* w : product.weights)
     can_stream &= w->scales().block_out == 0 && KernelsOf(w->dtype()).stream[0] != nullptr;
   if (can_stream) {
-    ForRowTasks(product.weights, StreamTaskRows, [&](size_t i, size_t begin, size_t end, int) {
+    ForRowTasks(product.weights, T, StreamTaskRows, [&](size_t i, size_t begin, size_t end, int) {
       const Weight& w = *product.weights[i];
       StreamRows(w, KernelsOf(w.dtype()).stream[T - 1], x, begin, end, y(i));
     });
@@ -274,7 +273,7 @@ void MultiplyChunk(const Product& product, size_t first, size_t T) {
   }
   float* workspace = Scratch(t_workspace, kWorkspace * static_cast<size_t>(ThreadCount()));
   ForRowTasks(
-      product.weights, [](const Weight&) { return kTaskRows; },
+      product.weights, T, [](const Weight&) { return kTaskRows; },
       [&](size_t i, size_t begin, size_t end, int thread) {
         const Weight& w = *product.weights[i];
         TileRows(w, KernelsOf(w.dtype()), x, begin, end, y(i),
@@ -292,7 +291,7 @@ void Gather(const Weight& w, std::span<const int32_t> rows, float* out) {
   const size_t whole =
       K / kLanes * kLanes;  // decoders write whole vectors: the last one goes by a buffer
   const Kernels kernels = KernelsOf(w.dtype());
-  ParallelFor(rows.size(), [&](size_t i, int) {
+  ParallelForWork(rows.size(), rows.size() * K, [&](size_t i, int) {
     const size_t r = static_cast<size_t>(rows[i]);
     DecodeRow(w, kernels, r, 0, whole, out + i * K);
     if (whole == K) return;

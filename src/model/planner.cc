@@ -70,6 +70,11 @@ size_t LargestBatch(const ModelConfig& config, const PlanRequest& request, uint6
   return each == 0 ? limits::kBatch : (memory - plan.weight_bytes) / each;
 }
 
+uint64_t MemoryBudget(uint64_t usable_bytes, double buffer_fraction, uint64_t reserved_bytes) {
+  const auto kept = static_cast<uint64_t>(static_cast<double>(usable_bytes) * (1.0 - buffer_fraction));
+  return kept > reserved_bytes ? kept - reserved_bytes : 0;
+}
+
 PlanRequest EngineRequest(size_t context, size_t batch) {
   return {.context = context, .batch = batch, .kv_dtype = DType::kF32, .ssm_dtype = DType::kF32, .conv_dtype = DType::kF32};
 }

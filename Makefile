@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+# The two commands a newcomer needs: `make demo` and `make test`. Both install the Debian packages of packages.txt that
+# are missing (with sudo when not root), build, and run; a second call only builds what changed.
+SHELL := /bin/bash
+JOBS ?= $(shell nproc)
+BUILD := build
+MODEL := models-cache/SmolLM2-135M-Instruct.Q4_1.gguf
+
+.PHONY: demo test build setup test-asan test-slow bench format install clean
+
+demo: build $(MODEL)
+	$(BUILD)/planish demo -m $(MODEL)
+
+test: build
+	ctest --test-dir $(BUILD) -j $(JOBS) --output-on-failure --no-tests=error -E 'Slow$$'
+
+build: setup
+	@[ -f $(BUILD)/build.ninja ] || cmake --preset release
+	cmake --build $(BUILD) -j $(JOBS)
+
+setup:
+	@tools/install_packages.sh
+
+$(MODEL):
+	tools/fetch_demo_model.sh $@
+
+# The fast suite under AddressSanitizer and UndefinedBehaviorSanitizer.
+test-asan: setup
+	@[ -f build-asan/build.ninja ] || cmake --preset asan
+	cmake --build build-asan -j $(JOBS)
+	ctest --test-dir build-asan -j $(JOBS) --output-on-failure --no-tests=error -E 'Slow$$'
+
+# Long runs: many mutations, kill and resume, soak.
+test-slow: build
+	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -R 'Slow$$'
+
+# Speed of the kernels beside this machine's own peaks.
+bench: build
+	cmake --build $(BUILD) -j $(JOBS) --target matmul_bench
+	$(BUILD)/matmul_bench
+
+format:
+	tools/format.sh
+
+install: build
+	cmake --install $(BUILD)
+
+clean:
+	rm -rf build build-asan build-debug

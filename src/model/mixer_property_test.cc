@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+// What must hold for every registered mixer, whatever its formula: steps equal the full forward, packed documents equal
+// separate runs bit for bit, keeping equals not keeping, any cut of a sequence gives the same bits, snapshots and
+// truncation restore exactly, declared cost equals counted parameters.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "base/parallel.h"
+#include "base/random.h"
+#include "model/registry.h"
+
+namespace planish {
+namespace {
+
+constexpr size_t kHidden = 48;
+
+struct Kind {
+  const char* name;
+  MixerConfig config;
+};
+
+std::vector<Kind> Kinds() {
+  Mamba2Config mamba{.n_heads = 6, .head_dim = 8, .state_size = 12, .n_groups = 3, .conv_kernel = 4, .chunk_size = 8};
+  mamba.time_step_high = std::numeric_limits<double>::infinity();
+  Mamba2Config narrow = mamba;
+  narrow.conv_kernel = 2;
+  narrow.has_conv_bias = false;
+  narrow.n_groups = 1;
+  narrow.chunk_size = 1;
+  AttentionConfig plain{.n_heads = 4, .n_kv_heads = 2, .head_dim = 10, .has_rope = false};
+  AttentionConfig rotary = plain;
+  rotary.has_rope = true;
+  AttentionConfig normed = rotary;
+  normed.has_qk_norm = true;
+  normed.n_kv_heads = 4;
+  return {{"mamba2", mamba},     {"mamba2 narrow", narrow},
+          {"attention", plain},  {"attention rope", rotary},
+          {"attention qk norm", normed},
+          {"ffn swiglu", FfnConfig{40, FfnKind::kSwiGlu}}, {"ffn relu2", FfnConfig{40, FfnKind::kReluSquared}},
+          {"linear", LinearConfig{}}};
+}
+
+// With random parameters: matrices of spread 1/sqrt(in), everything else as random as its role allows.
+std::unique_ptr<Mixer> RandomMixer(const MixerConfig& config, uint64_t seed) {
+  ModelConfig model;
+  model.hidden_size = kHidden;
+  std::unique_ptr<Mixer> mixer = MakeMixer(model, config);
+  Random random(seed);
+  mixer->VisitParams([&](const Param& param) {
+    const size_t n = param.shape.elements();
+    float* values;
+    if (param.weight != nullptr) {
+      *param.weight = Weight(param.name, param.shape[0], param.shape[1]);
+      values = reinterpret_cast<float*>(param.weight->mutable_data());
+    } else {
+      *param.vector = Tensor::F32(param.shape);
+      values = param.vector->f32();
+    }
+    const double scale = param.weight != nullptr ? 1.0 / std::sqrt(static_cast<double>(param.shape[1])) : 0.5;
+    for (size_t i = 0; i < n; ++i) values[i] = static_cast<float>(random.Normal() * scale + (param.role == ParamRole::kNorm ? 1.0 : 0.0));
+  });
+  mixer->ParamsChanged();
+  return mixer;
+}
+
+std::vector<float> RandomRows(size_t T, uint64_t seed) {
+  Random random(seed);
+  std::vector<float> rows(T * kHidden);
+  for (float& value : rows) value = static_cast<float>(random.Normal());
+  return rows;
+}
+
+std::vector<float> Forward(const Mixer& mixer, const SeqLayout& layout, const float* x, std::unique_ptr<Saved>* saved = nullptr) {
+  Workspace workspace;
+  std::vector<float> y(layout.tokens() * kHidden);
+  mixer.Forward(layout, x, y.data(), &workspace, saved);
+  return y;
+}
+
+// One sequence through Step in slices of the given lengths (the last length repeats).
+std::vector<float> Steps(const Mixer& mixer, const std::vector<float>& x, const std::vector<size_t>& cuts, MixerState* state, size_t position = 0) {
+  Workspace workspace;
+  const size_t T = x.size() / kHidden;
+  std::vector<float> y(x.size());
+  for (size_t begin = 0, i = 0; begin < T; ++i) {
+    const size_t count = std::min(cuts[std::min(i, cuts.size() - 1)], T - begin);
+    const StepRows rows{0, count, position + begin, state};
+    mixer.Step({&rows, 1}, count, x.data() + begin * kHidden, y.data() + begin * kHidden, &workspace);
+    begin += count;
+  }
+  return y;
+}
+
+void ExpectNear(const std::vector<float>& found, const std::vector<float>& expected, const std::string& what) {
+  ASSERT_EQ(found.size(), expected.size());
+  double scale = 0;
+  for (const float value : expected) scale = std::max(scale, static_cast<double>(std::abs(value)));
+  for (size_t i = 0; i < found.size(); ++i) {
+    // Two float evaluations of sums of a few hundred terms: some tens of roundings relative to the largest value.
+    ASSERT_NEAR(found[i], expected[i], 64 * std::numeric_limits<float>::epsilon() * (scale + 1)) << what << " at " << i;
+  }
+}
+
+const size_t kLengths[] = {1, 2, 3, 4, 7, 8, 9, 16, 17, 63, 64, 65, 131};
+
+TEST(MixerProperty, StepByStepEqualsForward) {
+  for (const Kind& kind : Kinds()) {
+    SCOPED_TRACE(kind.name);
+    const auto mixer = RandomMixer(kind.config, 1);
+    for (const size_t T : kLengths) {
+      const std::vector<float> x = RandomRows(T, T);
+      const auto state = mixer->NewState();
+      ExpectNear(Steps(*mixer, x, {1}, state.get()), Forward(*mixer, SeqLayout(T), x.data()), "T = " + std::to_string(T));
+    }
+  }
+}
+
+TEST(MixerProperty, AnyCutOfASequenceIntoStepsGivesTheSameBits) {
+  for (const Kind& kind : Kinds()) {
+    SCOPED_TRACE(kind.name);
+    const auto mixer = RandomMixer(kind.config, 2);
+    const std::vector<float> x = RandomRows(131, 5);
+    const auto whole = mixer->NewState();
+    const std::vector<float> expected = Steps(*mixer, x, {131}, whole.get());
+    for (const std::vector<size_t>& cuts : {std::vector<size_t>{1}, {32}, {2, 1, 5, 64, 3}, {130, 1}, {1, 130}, {63, 1, 1, 66}}) {
+      const auto state = mixer->NewState();
+      EXPECT_EQ(Steps(*mixer, x, cuts, state.get()), expected) << "first cut " << cuts[0];
+    }
+  }
+}
+
+TEST(MixerProperty, PackedDocumentsEqualSeparateOnesBitForBit) {
+  const std::vector<std::vector<size_t>> packings = {{1, 1, 1}, {2, 3, 1, 17}, {8, 8}, {7, 9, 64}, {65, 1, 66}};
+  for (const Kind& kind : Kinds()) {
+    SCOPED_TRACE(kind.name);
+    const auto mixer = RandomMixer(kind.config, 3);
+    for (const auto& lengths : packings) {
+      const SeqLayout layout = SeqLayout::Packed(lengths);
+      const std::vector<float> x = RandomRows(layout.tokens(), 7);
+      const std::vector<float> packed = Forward(*mixer, layout, x.data());
+      for (size_t s = 0; s < layout.sequences(); ++s) {
+        const size_t begin = layout.begin(s) * kHidden, size = layout.length(s) * kHidden;
+        const std::vector<float> alone = Forward(*mixer, SeqLayout(layout.length(s)), x.data() + begin);
+        EXPECT_TRUE(std::equal(alone.begin(), alone.end(), packed.begin() + static_cast<ptrdiff_t>(begin))) << "document " << s << " of " << size / kHidden;
+      }
+    }
+  }
+}
+
+TEST(MixerProperty, RowsOfSeveralSequencesInOneStepEqualSeparateSteps) {
+  for (const Kind& kind : Kinds()) {
+    SCOPED_TRACE(kind.name);
+    const auto mixer = RandomMixer(kind.config, 4);
+    // Three sequences: a prefill slice, a decode row after 5 tokens, a slice after 3.
+    const std::vector<float> history = RandomRows(5, 11), x = RandomRows(9 + 1 + 4, 12);
+    const size_t counts[] = {9, 1, 4}, before[] = {0, 5, 3};
+    Workspace workspace;
+    std::vector<std::unique_ptr<MixerState>> together, alone;
+    std::vector<StepRows> rows;
+    std::vector<float> expected, y(x.size());
+    for (size_t s = 0, begin = 0; s < 3; begin += counts[s], ++s) {
+      for (auto* states : {&together, &alone}) {
+        states->push_back(mixer->NewState());
+        Steps(*mixer, std::vector<float>(history.begin(), history.begin() + static_cast<ptrdiff_t>(before[s] * kHidden)), {8}, states->back().get());
+      }
+      rows.push_back({begin, counts[s], before[s], together.back().get()});
+      const std::vector<float> part(x.begin() + static_cast<ptrdiff_t>(begin * kHidden), x.begin() + static_cast<ptrdiff_t>((begin + counts[s]) * kHidden));
+      const std::vector<float> result = Steps(*mixer, part, {counts[s]}, alone.back().get(), before[s]);
+      expected.insert(expected.end(), result.begin(), result.end());
+    }
+    mixer->Step(rows, 14, x.data(), y.data(), &workspace);
+    EXPECT_EQ(y, expected);
+  }
+}
+
+TEST(MixerProperty, KeepingForBackwardDoesNotChangeTheResult) {
+  for (const Kind& kind : Kinds()) {
+    SCOPED_TRACE(kind.name);
+    const auto mixer = RandomMixer(kind.config, 5);
+    const std::vector<float> x = RandomRows(23, 13);
+    std::unique_ptr<Saved> saved;
+    const std::vector<float> kept = Forward(*mixer, SeqLayout(23), x.data(), &saved);
+    EXPECT_NE(saved, nullptr);
+    EXPECT_EQ(kept, Forward(*mixer, SeqLayout(23), x.data()));
+  }
+}
+
+TEST(MixerProperty, SnapshotContinuesExactlyAndIsIndependent) {
+  for (const Kind& kind : Kinds()) {
+    SCOPED_TRACE(kind.name);
+    const auto mixer = RandomMixer(kind.config, 6);
+    const std::vector<float> x = RandomRows(70, 14), more = RandomRows(9, 15), other = RandomRows(9, 16);
+    const auto state = mixer->NewState();
+    Steps(*mixer, x, {70}, state.get());
+    if (state == nullptr) continue;
+    const auto snapshot = state->Snapshot();
+    const std::vector<float> expected = Steps(*mixer, more, {4}, state.get(), 70);
+    const auto second = snapshot->Snapshot();
+    Steps(*mixer, other, {9}, second.get(), 70);  // must not disturb the snapshot it shares pages with
+    EXPECT_EQ(Steps(*mixer, more, {4}, snapshot.get(), 70), expected);
+  }
+}
+
+TEST(MixerProperty, TruncationIsExactWhereItIsPossible) {
+  for (const Kind& kind : Kinds()) {
+    SCOPED_TRACE(kind.name);
+    const auto mixer = RandomMixer(kind.config, 7);
+    const std::vector<float> x = RandomRows(80, 17), more = RandomRows(5, 18);
+    const auto state = mixer->NewState(), fresh = mixer->NewState();
+    Steps(*mixer, x, {80}, state.get());
+    if (state == nullptr) continue;
+    const bool is_recurrent = std::holds_alternative<Mamba2Config>(kind.config);
+    ASSERT_EQ(state->Truncate(66), !is_recurrent);
+    if (is_recurrent) continue;
+    Steps(*mixer, std::vector<float>(x.begin(), x.begin() + 66 * kHidden), {66}, fresh.get());
+    EXPECT_EQ(Steps(*mixer, more, {5}, state.get(), 66), Steps(*mixer, more, {5}, fresh.get(), 66));
+  }
+}
+
+TEST(MixerProperty, DeclaredCostEqualsCountedParametersAndStates) {
+  for (const Kind& kind : Kinds()) {
+    SCOPED_TRACE(kind.name);
+    const auto mixer = RandomMixer(kind.config, 8);
+    size_t counted = 0;
+    mixer->VisitParams([&](const Param& param) { counted += param.shape.elements(); });
+    const MixerCost cost = mixer->Cost();
+    EXPECT_EQ(cost.parameters, counted);
+    const auto state = mixer->NewState();
+    Steps(*mixer, RandomRows(64, 1), {64}, state.get());
+    const size_t declared = sizeof(float) * (64 * cost.kv_elements_per_token + cost.ssm_elements + cost.conv_elements);
+    EXPECT_EQ(state == nullptr ? 0 : state->bytes(), declared);
+  }
+}
+
+TEST(MixerProperty, ThreadCountDoesNotChangeABit) {
+  for (const Kind& kind : Kinds()) {
+    SCOPED_TRACE(kind.name);
+    const auto mixer = RandomMixer(kind.config, 9);
+    const std::vector<float> x = RandomRows(100, 19);
+    std::vector<std::vector<float>> results;
+    for (const int threads : {1, 2, 3}) {
+      SetThreadCount(threads);
+      const auto state = mixer->NewState();
+      results.push_back(Forward(*mixer, SeqLayout(100), x.data()));
+      const std::vector<float> steps = Steps(*mixer, x, {64, 1, 35}, state.get());
+      results.back().insert(results.back().end(), steps.begin(), steps.end());
+    }
+    SetThreadCount(0);
+    EXPECT_EQ(results[0], results[1]);
+    EXPECT_EQ(results[0], results[2]);
+  }
+}
+
+}  // namespace
+}  // namespace planish
