@@ -143,10 +143,10 @@ void AddedTokenMatcher::Find(std::string_view text, size_t begin, size_t end, st
     AddedMatch match{at, from, token.id};
     // A match that is part of a word is given up, but its text stays used.
     if (token.single_word && (WordEndsAt(text, match.begin) || WordStartsAt(text, match.end))) continue;
-    if (token.lstrip) match.begin = SpacesBegin(text, match.begin, std::min(taken, match.begin));
+    if (token.lstrip) match.begin = std::max(taken, SpacesBegin(text, at, std::min(taken, at)));
     if (token.rstrip) match.end = spaces_end = match.end <= spaces_end ? spaces_end : SpacesEnd(text, match.end);
-    matches->push_back(match);
     taken = match.end;
+    if (match.begin < match.end) matches->push_back(match);  // else the match before took all of it
   }
 }
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rewrites Oniguruma's Ruby syntax for PCRE2. Differences handled: \s is exactly White_Space (PCRE2 adds U+180E), \h is a hex
-// digit, {,n} means {0,n}, (?m) lets the dot match newlines. Refused: nested and intersected classes, X{n,m}+ (a repeat in
+// digit, {,n} means {0,n}, (?m) lets the dot match newlines, \p{L} knows Unicode 16. Refused: nested and intersected classes, X{n,m}+ (a repeat in
 // one, possessive in the other), \w and \b (other alphabets), verbs, callouts, subroutine calls.
 #include <cctype>
 
 #include "base/error.h"
 #include "base/limits.h"
 #include "text/regex.h"
+#include "text/unicode_class.h"
 
 namespace planish {
 namespace {
@@ -60,7 +61,60 @@ class Translator {
       case 'w': case 'W': case 'b': case 'B': case 'R': case 'X': case 'C': case 'K': case 'G': case 'g': case 'k':
       case 'y': case 'Y': case 'N': case 'O': case 'Q': case 'E': case 'M':
         Unsupported(pattern_.substr(at_, 2));
+      case 'p': case 'P': Property(in_class); break;
+      case 'd':
+        CharacterClass("Nd", /*negated=*/false, in_class);
+        at_ += 2;
+        break;
+      case 'x': CopyBraced(); break;
       default: Copy(2);
+    }
+  }
+
+  // \x{10FFFF}, or two characters of another escape.
+  void CopyBraced() {
+    const size_t close = pattern_.find('}', at_);
+    Copy(at_ + 2 < pattern_.size() && pattern_[at_ + 2] == '{' && close != std::string_view::npos ? close + 1 - at_ : 2);
+  }
+
+  // \p{L} and the like, completed by the characters that PCRE2's older Unicode does not know. Other general categories are
+  // as old as PCRE2's tables. Longer names are scripts; PCRE2 alone would also match script extensions.
+  void Property(bool in_class) {
+    const size_t close = pattern_.find('}', at_);
+    if (at_ + 2 >= pattern_.size() || pattern_[at_ + 2] != '{' || close == std::string_view::npos) {
+      Unsupported(pattern_.substr(at_, 3));
+    }
+    CharacterClass(pattern_.substr(at_ + 3, close - at_ - 3), pattern_[at_ + 1] == 'P', in_class);
+    at_ = close + 1;
+  }
+
+  void CharacterClass(std::string_view name, bool negated, bool in_class) {
+    const ClassFlags flags = name == "L"                    ? kLetter
+                             : name == "Lu"                 ? kUpper
+                             : name == "Ll"                 ? kLower
+                             : name == "Lm" || name == "Lo" ? kUncased
+                             : name == "M"                  ? kMark
+                             : name == "N" || name == "Nd"  ? kNumber
+                                                            : ClassFlags{0};
+    if (!negated && name == "Han") {
+      // Extensions H and I, newer than Unicode 14.
+      constexpr std::string_view kHan = "\\p{sc:Han}\\x{31350}-\\x{323af}\\x{2ebf0}-\\x{2ee5d}";
+      out_ += in_class ? std::string(kHan) : fmt::format("[{}]", kHan);
+    } else if (flags == 0 || (negated && in_class)) {
+      out_ += negated ? "\\P{" : "\\p{";
+      if (name.size() > 2) out_ += "sc:";
+      out_ += name;
+      out_ += '}';
+    } else {
+      if (!in_class) out_ += negated ? "[^" : "[";
+      out_ += fmt::format("\\p{{{}}}", name);
+      for (const ClassRange& range : ClassesAfterUnicode14()) {
+        if ((range.flags & flags) == 0) continue;
+        // Of the newer numbers only Kaktovik's (Unicode 15) are no decimal digits.
+        if (name == "Nd" && range.first >= 0x1D2C0 && range.last <= 0x1D2DF) continue;
+        out_ += fmt::format("\\x{{{:x}}}-\\x{{{:x}}}", static_cast<uint32_t>(range.first), static_cast<uint32_t>(range.last));
+      }
+      if (!in_class) out_ += ']';
     }
   }
 

@@ -14,7 +14,16 @@ namespace {
 constexpr size_t kPooled = 16;                      // scratches kept for later calls
 constexpr size_t kPooledPieces = size_t{1} << 20;   // a scratch that held a longer text is not worth keeping
 
-Vocabulary IndexedVocabulary(TokenizerParts* parts) {
+Vocabulary IndexedVocabulary(const Normalizer& normalizer, TokenizerParts* parts) {
+  RegexScratch scratch;
+  for (const AddedToken& token : parts->added) {
+    // Hugging Face tokenizers decode an added token that is matched in normalised text to its normal form.
+    TracedText normal;
+    if (token.normalized && !parts->in_model[static_cast<size_t>(token.id)] &&
+        normalizer.Apply(token.content, /*trace=*/false, &scratch, &normal)) {
+      parts->tokens[static_cast<size_t>(token.id)] = normal.text;
+    }
+  }
   Vocabulary vocabulary(parts->tokens);
   std::vector<bool> is_control(parts->tokens.size());
   for (const AddedToken& token : parts->added) {
@@ -154,13 +163,13 @@ std::shared_ptr<const Tokenizer> TokenizerBuilder::Build(TokenizerParts parts, c
 
 Tokenizer::Impl::Impl(TokenizerParts given, const std::string& where)
     : parts(std::move(given)),
+      normalizer(parts.normalizer, where),
       vocabulary(std::vector<std::string>{}),
       bpe([&] {
         const BpeOptions options = OptionsOf(parts, where);
-        vocabulary = IndexedVocabulary(&parts);
+        vocabulary = IndexedVocabulary(normalizer, &parts);
         return Bpe(&vocabulary, parts.merges, options);
       }()),
-      normalizer(parts.normalizer, where),
       pre_tokenizer(parts.pre_tokenizer, where),
       raw_matcher(RawMatcher(parts.added)),
       normal_matcher(NormalMatcher(parts.added, normalizer)),

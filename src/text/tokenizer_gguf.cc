@@ -206,6 +206,7 @@ GgufVocabulary Tokenizer::ToGguf() const {
     out.types[static_cast<size_t>(token.id)] = token.special ? kControl : kUserDefined;
   }
   for (size_t id = 0; id < n; ++id) out.tokens.push_back(impl_->vocabulary.Spelled(static_cast<TokenId>(id)));
+  for (const AddedToken& token : parts.added) out.tokens[static_cast<size_t>(token.id)] = token.content;
   for (const BpeMerge& merge : parts.merges) {
     out.merges.push_back(impl_->vocabulary.Spelled(merge.left) + " " + impl_->vocabulary.Spelled(merge.right));
   }

@@ -53,9 +53,9 @@ struct Tokenizer::Impl {
                     const EncodeSink& sink) const;
 
   TokenizerParts parts;  // `tokens` is empty: `vocabulary` has them
+  Normalizer normalizer;
   Vocabulary vocabulary;
   Bpe bpe;
-  Normalizer normalizer;
   PreTokenizer pre_tokenizer;
   AddedTokenMatcher raw_matcher;     // tokens looked for in the text as it is
   AddedTokenMatcher normal_matcher;  // tokens looked for after normalising

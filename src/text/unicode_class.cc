@@ -3,20 +3,14 @@
 
 #include <unicode/uchar.h>
 
-#include <vector>
-
 namespace planish {
 namespace {
 
 constexpr char32_t kCodePoints = 0x110000;
 
-struct Range {
-  char32_t first, last;
-  ClassFlags flags;
-};
 constexpr ClassFlags kN = kNumber | kRustNumeric;
 // Letters, marks and numbers that Unicode 15.1 and 16.0 added; ICU 72 knows 15.0. Same flags again under a newer ICU.
-constexpr Range kAfterUnicode15[] = {
+constexpr ClassRange kAfterUnicode15[] = {
     {0x897, 0x897, kMark}, {0x1C89, 0x1C89, kUpper}, {0x1C8A, 0x1C8A, kLower}, {0xA7CB, 0xA7CC, kUpper},
     {0xA7CD, 0xA7CD, kLower}, {0xA7DA, 0xA7DA, kUpper}, {0xA7DB, 0xA7DB, kLower}, {0xA7DC, 0xA7DC, kUpper},
     {0x105C0, 0x105F3, kUncased}, {0x10D40, 0x10D49, kN}, {0x10D4A, 0x10D4F, kUncased}, {0x10D50, 0x10D65, kUpper},
@@ -62,13 +56,33 @@ std::vector<ClassFlags> BuildTable() {
   for (char32_t code = 0; code < kCodePoints; ++code) table[code] = FlagsOf(static_cast<UChar32>(code));
   table['\n'] |= kLineBreak;
   table['\r'] |= kLineBreak;
-  for (const Range& range : kAfterUnicode15) {
+  for (const ClassRange& range : kAfterUnicode15) {
     for (char32_t code = range.first; code <= range.last; ++code) table[code] = range.flags;
   }
   return table;
 }
 
+std::vector<ClassRange> BuildNewerRanges() {
+  const ClassFlags* table = UnicodeClasses();
+  std::vector<ClassRange> ranges;
+  for (char32_t code = 0; code < kCodePoints; ++code) {
+    const ClassFlags flags = table[code] & (kLetter | kMark | kNumber);
+    if (flags == 0) continue;
+    UVersionInfo age;
+    u_charAge(static_cast<UChar32>(code), age);  // all zero: newer than ICU
+    if (age[0] != 0 && age[0] <= 14) continue;
+    if (!ranges.empty() && ranges.back().last + 1 == code && ranges.back().flags == flags) ranges.back().last = code;
+    else ranges.push_back({code, code, flags});
+  }
+  return ranges;
+}
+
 }  // namespace
+
+const std::vector<ClassRange>& ClassesAfterUnicode14() {
+  static const std::vector<ClassRange> ranges = BuildNewerRanges();
+  return ranges;
+}
 
 const ClassFlags* UnicodeClasses() {
   static const std::vector<ClassFlags> table = BuildTable();
@@ -79,6 +93,8 @@ bool IsWordCharacter(char32_t code) {
   if (code >= kCodePoints) return false;
   if ((UnicodeClasses()[code] & (kLetter | kMark)) != 0) return true;
   const auto c = static_cast<UChar32>(code);
+  // Numbers newer than ICU are decimal digits, all of them up to Unicode 16.
+  if (u_charType(c) == U_UNASSIGNED) return (UnicodeClasses()[code] & kNumber) != 0;
   return u_isUAlphabetic(c) || u_charType(c) == U_DECIMAL_DIGIT_NUMBER || u_charType(c) == U_CONNECTOR_PUNCTUATION ||
          code == 0x200C || code == 0x200D;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 namespace planish {
 
@@ -20,6 +21,12 @@ inline constexpr ClassFlags kLetter = kUpper | kLower | kUncased;
 
 // Table of 0x110000 entries, built at first use.
 const ClassFlags* UnicodeClasses();
+struct ClassRange {
+  char32_t first, last;
+  ClassFlags flags;
+};
+// The letters, marks and numbers that Unicode 14 did not have, by code point: what PCRE2 10.42 misses.
+const std::vector<ClassRange>& ClassesAfterUnicode14();
 // \w of Rust's regex crate: alphabetic, marks, decimal digits, connectors, join controls.
 bool IsWordCharacter(char32_t code);
 
