@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// NormalizeMessages: the shape every message must have before a template sees it, with errors that name the message.
+// NormalizeMessages: the shape every message must have before a template sees it, with errors that
+// name the message.
 #include "base/error.h"
 #include "text/chat_template.h"
 
@@ -22,7 +23,8 @@ void CheckContent(const std::string& place, const Json* content) {
     const Json* type = part.Find("type");
     if (type == nullptr || !type->is_string()) Fail(part_place + ".type", type, "a string");
     const Json* text = part.Find("text");
-    if (type->AsString() == "text" && (text == nullptr || !text->is_string())) Fail(part_place + ".text", text, "a string");
+    if (type->AsString() == "text" && (text == nullptr || !text->is_string()))
+      Fail(part_place + ".text", text, "a string");
   }
 }
 
@@ -35,13 +37,15 @@ void CheckToolCalls(const std::string& place, const Json* calls) {
     if (!call.is_object()) Fail(call_place, &call, "an object");
     // The function may be spelled in place, as some data sets do.
     const Json* nested = call.Find("function");
-    if (nested != nullptr && !nested->is_object()) Fail(call_place + ".function", nested, "an object");
+    if (nested != nullptr && !nested->is_object())
+      Fail(call_place + ".function", nested, "an object");
     const std::string function_place = nested != nullptr ? call_place + ".function" : call_place;
     const Json& function = nested != nullptr ? *nested : call;
     const Json* name = function.Find("name");
     if (name == nullptr || !name->is_string()) Fail(function_place + ".name", name, "a string");
     const Json* arguments = function.Find("arguments");
-    if (arguments != nullptr && !arguments->is_string() && !arguments->is_object() && !arguments->is_null()) {
+    if (arguments != nullptr && !arguments->is_string() && !arguments->is_object() &&
+        !arguments->is_null()) {
       Fail(function_place + ".arguments", arguments, "an object or a string with JSON");
     }
   }
@@ -57,7 +61,8 @@ Json NormalizeMessages(Json messages) {
     if (!message.is_object()) Fail(place, &message, "an object");
     const Json* role = message.Find("role");
     if (role == nullptr || !role->is_string()) Fail(place + ".role", role, "a string");
-    if (role->AsString().empty()) throw BadFile("{}.role is empty, expected a name such as user", place);
+    if (role->AsString().empty())
+      throw BadFile("{}.role is empty, expected a name such as user", place);
     CheckContent(place + ".content", message.Find("content"));
     CheckToolCalls(place + ".tool_calls", message.Find("tool_calls"));
     if (role->AsString() == "developer") message.Set("role", Json("system"));

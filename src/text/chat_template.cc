@@ -20,25 +20,33 @@ constexpr int kMaxJsonDepth = 100;  // above limits::kJsonDepth, below what prin
 
 // Role names that no text of a user can hide in.
 bool IsUsualRole(std::string_view role) {
-  static constexpr std::array<std::string_view, 7> kRoles = {"system", "user",     "assistant", "tool",
-                                                             "ipython", "developer", "function"};
+  static constexpr std::array<std::string_view, 7> kRoles = {
+      "system", "user", "assistant", "tool", "ipython", "developer", "function"};
   return std::find(kRoles.begin(), kRoles.end(), role) != kRoles.end();
 }
 
 // Texts are viewed, not copied: the Json must outlive the heap.
 Value FromJson(jinja::Heap* heap, const Json& json, OriginId origin, int depth = 0) {
-  if (depth > kMaxJsonDepth) throw Failure{fmt::format("input is nested deeper than {} levels", kMaxJsonDepth)};
+  if (depth > kMaxJsonDepth)
+    throw Failure{fmt::format("input is nested deeper than {} levels", kMaxJsonDepth)};
   switch (json.type()) {
-    case Json::Type::kNull: return Value::None(origin);
-    case Json::Type::kBool: return Value::Bool(json.AsBool(), origin);
-    case Json::Type::kInt: return Value::Integer(json.AsInt(), origin);
-    case Json::Type::kUint: return Value::Integer(json.AsUint(), origin);
-    case Json::Type::kDouble: return Value::Float(json.AsDouble(), origin);
-    case Json::Type::kString: return heap->View(json.AsString(), origin);
+    case Json::Type::kNull:
+      return Value::None(origin);
+    case Json::Type::kBool:
+      return Value::Bool(json.AsBool(), origin);
+    case Json::Type::kInt:
+      return Value::Integer(json.AsInt(), origin);
+    case Json::Type::kUint:
+      return Value::Integer(json.AsUint(), origin);
+    case Json::Type::kDouble:
+      return Value::Float(json.AsDouble(), origin);
+    case Json::Type::kString:
+      return heap->View(json.AsString(), origin);
     case Json::Type::kArray: {
       std::vector<Value> items;
       items.reserve(json.AsArray().size());
-      for (const Json& item : json.AsArray()) items.push_back(FromJson(heap, item, origin, depth + 1));
+      for (const Json& item : json.AsArray())
+        items.push_back(FromJson(heap, item, origin, depth + 1));
       return heap->List(std::move(items), origin);
     }
     case Json::Type::kObject: {
@@ -53,7 +61,8 @@ Value FromJson(jinja::Heap* heap, const Json& json, OriginId origin, int depth =
 }
 
 Value MessagesFromJson(jinja::Heap* heap, const Json& messages) {
-  if (!messages.is_array()) throw Failure{fmt::format("messages is {}, expected a list", messages.type_name())};
+  if (!messages.is_array())
+    throw Failure{fmt::format("messages is {}, expected a list", messages.type_name())};
   std::vector<Value> items;
   for (size_t i = 0; i < messages.AsArray().size(); ++i) {
     const Json& message = messages.AsArray()[i];
@@ -70,9 +79,12 @@ Value MessagesFromJson(jinja::Heap* heap, const Json& messages) {
 
 void SetGlobals(jinja::Interpreter* interpreter) {
   static constexpr std::pair<const char*, jinja::Function> kFunctions[] = {
-      {"range", jinja::Function::kRange},         {"dict", jinja::Function::kDict},
-      {"namespace", jinja::Function::kNamespace}, {"cycler", jinja::Function::kCycler},
-      {"joiner", jinja::Function::kJoiner},       {"raise_exception", jinja::Function::kRaise},
+      {"range", jinja::Function::kRange},
+      {"dict", jinja::Function::kDict},
+      {"namespace", jinja::Function::kNamespace},
+      {"cycler", jinja::Function::kCycler},
+      {"joiner", jinja::Function::kJoiner},
+      {"raise_exception", jinja::Function::kRaise},
       {"strftime_now", jinja::Function::kStrftimeNow}};
   for (const auto& [name, function] : kFunctions) {
     jinja::Callable* callable = interpreter->heap()->NewCallable(jinja::Callable::Kind::kFunction);
@@ -102,7 +114,8 @@ Rendered ToRendered(const jinja::TextBuilder& out) {
   return rendered;
 }
 
-// Templates quote what they were given in their messages: one line, no control characters, not endless.
+// Templates quote what they were given in their messages: one line, no control characters, not
+// endless.
 Error ToError(const std::string& where, int line, const std::string& message) {
   const std::string quoted = Quoted(message, 500);
   return BadFile("{}: template line {}: {}", where, line, quoted.substr(1, quoted.size() - 2));
@@ -120,9 +133,11 @@ ChatTemplate::~ChatTemplate() = default;
 
 const std::string& ChatTemplate::source() const { return impl_->source; }
 
-std::shared_ptr<const ChatTemplate> ChatTemplate::Parse(std::string source, const std::string& where) {
+std::shared_ptr<const ChatTemplate> ChatTemplate::Parse(std::string source,
+                                                        const std::string& where) {
   if (source.size() > limits::kTemplateBytes) {
-    throw BadFile("{}: template has {} bytes, at most {} are allowed", where, source.size(), limits::kTemplateBytes);
+    throw BadFile("{}: template has {} bytes, at most {} are allowed", where, source.size(),
+                  limits::kTemplateBytes);
   }
   if (!jinja::IsValidUtf8(source)) throw BadFile("{}: template is not valid UTF-8", where);
   std::shared_ptr<ChatTemplate> result(new ChatTemplate);
@@ -155,7 +170,8 @@ Rendered ChatTemplate::Render(const ChatInput& input) const {
     interpreter.SetVariable("add_generation_prompt", Value::Bool(input.add_generation_prompt));
     interpreter.Run(&out);
   } catch (const Failure& failure) {
-    throw ToError(impl_->where, failure.line != 0 ? failure.line : interpreter.line(), failure.message);
+    throw ToError(impl_->where, failure.line != 0 ? failure.line : interpreter.line(),
+                  failure.message);
   }
   return ToRendered(out);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chat templates: Jinja source rendered over messages and tools the way Hugging Face transformers does it (trim_blocks,
-// lstrip_blocks, tojson as Python's json.dumps(ensure_ascii=False)). The interpreter keeps for every piece of output where
-// it came from, so that special tokens are matched only in the template's own text and SFT masks follow from the same spans.
+// Chat templates: Jinja source rendered over messages and tools the way Hugging Face transformers
+// does it (trim_blocks, lstrip_blocks, tojson as Python's json.dumps(ensure_ascii=False)). The
+// interpreter keeps for every piece of output where it came from, so that special tokens are
+// matched only in the template's own text and SFT masks follow from the same spans.
 #pragma once
 
 #include <memory>
@@ -15,8 +16,9 @@ namespace planish {
 
 // Where a span of rendered text came from.
 struct Origin {
-  // kTemplate: literals, bos_token and eos_token, and the usual role names (templates write '<|' + role + '|>', and a role
-  // is glue, not content). kOther: kwargs, numbers and times the template computed.
+  // kTemplate: literals, bos_token and eos_token, and the usual role names (templates write '<|' +
+  // role + '|>', and a role is glue, not content). kOther: kwargs, numbers and times the template
+  // computed.
   enum class Kind { kTemplate, kMessage, kTools, kOther };
   Kind kind = Kind::kTemplate;
   int message = -1;  // index into messages for kMessage
@@ -33,17 +35,19 @@ struct Rendered {
 };
 
 struct ChatInput {
-  Json messages = Json::MakeArray();  // objects with role, content (string, null or list of parts), tool_calls, ...
-  Json tools;                         // null or a list
+  Json messages = Json::
+      MakeArray();  // objects with role, content (string, null or list of parts), tool_calls, ...
+  Json tools;       // null or a list
   bool add_generation_prompt = false;
   std::string bos_token, eos_token;
-  Json kwargs = Json::MakeObject();   // further template variables, e.g. enable_thinking
+  Json kwargs = Json::MakeObject();  // further template variables, e.g. enable_thinking
 };
 
-// How a template switches thinking, found by rendering probes (never by matching its source text). A template that merely
-// passes the system prompt on to a model trained on "detailed thinking on|off" (Llama-Nemotron Nano and Super v1) renders
-// like one that knows nothing of thinking, so it is reported as not supported; one that writes the phrase itself when there
-// is no system message (Ultra) is recognised.
+// How a template switches thinking, found by rendering probes (never by matching its source text).
+// A template that merely passes the system prompt on to a model trained on "detailed thinking
+// on|off" (Llama-Nemotron Nano and Super v1) renders like one that knows nothing of thinking, so it
+// is reported as not supported; one that writes the phrase itself when there is no system message
+// (Ultra) is recognised.
 struct ThinkingSupport {
   enum class Toggle {
     kNone,              // cannot be switched
@@ -53,18 +57,20 @@ struct ThinkingSupport {
   };
   bool supported = false;
   Toggle toggle = Toggle::kNone;
-  std::string kwarg;               // kKwarg: "enable_thinking" or "thinking"
+  std::string kwarg;  // kKwarg: "enable_thinking" or "thinking"
   bool default_on = false;
   bool prefills_open_tag = false;  // with thinking on, the generation prompt ends inside <think>
 };
 
-// Checks messages as they come from a request or a data file and maps role "developer" to "system". Error(kBadFile) names
-// the place, e.g. "messages[2].role is missing, expected a string". Content may be a string, null, absent or a list of parts.
+// Checks messages as they come from a request or a data file and maps role "developer" to "system".
+// Error(kBadFile) names the place, e.g. "messages[2].role is missing, expected a string". Content
+// may be a string, null, absent or a list of parts.
 Json NormalizeMessages(Json messages);
 
 class ChatTemplate {
  public:
-  // Error(kBadFile) "WHERE: template line 3: ..." for a template that does not parse or breaks a limit.
+  // Error(kBadFile) "WHERE: template line 3: ..." for a template that does not parse or breaks a
+  // limit.
   static std::shared_ptr<const ChatTemplate> Parse(std::string source, const std::string& where);
   ~ChatTemplate();
 

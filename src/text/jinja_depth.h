@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bounds how deep expressions, blocks, macros and recursive loops may call each other, so that the native stack suffices.
+// Bounds how deep expressions, blocks, macros and recursive loops may call each other, so that the
+// native stack suffices.
 #pragma once
 
 #include <fmt/format.h>
@@ -13,8 +14,9 @@ class Interpreter::DepthGuard {
  public:
   explicit DepthGuard(Interpreter* interpreter) : interpreter_(interpreter) {
     if (interpreter_->depth_ >= limits::kTemplateDepth) {
-      throw Failure{fmt::format("calls and blocks are nested deeper than {} levels (endless recursion?)",
-                                limits::kTemplateDepth)};
+      throw Failure{
+          fmt::format("calls and blocks are nested deeper than {} levels (endless recursion?)",
+                      limits::kTemplateDepth)};
     }
     ++interpreter_->depth_;
   }

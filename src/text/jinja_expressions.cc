@@ -15,11 +15,13 @@
 
 namespace planish::jinja {
 
-std::vector<std::optional<Value>> Args::Bind(std::string_view what, std::initializer_list<const char*> names,
+std::vector<std::optional<Value>> Args::Bind(std::string_view what,
+                                             std::initializer_list<const char*> names,
                                              size_t required) const {
   std::vector<std::optional<Value>> bound(names.size());
   if (positional.size() > names.size()) {
-    throw Failure{fmt::format("{} takes at most {} arguments ({} given)", what, names.size(), positional.size())};
+    throw Failure{fmt::format("{} takes at most {} arguments ({} given)", what, names.size(),
+                              positional.size())};
   }
   std::copy(positional.begin(), positional.end(), bound.begin());
   for (const auto& [name, value] : named) {
@@ -28,11 +30,13 @@ std::vector<std::optional<Value>> Args::Bind(std::string_view what, std::initial
       throw Failure{fmt::format("{} got an unexpected keyword argument {}", what, Quoted(name))};
     }
     std::optional<Value>& slot = bound[static_cast<size_t>(found - names.begin())];
-    if (slot) throw Failure{fmt::format("{} got multiple values for argument {}", what, Quoted(name))};
+    if (slot)
+      throw Failure{fmt::format("{} got multiple values for argument {}", what, Quoted(name))};
     slot = value;
   }
   for (size_t i = 0; i < required; ++i) {
-    if (!bound[i]) throw Failure{fmt::format("{} misses its argument '{}'", what, names.begin()[i])};
+    if (!bound[i])
+      throw Failure{fmt::format("{} misses its argument '{}'", what, names.begin()[i])};
   }
   return bound;
 }
@@ -42,12 +46,16 @@ Value Interpreter::Eval(const Expr& expr, Scope* scope) {
   heap_->Tick();
   line_ = expr.line;
   switch (expr.kind) {
-    case Expr::Kind::kConst: return expr.constant;
-    case Expr::Kind::kString: return heap_->View(expr.name, kFromTemplate);
-    case Expr::Kind::kName: return EvalName(expr, scope);
+    case Expr::Kind::kConst:
+      return expr.constant;
+    case Expr::Kind::kString:
+      return heap_->View(expr.name, kFromTemplate);
+    case Expr::Kind::kName:
+      return EvalName(expr, scope);
     case Expr::Kind::kTuple:
     case Expr::Kind::kList:
-    case Expr::Kind::kDict: return EvalDisplay(expr, scope);
+    case Expr::Kind::kDict:
+      return EvalDisplay(expr, scope);
     case Expr::Kind::kAttr: {
       const Value object = Eval(*expr.args[0], scope);
       line_ = expr.line;
@@ -59,24 +67,33 @@ Value Interpreter::Eval(const Expr& expr, Scope* scope) {
       line_ = expr.line;
       return GetItem(object, key);
     }
-    case Expr::Kind::kSlice: return EvalSlice(expr, scope);
-    case Expr::Kind::kCall: return EvalCall(expr, scope, nullptr);
-    case Expr::Kind::kFilter: return EvalFilter(expr, scope, nullptr);
-    case Expr::Kind::kTest: return EvalTest(expr, scope);
-    case Expr::Kind::kNot: return Value::Bool(!IsTrue(Eval(*expr.args[0], scope)));
+    case Expr::Kind::kSlice:
+      return EvalSlice(expr, scope);
+    case Expr::Kind::kCall:
+      return EvalCall(expr, scope, nullptr);
+    case Expr::Kind::kFilter:
+      return EvalFilter(expr, scope, nullptr);
+    case Expr::Kind::kTest:
+      return EvalTest(expr, scope);
+    case Expr::Kind::kNot:
+      return Value::Bool(!IsTrue(Eval(*expr.args[0], scope)));
     case Expr::Kind::kNeg:
     case Expr::Kind::kPos: {
       const Value value = Eval(*expr.args[0], scope);
       line_ = expr.line;
       if (expr.kind == Expr::Kind::kNeg) return Negate(value);
       RequireDefined(value);
-      if (!value.is_number()) throw Failure{fmt::format("bad operand type for unary +: '{}'", TypeName(value))};
+      if (!value.is_number())
+        throw Failure{fmt::format("bad operand type for unary +: '{}'", TypeName(value))};
       return value.type == Type::kBool ? Value::Integer(value.boolean) : value;
     }
     case Expr::Kind::kAnd:
-    case Expr::Kind::kOr: return EvalLogic(expr, scope);
-    case Expr::Kind::kCompare: return EvalCompare(expr, scope);
-    case Expr::Kind::kConcat: return EvalConcat(expr, scope);
+    case Expr::Kind::kOr:
+      return EvalLogic(expr, scope);
+    case Expr::Kind::kCompare:
+      return EvalCompare(expr, scope);
+    case Expr::Kind::kConcat:
+      return EvalConcat(expr, scope);
     case Expr::Kind::kBinary: {
       const Value a = Eval(*expr.args[0], scope);
       const Value b = Eval(*expr.args[1], scope);
@@ -87,7 +104,8 @@ Value Interpreter::Eval(const Expr& expr, Scope* scope) {
       if (IsTrue(Eval(*expr.args[0], scope))) return Eval(*expr.args[1], scope);
       if (expr.args[2] != nullptr) return Eval(*expr.args[2], scope);
       return heap_->Undefined(fmt::format(
-          "the inline if-expression on line {} evaluated to false and no else section was defined.", expr.line));
+          "the inline if-expression on line {} evaluated to false and no else section was defined.",
+          expr.line));
   }
   return Value();
 }
@@ -157,14 +175,18 @@ Value Interpreter::EvalSlice(const Expr& expr, Scope* scope) {
 }
 
 void Interpreter::EvalArgs(const Expr& expr, Scope* scope, Args* args) {
-  for (size_t i = 1; i < expr.args.size(); ++i) args->positional.push_back(Eval(*expr.args[i], scope));
-  for (const Keyword& keyword : expr.keywords) args->named.emplace_back(keyword.name, Eval(*keyword.value, scope));
+  for (size_t i = 1; i < expr.args.size(); ++i)
+    args->positional.push_back(Eval(*expr.args[i], scope));
+  for (const Keyword& keyword : expr.keywords)
+    args->named.emplace_back(keyword.name, Eval(*keyword.value, scope));
   if (expr.star != nullptr) {
-    for (const Value& item : ItemsOf(heap_, Eval(*expr.star, scope))) args->positional.push_back(item);
+    for (const Value& item : ItemsOf(heap_, Eval(*expr.star, scope)))
+      args->positional.push_back(item);
   }
   if (expr.double_star != nullptr) {
     const Value more = Eval(*expr.double_star, scope);
-    if (more.type != Type::kDict) throw Failure{fmt::format("argument after ** must be a mapping, not {}", TypeName(more))};
+    if (more.type != Type::kDict)
+      throw Failure{fmt::format("argument after ** must be a mapping, not {}", TypeName(more))};
     for (const auto& [key, value] : more.dict->items) {
       if (!key.is_string()) throw Failure{"keywords must be strings"};
       args->named.emplace_back(heap_->Text(key.text), value);
@@ -221,24 +243,31 @@ bool Interpreter::ApplyTest(std::string_view name, Args& args) {
 
 Value Interpreter::Call(const Value& callee, Args& args) {
   switch (callee.type) {
-    case Type::kUndefined: FailUndefined(callee);
-    case Type::kLoop: return CallLoop(*callee.loop, args);
+    case Type::kUndefined:
+      FailUndefined(callee);
+    case Type::kLoop:
+      return CallLoop(*callee.loop, args);
     case Type::kCycler:
       if (callee.cycler->is_joiner) {
         args.Bind("joiner", {}, 0);
-        return callee.cycler->position++ == 0 ? heap_->View("", kFromTemplate) : callee.cycler->items[0];
+        return callee.cycler->position++ == 0 ? heap_->View("", kFromTemplate)
+                                              : callee.cycler->items[0];
       }
       break;
     case Type::kCallable: {
       const Callable& callable = *callee.callable;
       switch (callable.kind) {
-        case Callable::Kind::kMacro: return CallMacro(callable, args);
-        case Callable::Kind::kMethod: return CallMethod(callable.method, callable.self, args);
-        case Callable::Kind::kFunction: return CallFunction(callable.function, args);
+        case Callable::Kind::kMacro:
+          return CallMacro(callable, args);
+        case Callable::Kind::kMethod:
+          return CallMethod(callable.method, callable.self, args);
+        case Callable::Kind::kFunction:
+          return CallFunction(callable.function, args);
       }
       break;
     }
-    default: break;
+    default:
+      break;
   }
   throw Failure{fmt::format("'{}' object is not callable", TypeName(callee))};
 }
@@ -249,7 +278,8 @@ Value MakeRange(Heap* heap, Args& args) {
   const auto bound = args.Bind("range", {"start", "stop", "step"}, 1);
   for (const auto& value : bound) {
     if (value && !value->is_integer()) {
-      throw Failure{fmt::format("'{}' object cannot be interpreted as an integer", TypeName(*value))};
+      throw Failure{
+          fmt::format("'{}' object cannot be interpreted as an integer", TypeName(*value))};
     }
   }
   const Int start = bound[1] ? bound[0]->AsInt() : 0;
@@ -259,11 +289,15 @@ Value MakeRange(Heap* heap, Args& args) {
   Int span, count = 0;
   bool too_big = __builtin_sub_overflow(step > 0 ? stop : start, step > 0 ? start : stop, &span);
   if (!too_big && span > 0) {
-    const Int stride = step > 0 ? step : step == std::numeric_limits<Int>::min() ? std::numeric_limits<Int>::max() : -step;
+    const Int stride = step > 0                                  ? step
+                       : step == std::numeric_limits<Int>::min() ? std::numeric_limits<Int>::max()
+                                                                 : -step;
     count = (span - 1) / stride + 1;
     too_big = count > static_cast<Int>(limits::kTemplateRange);
   }
-  if (too_big) throw Failure{fmt::format("Range too big. It may have at most {} items.", limits::kTemplateRange)};
+  if (too_big)
+    throw Failure{
+        fmt::format("Range too big. It may have at most {} items.", limits::kTemplateRange)};
   std::vector<Value> items;
   items.reserve(static_cast<size_t>(count));
   for (Int i = 0, at = start; i < count; ++i) {
@@ -280,7 +314,8 @@ Value MakeRange(Heap* heap, Args& args) {
 
 void FillDict(Heap* heap, const Args& args, std::string_view what, Dict* dict) {
   if (args.positional.size() > 1) {
-    throw Failure{fmt::format("{} expected at most 1 argument, got {}", what, args.positional.size())};
+    throw Failure{
+        fmt::format("{} expected at most 1 argument, got {}", what, args.positional.size())};
   }
   if (!args.positional.empty()) {
     const Value& from = args.positional[0];
@@ -296,7 +331,8 @@ void FillDict(Heap* heap, const Args& args, std::string_view what, Dict* dict) {
       }
     }
   }
-  for (const auto& [name, value] : args.named) heap->Set(dict, heap->View(name, kFromTemplate), value);
+  for (const auto& [name, value] : args.named)
+    heap->Set(dict, heap->View(name, kFromTemplate), value);
 }
 
 std::string LocalTime(std::string_view format) {
@@ -305,7 +341,8 @@ std::string LocalTime(std::string_view format) {
   std::tm parts{};
   localtime_r(&now, &parts);
   std::string out(16384, '\0');
-  const std::string padded = std::string(format) + ' ';  // so that an empty result is told from one too long
+  const std::string padded =
+      std::string(format) + ' ';  // so that an empty result is told from one too long
   const size_t size = std::strftime(out.data(), out.size(), padded.c_str(), &parts);
   if (size == 0) throw Failure{"strftime_now: the result is too long"};
   out.resize(size - 1);
@@ -316,7 +353,8 @@ std::string LocalTime(std::string_view format) {
 
 Value Interpreter::CallFunction(Function function, Args& args) {
   switch (function) {
-    case Function::kRange: return MakeRange(heap_, args);
+    case Function::kRange:
+      return MakeRange(heap_, args);
     case Function::kDict: {
       Dict* dict = heap_->NewDict();
       FillDict(heap_, args, "dict", dict);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Filters on texts, numbers and single values; those on lists and mappings are in jinja_sequence_filters.cc.
+// Filters on texts, numbers and single values; those on lists and mappings are in
+// jinja_sequence_filters.cc.
 #include "text/jinja_filters.h"
 
 #include <fmt/format.h>
@@ -21,7 +22,8 @@ bool IsGiven(const std::optional<Value>& value) { return value && !value->is_non
 Int IntOr(const std::optional<Value>& value, Int fallback, const char* what) {
   if (!value) return fallback;
   RequireDefined(*value);
-  if (!value->is_integer()) throw Failure{fmt::format("{} must be an integer, not {}", what, TypeName(*value))};
+  if (!value->is_integer())
+    throw Failure{fmt::format("{} must be an integer, not {}", what, TypeName(*value))};
   return value->AsInt();
 }
 
@@ -31,14 +33,16 @@ Value FilterCase(Interpreter& interpreter, Args& args) {
   return ChangeCase(heap, ToText(heap, *args.Bind("filter", {"s"}, 1)[0]).text, to);
 }
 
-// Jinja's own rule, other than str.title: words begin after white space or one of -({[<, not after every non-letter.
+// Jinja's own rule, other than str.title: words begin after white space or one of -({[<, not after
+// every non-letter.
 Value FilterTitle(Interpreter& interpreter, Args& args) {
   Heap* heap = interpreter.heap();
   Str* text = ToText(heap, *args.Bind("title", {"s"}, 1)[0]).text;
   const std::string_view view = heap->Text(text);
   const auto is_break = [&](size_t at) {
     const char32_t c = PointAt(view, at);
-    return IsSpace(c) || (c < 0x80 && std::string_view("-({[<").find(static_cast<char>(c)) != std::string_view::npos);
+    return IsSpace(c) || (c < 0x80 && std::string_view("-({[<").find(static_cast<char>(c)) !=
+                                          std::string_view::npos);
   };
   TextBuilder out(heap);
   for (size_t at = 0; at < view.size();) {
@@ -70,7 +74,8 @@ Value FilterTrim(Interpreter& interpreter, Args& args) {
 Value FilterReplace(Interpreter& interpreter, Args& args) {
   const auto bound = args.Bind("replace", {"s", "old", "new", "count"}, 3);
   Heap* heap = interpreter.heap();
-  return Replace(heap, ToText(heap, *bound[0]).text, ToText(heap, *bound[1]).text, ToText(heap, *bound[2]).text,
+  return Replace(heap, ToText(heap, *bound[0]).text, ToText(heap, *bound[1]).text,
+                 ToText(heap, *bound[2]).text,
                  IsGiven(bound[3]) ? IntOr(bound[3], -1, "count") : Int{-1});
 }
 
@@ -78,12 +83,15 @@ Value FilterIndent(Interpreter& interpreter, Args& args) {
   const auto bound = args.Bind("indent", {"s", "width", "first", "blank"}, 1);
   Heap* heap = interpreter.heap();
   RequireDefined(*bound[0]);
-  if (!bound[0]->is_string()) throw Failure{fmt::format("indent needs a string, not {}", TypeName(*bound[0]))};
-  Str* indent = bound[1] && bound[1]->is_string()
-                    ? bound[1]->text
-                    : Repeat(heap, heap->View(" ", kFromTemplate).text, IntOr(bound[1], 4, "width")).text;
+  if (!bound[0]->is_string())
+    throw Failure{fmt::format("indent needs a string, not {}", TypeName(*bound[0]))};
+  Str* indent =
+      bound[1] && bound[1]->is_string()
+          ? bound[1]->text
+          : Repeat(heap, heap->View(" ", kFromTemplate).text, IntOr(bound[1], 4, "width")).text;
   const bool first = bound[2] && IsTrue(*bound[2]), blank = bound[3] && IsTrue(*bound[3]);
-  const Value ended = heap->Concat(bound[0]->text, heap->View("\n", kFromTemplate).text);  // as jinja2 does
+  const Value ended =
+      heap->Concat(bound[0]->text, heap->View("\n", kFromTemplate).text);  // as jinja2 does
   const std::vector<Value> lines = SplitLines(heap, ended.text, /*keep_ends=*/false);
   TextBuilder out(heap);
   for (size_t i = 0; i < lines.size(); ++i) {
@@ -99,14 +107,18 @@ Value FilterTruncate(Interpreter& interpreter, Args& args) {
   Heap* heap = interpreter.heap();
   const Int length = IntOr(bound[1], 255, "length");
   const Value end = bound[3] ? ToText(heap, *bound[3]) : heap->View("...", kFromTemplate);
-  const Int end_length = heap->Length(end.text), leeway = IsGiven(bound[4]) ? IntOr(bound[4], 5, "leeway") : Int{5};
-  if (length < end_length) throw Failure{fmt::format("expected length >= {}, got {}", end_length, length)};
+  const Int end_length = heap->Length(end.text),
+            leeway = IsGiven(bound[4]) ? IntOr(bound[4], 5, "leeway") : Int{5};
+  if (length < end_length)
+    throw Failure{fmt::format("expected length >= {}, got {}", end_length, length)};
   if (leeway < 0) throw Failure{fmt::format("expected leeway >= 0, got {}", leeway)};
   const Int size = LengthOf(heap, *bound[0]);
   if (leeway >= size || length >= size - leeway) return *bound[0];
-  if (!bound[0]->is_string()) throw Failure{fmt::format("truncate needs a string, not {}", TypeName(*bound[0]))};
+  if (!bound[0]->is_string())
+    throw Failure{fmt::format("truncate needs a string, not {}", TypeName(*bound[0]))};
   Str* text = bound[0]->text;
-  const Value kept = heap->Slice(text, 0, heap->OffsetOf(text, static_cast<int64_t>(length - end_length)));
+  const Value kept =
+      heap->Slice(text, 0, heap->OffsetOf(text, static_cast<int64_t>(length - end_length)));
   if (bound[2] && IsTrue(*bound[2])) return heap->Concat(kept.text, end.text);
   Str* space = heap->View(" ", kFromTemplate).text;
   return heap->Concat(Split(heap, kept.text, space, 1, /*from_right=*/true)[0].text, end.text);
@@ -130,8 +142,8 @@ Value FilterWordCount(Interpreter& interpreter, Args& args) {
 Value FilterCenter(Interpreter& interpreter, Args& args) {
   const auto bound = args.Bind("center", {"value", "width"}, 1);
   Heap* heap = interpreter.heap();
-  return Pad(heap, ToText(heap, *bound[0]).text, IntOr(bound[1], 80, "width"), heap->View(" ", kFromTemplate).text,
-             Align::kCenter);
+  return Pad(heap, ToText(heap, *bound[0]).text, IntOr(bound[1], 80, "width"),
+             heap->View(" ", kFromTemplate).text, Align::kCenter);
 }
 
 Value FilterString(Interpreter& interpreter, Args& args) {
@@ -148,7 +160,8 @@ Value MapPoints(Heap* heap, Str* text, Map map) {
   for (size_t run = 0; run < std::max<size_t>(text->runs.size(), 1); ++run) {
     const size_t end = text->runs.empty() ? view.size() : text->runs[run].end;
     std::string piece;
-    for (size_t at = begin; at < end; at += PointBytes(view, at)) map(view.substr(at, PointBytes(view, at)), &piece);
+    for (size_t at = begin; at < end; at += PointBytes(view, at))
+      map(view.substr(at, PointBytes(view, at)), &piece);
     out.Append(piece, text->runs.empty() ? text->origin : text->runs[run].origin);
     begin = end;
   }
@@ -157,28 +170,40 @@ Value MapPoints(Heap* heap, Str* text, Map map) {
 
 Value FilterEscape(Interpreter& interpreter, Args& args) {
   Heap* heap = interpreter.heap();
-  return MapPoints(heap, ToText(heap, *args.Bind("escape", {"s"}, 1)[0]).text, [](std::string_view c, std::string* out) {
-    *out += c == "&" ? "&amp;" : c == "<" ? "&lt;" : c == ">" ? "&gt;" : c == "'" ? "&#39;" : c == "\"" ? "&#34;" : c;
-  });
+  return MapPoints(heap, ToText(heap, *args.Bind("escape", {"s"}, 1)[0]).text,
+                   [](std::string_view c, std::string* out) {
+                     *out += c == "&"    ? "&amp;"
+                             : c == "<"  ? "&lt;"
+                             : c == ">"  ? "&gt;"
+                             : c == "'"  ? "&#39;"
+                             : c == "\"" ? "&#34;"
+                                         : c;
+                   });
 }
 
 // In a query string "/" is escaped too and a space becomes "+".
 Value UrlQuote(Heap* heap, const Value& value, bool in_query) {
-  return MapPoints(heap, ToText(heap, value).text, [in_query](std::string_view point, std::string* out) {
-    for (const char c : point) {
-      const bool is_plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                            std::string_view("_.-~").find(c) != std::string_view::npos || (c == '/' && !in_query);
-      if (is_plain) *out += c;
-      else if (c == ' ' && in_query) *out += '+';
-      else *out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
-    }
-  });
+  return MapPoints(
+      heap, ToText(heap, value).text, [in_query](std::string_view point, std::string* out) {
+        for (const char c : point) {
+          const bool is_plain =
+              (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+              std::string_view("_.-~").find(c) != std::string_view::npos || (c == '/' && !in_query);
+          if (is_plain)
+            *out += c;
+          else if (c == ' ' && in_query)
+            *out += '+';
+          else
+            *out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+        }
+      });
 }
 
 Value FilterUrlEncode(Interpreter& interpreter, Args& args) {
   const Value value = *args.Bind("urlencode", {"value"}, 1)[0];
   Heap* heap = interpreter.heap();
-  if (value.type != Type::kDict && value.type != Type::kSeq) return UrlQuote(heap, value, /*in_query=*/false);
+  if (value.type != Type::kDict && value.type != Type::kSeq)
+    return UrlQuote(heap, value, /*in_query=*/false);
   TextBuilder out(heap);
   std::vector<std::vector<Value>> pairs;
   if (value.type == Type::kDict) {
@@ -198,7 +223,8 @@ Value FilterUrlEncode(Interpreter& interpreter, Args& args) {
 
 Value FilterDefault(Interpreter& interpreter, Args& args) {
   const auto bound = args.Bind("default", {"value", "default_value", "boolean"}, 1);
-  const bool replaces = bound[0]->is_undefined() || (bound[2] && IsTrue(*bound[2]) && !IsTrue(*bound[0]));
+  const bool replaces =
+      bound[0]->is_undefined() || (bound[2] && IsTrue(*bound[2]) && !IsTrue(*bound[0]));
   if (!replaces) return *bound[0];
   return bound[1] ? *bound[1] : interpreter.heap()->View("", kFromTemplate);
 }
@@ -225,7 +251,8 @@ std::optional<Int> ParseInt(std::string_view text, Int base) {
   }
   if (base == 0) {
     base = 10;
-    if (text.size() > 1 && text[0] == '0' && text.find_first_not_of("0_") != std::string_view::npos) return std::nullopt;
+    if (text.size() > 1 && text[0] == '0' && text.find_first_not_of("0_") != std::string_view::npos)
+      return std::nullopt;
   }
   Int value = 0;
   bool digit_before = after_prefix;
@@ -236,9 +263,12 @@ std::optional<Int> ParseInt(std::string_view text, Int base) {
       continue;
     }
     const char lower = static_cast<char>(c | 0x20);
-    const int digit = c >= '0' && c <= '9' ? c - '0' : lower >= 'a' && lower <= 'z' ? lower - 'a' + 10 : 99;
+    const int digit = c >= '0' && c <= '9'           ? c - '0'
+                      : lower >= 'a' && lower <= 'z' ? lower - 'a' + 10
+                                                     : 99;
     if (digit >= base) return std::nullopt;
-    if (__builtin_mul_overflow(value, base, &value) || __builtin_add_overflow(value, Int{digit}, &value)) {
+    if (__builtin_mul_overflow(value, base, &value) ||
+        __builtin_add_overflow(value, Int{digit}, &value)) {
       throw Failure{"integer overflow"};
     }
     digit_before = true;
@@ -252,23 +282,31 @@ std::optional<double> ParseFloat(std::string_view text) {
   const auto [begin, end] = StripRange(text, nullptr, Side::kBoth);
   std::string plain;
   for (size_t i = begin; i < end; ++i) {
-    const auto is_digit = [&](size_t at) { return at < end && at >= begin && text[at] >= '0' && text[at] <= '9'; };
-    if (text[i] != '_') plain += static_cast<char>(text[i] >= 'A' && text[i] <= 'Z' ? text[i] | 0x20 : text[i]);
-    else if (i == begin || !is_digit(i - 1) || !is_digit(i + 1)) return std::nullopt;
+    const auto is_digit = [&](size_t at) {
+      return at < end && at >= begin && text[at] >= '0' && text[at] <= '9';
+    };
+    if (text[i] != '_')
+      plain += static_cast<char>(text[i] >= 'A' && text[i] <= 'Z' ? text[i] | 0x20 : text[i]);
+    else if (i == begin || !is_digit(i - 1) || !is_digit(i + 1))
+      return std::nullopt;
   }
   std::string_view rest = plain;
   const bool is_negative = rest.starts_with('-');
   if (is_negative || rest.starts_with('+')) rest.remove_prefix(1);
   double value = 0;
-  if (rest == "inf" || rest == "infinity") value = std::numeric_limits<double>::infinity();
-  else if (rest == "nan") value = std::numeric_limits<double>::quiet_NaN();
+  if (rest == "inf" || rest == "infinity")
+    value = std::numeric_limits<double>::infinity();
+  else if (rest == "nan")
+    value = std::numeric_limits<double>::quiet_NaN();
   else {
-    if (rest.empty() || rest.find_first_not_of("0123456789.e+-") != std::string_view::npos) return std::nullopt;
+    if (rest.empty() || rest.find_first_not_of("0123456789.e+-") != std::string_view::npos)
+      return std::nullopt;
     if (rest[0] == '-' || rest[0] == '+') return std::nullopt;
     const auto parsed = std::from_chars(rest.data(), rest.data() + rest.size(), value);
     if (parsed.ptr != rest.data() + rest.size()) return std::nullopt;
     if (parsed.ec == std::errc::result_out_of_range) {
-      value = rest.find("e-") != std::string_view::npos ? 0.0 : std::numeric_limits<double>::infinity();
+      value =
+          rest.find("e-") != std::string_view::npos ? 0.0 : std::numeric_limits<double>::infinity();
     } else if (parsed.ec != std::errc()) {
       return std::nullopt;
     }
@@ -300,7 +338,8 @@ Value FilterInt(Interpreter& interpreter, Args& args) {
   interpreter.heap()->Tick(text.size() / 16);
   if (const auto parsed = ParseInt(text, base)) return Value::Integer(*parsed, value.text->origin);
   if (const auto parsed = ParseFloat(text)) {
-    if (const auto truncated = TruncateFloat(*parsed)) return Value::Integer(*truncated, value.text->origin);
+    if (const auto truncated = TruncateFloat(*parsed))
+      return Value::Integer(*truncated, value.text->origin);
   }
   return fallback;
 }
@@ -329,7 +368,8 @@ Value RoundCommon(const Value& value, int digits) {
     for (int i = 0; i < -digits; ++i) unit *= 10;
     Int quotient = number / unit, rest = number % unit;
     if (rest < 0) rest = -rest;
-    if (rest > unit - rest || (rest == unit - rest && quotient % 2 != 0)) quotient += number < 0 ? -1 : 1;
+    if (rest > unit - rest || (rest == unit - rest && quotient % 2 != 0))
+      quotient += number < 0 ? -1 : 1;
     Int result;
     if (__builtin_mul_overflow(quotient, unit, &result)) throw Failure{"integer overflow"};
     return Value::Integer(result);
@@ -350,16 +390,20 @@ Value RoundCommon(const Value& value, int digits) {
 Value FilterRound(Interpreter& interpreter, Args& args) {
   const auto bound = args.Bind("round", {"value", "precision", "method"}, 1);
   const Value& value = *bound[0];
-  const std::string_view method = bound[2] && bound[2]->is_string() ? interpreter.heap()->Text(bound[2]->text) : "common";
+  const std::string_view method =
+      bound[2] && bound[2]->is_string() ? interpreter.heap()->Text(bound[2]->text) : "common";
   if (method != "common" && method != "ceil" && method != "floor") {
     throw Failure{"method must be common, ceil or floor"};
   }
   RequireDefined(value);
-  if (!value.is_number()) throw Failure{fmt::format("type {} doesn't define __round__ method", TypeName(value))};
-  const int digits = static_cast<int>(std::clamp(IntOr(bound[1], 0, "precision"), Int{-1000}, Int{1000}));
+  if (!value.is_number())
+    throw Failure{fmt::format("type {} doesn't define __round__ method", TypeName(value))};
+  const int digits =
+      static_cast<int>(std::clamp(IntOr(bound[1], 0, "precision"), Int{-1000}, Int{1000}));
   if (method == "common") return RoundCommon(value, digits);
   const double unit = std::pow(10.0, digits), scaled = value.AsDouble() * unit;
-  if (!std::isfinite(scaled) || unit == 0) throw Failure{"cannot convert float infinity or NaN to integer"};
+  if (!std::isfinite(scaled) || unit == 0)
+    throw Failure{"cannot convert float infinity or NaN to integer"};
   // Python's ceil and floor give integers, which have no negative zero.
   return Value::Float(((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) + 0.0) / unit);
 }
@@ -367,7 +411,8 @@ Value FilterRound(Interpreter& interpreter, Args& args) {
 Value FilterAbs(Interpreter& interpreter, Args& args) {
   const Value value = *args.Bind("abs", {"x"}, 1)[0];
   RequireDefined(value);
-  if (!value.is_number()) throw Failure{fmt::format("bad operand type for abs(): '{}'", TypeName(value))};
+  if (!value.is_number())
+    throw Failure{fmt::format("bad operand type for abs(): '{}'", TypeName(value))};
   if (value.type == Type::kFloat) return Value::Float(std::fabs(value.number));
   return value.AsInt() < 0 ? interpreter.Negate(value) : Value::Integer(value.AsInt());
 }
@@ -379,10 +424,12 @@ Value FilterFormat(Interpreter& interpreter, Args& args) {
   }
   Str* format = ToText(heap, args.positional[0]).text;
   if (args.named.empty()) {
-    return PercentFormat(heap, format, heap->Tuple({args.positional.begin() + 1, args.positional.end()}));
+    return PercentFormat(heap, format,
+                         heap->Tuple({args.positional.begin() + 1, args.positional.end()}));
   }
   Dict* named = heap->NewDict();
-  for (const auto& [name, value] : args.named) heap->Set(named, heap->View(name, kFromTemplate), value);
+  for (const auto& [name, value] : args.named)
+    heap->Set(named, heap->View(name, kFromTemplate), value);
   return PercentFormat(heap, format, Value::Of(named));
 }
 
@@ -391,17 +438,20 @@ Value FilterAttr(Interpreter& interpreter, Args& args) {
   if (!bound[1]->is_string()) throw Failure{"attr needs a name"};
   const std::string_view name = interpreter.heap()->Text(bound[1]->text);
   // Attributes only: the keys of a mapping are not attributes.
-  if (bound[0]->type == Type::kDict && !interpreter.GetAttr(Value::Of(interpreter.heap()->NewDict()), name).is_undefined()) {
+  if (bound[0]->type == Type::kDict &&
+      !interpreter.GetAttr(Value::Of(interpreter.heap()->NewDict()), name).is_undefined()) {
     return interpreter.GetAttr(*bound[0], name);
   }
   if (bound[0]->type == Type::kDict) {
-    return interpreter.heap()->Undefined(fmt::format("'dict object' has no attribute {}", Quoted(name)));
+    return interpreter.heap()->Undefined(
+        fmt::format("'dict object' has no attribute {}", Quoted(name)));
   }
   return interpreter.GetAttr(*bound[0], name);
 }
 
 Value FilterToJson(Interpreter& interpreter, Args& args) {
-  const auto bound = args.Bind("tojson", {"x", "ensure_ascii", "indent", "separators", "sort_keys"}, 1);
+  const auto bound =
+      args.Bind("tojson", {"x", "ensure_ascii", "indent", "separators", "sort_keys"}, 1);
   Heap* heap = interpreter.heap();
   JsonForm form;
   form.ensure_ascii = bound[1] && IsTrue(*bound[1]);
@@ -412,7 +462,8 @@ Value FilterToJson(Interpreter& interpreter, Args& args) {
     } else {
       const Int width = IntOr(bound[2], 0, "indent");
       if (width > static_cast<Int>(limits::kTemplateStringBytes)) {
-        throw Failure{fmt::format("tojson: indent is larger than {}", limits::kTemplateStringBytes)};
+        throw Failure{
+            fmt::format("tojson: indent is larger than {}", limits::kTemplateStringBytes)};
       }
       form.indent = std::string(static_cast<size_t>(std::max(width, Int{0})), ' ');
     }
@@ -437,21 +488,33 @@ struct NamedFilter {
 };
 
 constexpr NamedFilter kFilters[] = {
-    {"abs", FilterAbs},           {"attr", FilterAttr},
+    {"abs", FilterAbs},
+    {"attr", FilterAttr},
     {"capitalize", FilterCase<Case::kCapitalize>},
-    {"center", FilterCenter},     {"count", FilterLength},
-    {"d", FilterDefault},         {"default", FilterDefault},
-    {"e", FilterEscape},          {"escape", FilterEscape},
-    {"float", FilterFloat},       {"forceescape", FilterEscape},
-    {"format", FilterFormat},     {"indent", FilterIndent},
-    {"int", FilterInt},           {"length", FilterLength},
+    {"center", FilterCenter},
+    {"count", FilterLength},
+    {"d", FilterDefault},
+    {"default", FilterDefault},
+    {"e", FilterEscape},
+    {"escape", FilterEscape},
+    {"float", FilterFloat},
+    {"forceescape", FilterEscape},
+    {"format", FilterFormat},
+    {"indent", FilterIndent},
+    {"int", FilterInt},
+    {"length", FilterLength},
     {"lower", FilterCase<Case::kLower>},
-    {"replace", FilterReplace},   {"round", FilterRound},
-    {"safe", FilterString},       {"string", FilterString},
-    {"title", FilterTitle},       {"tojson", FilterToJson},
-    {"trim", FilterTrim},         {"truncate", FilterTruncate},
+    {"replace", FilterReplace},
+    {"round", FilterRound},
+    {"safe", FilterString},
+    {"string", FilterString},
+    {"title", FilterTitle},
+    {"tojson", FilterToJson},
+    {"trim", FilterTrim},
+    {"truncate", FilterTruncate},
     {"upper", FilterCase<Case::kUpper>},
-    {"urlencode", FilterUrlEncode}, {"wordcount", FilterWordCount},
+    {"urlencode", FilterUrlEncode},
+    {"wordcount", FilterWordCount},
 };
 
 }  // namespace

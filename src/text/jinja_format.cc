@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Python's two string formatting languages: "%5.2f" % x and "{:>10}".format(x). Literal text and inserted texts keep their
-// origins; padding belongs to the format.
+// Python's two string formatting languages: "%5.2f" % x and "{:>10}".format(x). Literal text and
+// inserted texts keep their origins; padding belongs to the format.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -45,7 +45,9 @@ struct Digits {
 
 std::string Group(const std::string& body, char separator, size_t every) {
   size_t end = 0;
-  while (end < body.size() && std::isalnum(static_cast<unsigned char>(body[end])) && body[end] != 'e') ++end;
+  while (end < body.size() && std::isalnum(static_cast<unsigned char>(body[end])) &&
+         body[end] != 'e')
+    ++end;
   std::string out;
   for (size_t i = 0; i < end; ++i) {
     if (i > 0 && (end - i) % every == 0) out += separator;
@@ -57,14 +59,23 @@ std::string Group(const std::string& body, char separator, size_t every) {
 Digits IntDigits(Int value, const Spec& spec) {
   Digits out;
   const bool is_negative = value < 0;
-  const unsigned __int128 magnitude =
-      is_negative ? ~static_cast<unsigned __int128>(value) + 1 : static_cast<unsigned __int128>(value);
+  const unsigned __int128 magnitude = is_negative ? ~static_cast<unsigned __int128>(value) + 1
+                                                  : static_cast<unsigned __int128>(value);
   switch (spec.type) {
-    case 'x': out.body = fmt::format("{:x}", magnitude); break;
-    case 'X': out.body = fmt::format("{:X}", magnitude); break;
-    case 'o': out.body = fmt::format("{:o}", magnitude); break;
-    case 'b': out.body = fmt::format("{:b}", magnitude); break;
-    default: out.body = fmt::format("{}", magnitude);
+    case 'x':
+      out.body = fmt::format("{:x}", magnitude);
+      break;
+    case 'X':
+      out.body = fmt::format("{:X}", magnitude);
+      break;
+    case 'o':
+      out.body = fmt::format("{:o}", magnitude);
+      break;
+    case 'b':
+      out.body = fmt::format("{:b}", magnitude);
+      break;
+    default:
+      out.body = fmt::format("{}", magnitude);
   }
   const bool is_decimal = spec.type == 'd' || spec.type == '\0' || spec.type == 'n';
   if (spec.grouping != '\0') out.body = Group(out.body, spec.grouping, is_decimal ? 3 : 4);
@@ -103,7 +114,8 @@ Digits FloatDigits(double value, const Spec& spec) {
 }
 
 void AppendPadded(const Digits& digits, Spec spec, OriginId origin, TextBuilder* out) {
-  const int64_t missing = spec.width - static_cast<int64_t>(digits.prefix.size() + digits.body.size());
+  const int64_t missing =
+      spec.width - static_cast<int64_t>(digits.prefix.size() + digits.body.size());
   const auto pad = [&](int64_t count) {
     for (int64_t i = 0; i < count; ++i) out->Append(spec.fill, origin);
   };
@@ -152,7 +164,8 @@ Value ReprText(Heap* heap, const Value& value, bool to_ascii) {
 
 class PercentFormatter {
  public:
-  PercentFormatter(Heap* heap, Str* format, const Value& values) : out_(heap), format_(format), values_(values) {
+  PercentFormatter(Heap* heap, Str* format, const Value& values)
+      : out_(heap), format_(format), values_(values) {
     if (values.type == Type::kSeq && values.seq->kind == Seq::Kind::kTuple) {
       args_ = values.seq->items;
     } else {
@@ -194,18 +207,21 @@ class PercentFormatter {
       if (values_.type != Type::kDict) throw Failure{"format requires a mapping"};
       const std::string_view key = text.substr(at + 1, close - at - 1);
       value = out_.heap()->Find(values_.dict, key);
-      if (value == nullptr) throw Failure{fmt::format("key {} is missing in format arguments", Quoted(key))};
+      if (value == nullptr)
+        throw Failure{fmt::format("key {} is missing in format arguments", Quoted(key))};
       used_mapping_ = true;
       at = close + 1;
     }
     bool zero = false;
-    for (; at < text.size() && std::string_view("-+ #0").find(text[at]) != std::string_view::npos; ++at) {
+    for (; at < text.size() && std::string_view("-+ #0").find(text[at]) != std::string_view::npos;
+         ++at) {
       if (text[at] == '-') spec.align = '<';
       if (text[at] == '+' || (text[at] == ' ' && spec.sign != '+')) spec.sign = text[at];
       if (text[at] == '#') spec.alternate = true;
       if (text[at] == '0') zero = true;
     }
-    spec.width = ReadNumber(text, &at, static_cast<int64_t>(limits::kTemplateStringBytes), "a width");
+    spec.width =
+        ReadNumber(text, &at, static_cast<int64_t>(limits::kTemplateStringBytes), "a width");
     if (at < text.size() && text[at] == '.') {
       ++at;
       spec.precision = static_cast<int>(ReadNumber(text, &at, kMaxPrecision, "a precision"));
@@ -233,11 +249,13 @@ class PercentFormatter {
       case 'a': {
         spec.fill = " ";
         spec.align = spec.align == '<' ? '<' : '>';
-        const Value text = spec.type == 's' ? ToText(heap, value) : ReprText(heap, value, spec.type == 'a');
+        const Value text =
+            spec.type == 's' ? ToText(heap, value) : ReprText(heap, value, spec.type == 'a');
         return AppendTextPadded(text.text, spec, format_->origin, &out_);
       }
       case 'c': {
-        if (!value.is_string() || heap->Length(value.text) != 1) throw Failure{"%c requires int or char"};
+        if (!value.is_string() || heap->Length(value.text) != 1)
+          throw Failure{"%c requires int or char"};
         spec.align = spec.align == '<' ? '<' : '>';
         return AppendTextPadded(value.text, spec, format_->origin, &out_);
       }
@@ -250,11 +268,14 @@ class PercentFormatter {
         RequireDefined(value);
         const bool is_decimal = spec.type == 'd' || spec.type == 'i' || spec.type == 'u';
         if (!value.is_number() || (value.type == Type::kFloat && !is_decimal)) {
-          throw Failure{fmt::format("%{} format: a number is required, not {}", spec.type, TypeName(value))};
+          throw Failure{
+              fmt::format("%{} format: a number is required, not {}", spec.type, TypeName(value))};
         }
-        if (value.type == Type::kFloat && !(std::fabs(value.number) < 1e30)) throw Failure{"cannot convert float to integer"};
+        if (value.type == Type::kFloat && !(std::fabs(value.number) < 1e30))
+          throw Failure{"cannot convert float to integer"};
         if (is_decimal) spec.type = 'd';
-        const Int integer = value.type == Type::kFloat ? static_cast<Int>(value.number) : value.AsInt();
+        const Int integer =
+            value.type == Type::kFloat ? static_cast<Int>(value.number) : value.AsInt();
         Digits digits = IntDigits(integer, spec);
         if (spec.precision > static_cast<int>(digits.body.size())) {
           digits.body.insert(0, static_cast<size_t>(spec.precision) - digits.body.size(), '0');
@@ -268,9 +289,12 @@ class PercentFormatter {
       case 'g':
       case 'G':
         RequireDefined(value);
-        if (!value.is_number()) throw Failure{fmt::format("must be real number, not {}", TypeName(value))};
+        if (!value.is_number())
+          throw Failure{fmt::format("must be real number, not {}", TypeName(value))};
         return AppendPadded(FloatDigits(value.AsDouble(), spec), spec, value.origin, &out_);
-      default: throw Failure{fmt::format("unsupported format character {}", Quoted(std::string(1, spec.type)))};
+      default:
+        throw Failure{
+            fmt::format("unsupported format character {}", Quoted(std::string(1, spec.type)))};
     }
   }
 
@@ -330,11 +354,15 @@ class BraceFormatter {
     Value value = Lookup(field.substr(0, end));
     if (end < field.size() && field[end] == '!') {
       const char conversion = end + 1 < field.size() ? field[end + 1] : '\0';
-      if (conversion == 's') value = ToText(heap_, value);
-      else if (conversion == 'r' || conversion == 'a') value = ReprText(heap_, value, conversion == 'a');
-      else throw Failure{"unknown conversion in a format string"};
+      if (conversion == 's')
+        value = ToText(heap_, value);
+      else if (conversion == 'r' || conversion == 'a')
+        value = ReprText(heap_, value, conversion == 'a');
+      else
+        throw Failure{"unknown conversion in a format string"};
       end += 2;
-      if (end < field.size() && field[end] != ':') throw Failure{"expected ':' after conversion specifier"};
+      if (end < field.size() && field[end] != ':')
+        throw Failure{"expected ':' after conversion specifier"};
     }
     std::string spec(end < field.size() ? field.substr(end + 1) : std::string_view());
     if (spec.find_first_of("{}") != std::string::npos) spec = Nested(spec);
@@ -350,7 +378,8 @@ class BraceFormatter {
         continue;
       }
       const size_t end = FieldEnd(spec, at + 1);
-      const Value value = ToText(heap_, Lookup(std::string_view(spec).substr(at + 1, end - at - 1)));
+      const Value value =
+          ToText(heap_, Lookup(std::string_view(spec).substr(at + 1, end - at - 1)));
       out += heap_->Text(value.text);
       at = end + 1;
     }
@@ -361,10 +390,12 @@ class BraceFormatter {
     const size_t end = std::min(name.find_first_of(".["), name.size());
     const std::string_view first = name.substr(0, end);
     Value value;
-    const bool is_index = !first.empty() && first.find_first_not_of("0123456789") == std::string_view::npos;
+    const bool is_index =
+        !first.empty() && first.find_first_not_of("0123456789") == std::string_view::npos;
     if (first.empty() || is_index) {
       if (first.empty() ? manual_ : next_ > 0) {
-        throw Failure{"cannot switch between automatic field numbering and manual field specification"};
+        throw Failure{
+            "cannot switch between automatic field numbering and manual field specification"};
       }
       size_t index = next_;
       if (is_index) {
@@ -375,13 +406,15 @@ class BraceFormatter {
         ++next_;
       }
       if (index >= args_.positional.size()) {
-        throw Failure{fmt::format("Replacement index {} out of range for positional args tuple", index)};
+        throw Failure{
+            fmt::format("Replacement index {} out of range for positional args tuple", index)};
       }
       value = args_.positional[index];
     } else {
       const auto found = std::find_if(args_.named.begin(), args_.named.end(),
                                       [&](const auto& named) { return named.first == first; });
-      if (found == args_.named.end()) throw Failure{fmt::format("format string names {}, which was not given", Quoted(first))};
+      if (found == args_.named.end())
+        throw Failure{fmt::format("format string names {}, which was not given", Quoted(first))};
       value = found->second;
     }
     for (size_t at = end; at < name.size();) {
@@ -394,9 +427,11 @@ class BraceFormatter {
         if (stop == std::string_view::npos) throw Failure{"Missing ']' in format string"};
         const std::string_view key = name.substr(at + 1, stop - at - 1);
         size_t digit = 0;
-        const bool is_number = !key.empty() && key.find_first_not_of("0123456789") == std::string_view::npos;
-        value = interpreter_.GetItem(value, is_number ? Value::Integer(ReadNumber(key, &digit, 1 << 30, "an index"))
-                                                      : heap_->String(std::string(key), kFromTemplate));
+        const bool is_number =
+            !key.empty() && key.find_first_not_of("0123456789") == std::string_view::npos;
+        value = interpreter_.GetItem(
+            value, is_number ? Value::Integer(ReadNumber(key, &digit, 1 << 30, "an index"))
+                             : heap_->String(std::string(key), kFromTemplate));
         at = stop + 1;
       } else {
         throw Failure{"Only '.' or '[' may follow ']' in format field specifier"};
@@ -420,7 +455,9 @@ class BraceFormatter {
         at = 1;
       }
     }
-    const auto is = [&](std::string_view set) { return at < text.size() && set.find(text[at]) != std::string_view::npos; };
+    const auto is = [&](std::string_view set) {
+      return at < text.size() && set.find(text[at]) != std::string_view::npos;
+    };
     if (is("-+ ")) spec.sign = text[at++];
     if (is("#")) spec.alternate = (++at, true);
     if (is("0")) {
@@ -430,7 +467,8 @@ class BraceFormatter {
         spec.align = '=';
       }
     }
-    spec.width = ReadNumber(text, &at, static_cast<int64_t>(limits::kTemplateStringBytes), "a width");
+    spec.width =
+        ReadNumber(text, &at, static_cast<int64_t>(limits::kTemplateStringBytes), "a width");
     if (is(",_")) spec.grouping = text[at++];
     if (is(".")) {
       ++at;
@@ -446,8 +484,8 @@ class BraceFormatter {
     if (text.empty()) return AppendText(value, out);
     Spec spec = ParseSpec(text);
     const auto fail = [&] {
-      throw Failure{fmt::format("Unknown format code {} for object of type '{}'", Quoted(std::string(1, spec.type)),
-                                TypeName(value))};
+      throw Failure{fmt::format("Unknown format code {} for object of type '{}'",
+                                Quoted(std::string(1, spec.type)), TypeName(value))};
     };
     if (value.is_string()) {
       if (spec.type != 's' && spec.type != '\0') fail();
@@ -458,15 +496,18 @@ class BraceFormatter {
       return AppendTextPadded(value.text, spec, format_->origin, out);
     }
     if (!value.is_number()) {
-      throw Failure{fmt::format("unsupported format string passed to {}.__format__", TypeName(value))};
+      throw Failure{
+          fmt::format("unsupported format string passed to {}.__format__", TypeName(value))};
     }
     if (value.type == Type::kBool && spec.type == '\0') {
       // Python formats a bool as its number as soon as there is a specification.
       return AppendPadded(IntDigits(value.AsInt(), spec), spec, value.origin, out);
     }
-    const bool is_float_type = spec.type != '\0' && std::string_view("eEfFgG%").find(spec.type) != std::string_view::npos;
+    const bool is_float_type =
+        spec.type != '\0' && std::string_view("eEfFgG%").find(spec.type) != std::string_view::npos;
     if (value.is_integer() && !is_float_type) {
-      if (spec.type != '\0' && std::string_view("bdoxXn").find(spec.type) == std::string_view::npos) fail();
+      if (spec.type != '\0' && std::string_view("bdoxXn").find(spec.type) == std::string_view::npos)
+        fail();
       if (spec.precision >= 0) throw Failure{"Precision not allowed in integer format specifier"};
       return AppendPadded(IntDigits(value.AsInt(), spec), spec, value.origin, out);
     }
@@ -484,7 +525,9 @@ class BraceFormatter {
 
 }  // namespace
 
-Value PercentFormat(Heap* heap, Str* format, const Value& values) { return PercentFormatter(heap, format, values).Run(); }
+Value PercentFormat(Heap* heap, Str* format, const Value& values) {
+  return PercentFormatter(heap, format, values).Run();
+}
 
 Value BraceFormat(Interpreter& interpreter, Str* format, Args& args) {
   return BraceFormatter(interpreter, format, args).Run();

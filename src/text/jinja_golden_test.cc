@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The interpreter against recorded outputs of Python's jinja2 and transformers: every conversation of chat/chat.json, and
-// the snippets that tools/oracle/jinja_diff.py wrote to jinja/snippets.json.
+// The interpreter against recorded outputs of Python's jinja2 and transformers: every conversation
+// of chat/chat.json, and the snippets that tools/oracle/jinja_diff.py wrote to jinja/snippets.json.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -41,8 +41,10 @@ TEST(JinjaGolden, RendersEveryChatCaseAsTransformersDoes) {
       ChatInput input;
       input.messages = *each.Find("messages");
       if (const Json* tools = each.Find("tools")) input.tools = *tools;
-      if (const Json* flag = each.Find("add_generation_prompt")) input.add_generation_prompt = flag->AsBool();
-      if (const Json* kwargs = each.Find("kwargs"); kwargs != nullptr && kwargs->is_object()) input.kwargs = *kwargs;
+      if (const Json* flag = each.Find("add_generation_prompt"))
+        input.add_generation_prompt = flag->AsBool();
+      if (const Json* kwargs = each.Find("kwargs"); kwargs != nullptr && kwargs->is_object())
+        input.kwargs = *kwargs;
       if (const Json* bos = golden.Find("bos_token")->Find(name)) input.bos_token = bos->AsString();
       EXPECT_EQ(chat->Render(input).Text(), each.Find("text")->AsString())
           << name << " case " << each.Find("case")->AsString();
@@ -75,14 +77,17 @@ TEST(JinjaGolden, SnippetsRenderOrFailAsInJinja2) {
     ++count;
     if (fields[1].is_string()) {
       if (found != fields[1].AsString() || !error.empty()) {
-        ADD_FAILURE() << fields[0].AsString() << "\n  jinja2:  " << fields[1].AsString() << "\n  planish: " << found << error;
+        ADD_FAILURE() << fields[0].AsString() << "\n  jinja2:  " << fields[1].AsString()
+                      << "\n  planish: " << found << error;
         ++failures;
       }
     } else {
       const int64_t line = fields[2].AsInt();
-      const bool ok = !error.empty() && (line == 0 || error.find(fmt::format("line {}:", line)) != std::string::npos);
+      const bool ok = !error.empty() &&
+                      (line == 0 || error.find(fmt::format("line {}:", line)) != std::string::npos);
       if (!ok) {
-        ADD_FAILURE() << fields[0].AsString() << "\n  jinja2 fails" << (line > 0 ? fmt::format(" in line {}", line) : "")
+        ADD_FAILURE() << fields[0].AsString() << "\n  jinja2 fails"
+                      << (line > 0 ? fmt::format(" in line {}", line) : "")
                       << "\n  planish: " << found << error;
         ++failures;
       }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs a parsed Jinja template: statements write to a TextBuilder, expressions give Values. One Interpreter renders once.
-// Its parts live in several files by topic: jinja_statements, jinja_expressions (evaluation and calls), jinja_access
-// (attributes, items, slices), jinja_operators (arithmetic); text forms of values are in jinja_print.
+// Runs a parsed Jinja template: statements write to a TextBuilder, expressions give Values. One
+// Interpreter renders once. Its parts live in several files by topic: jinja_statements,
+// jinja_expressions (evaluation and calls), jinja_access (attributes, items, slices),
+// jinja_operators (arithmetic); text forms of values are in jinja_print.
 #pragma once
 
 #include <optional>
@@ -21,15 +22,18 @@ struct Args {
   std::vector<Value> positional;
   std::vector<std::pair<std::string_view, Value>> named;
 
-  // Puts arguments in the order of `names` as a Python call would; what was not given stays empty. Failure for too many,
-  // unknown or doubled ones, and if fewer than `required` are given. `what` names the callee in messages.
-  std::vector<std::optional<Value>> Bind(std::string_view what, std::initializer_list<const char*> names,
+  // Puts arguments in the order of `names` as a Python call would; what was not given stays empty.
+  // Failure for too many, unknown or doubled ones, and if fewer than `required` are given. `what`
+  // names the callee in messages.
+  std::vector<std::optional<Value>> Bind(std::string_view what,
+                                         std::initializer_list<const char*> names,
                                          size_t required) const;
 };
 
 class Interpreter {
  public:
-  Interpreter(const Template& source, Heap* heap) : template_(source), heap_(heap), root_(heap->NewScope(nullptr)) {}
+  Interpreter(const Template& source, Heap* heap)
+      : template_(source), heap_(heap), root_(heap->NewScope(nullptr)) {}
 
   void SetVariable(const std::string& name, const Value& value);
   void Run(TextBuilder* out);

@@ -74,7 +74,8 @@ class Lexer {
     return at < text_.size() && (text_[at] == '-' || text_[at] == '+') ? text_[at] : '\0';
   }
 
-  // End of a closing tag at `at`, or 0 if there is none: "-%}" eats the space behind, "%}" one newline, "+%}" nothing.
+  // End of a closing tag at `at`, or 0 if there is none: "-%}" eats the space behind, "%}" one
+  // newline, "+%}" nothing.
   size_t CloseAt(size_t at, std::string_view close, bool plus_allowed, bool trims_newline) const {
     if (Is(at, "-") && Is(at + 1, close)) return SkipSpace(at + 1 + close.size());
     if (plus_allowed && Is(at, "+") && Is(at + 1, close)) return at + 1 + close.size();
@@ -83,7 +84,8 @@ class Lexer {
     return trims_newline && Is(at, "\n") ? at + 1 : at;
   }
 
-  // Data before a tag whose sign is `sign`: "-" strips all white space, an unsigned block or comment its own indentation.
+  // Data before a tag whose sign is `sign`: "-" strips all white space, an unsigned block or
+  // comment its own indentation.
   void AddData(std::string_view data, char sign, bool is_variable) {
     std::string_view kept = data;
     if (sign == '-') {
@@ -127,7 +129,8 @@ class Lexer {
 
   void LexComment(size_t inside) {
     for (size_t at = inside; at < text_.size(); ++at) {
-      if (const size_t end = CloseAt(at, "#}", /*plus_allowed=*/true, /*trims_newline=*/true)) return Advance(end);
+      if (const size_t end = CloseAt(at, "#}", /*plus_allowed=*/true, /*trims_newline=*/true))
+        return Advance(end);
     }
     Fail("Missing end of comment tag");
   }
@@ -159,8 +162,9 @@ class Lexer {
     std::string open;  // closing brackets still expected
     while (at_ < text_.size()) {
       if (open.empty()) {
-        const size_t end = is_variable ? CloseAt(at_, "}}", /*plus_allowed=*/false, /*trims_newline=*/false)
-                                       : CloseAt(at_, "%}", /*plus_allowed=*/true, /*trims_newline=*/true);
+        const size_t end = is_variable
+                               ? CloseAt(at_, "}}", /*plus_allowed=*/false, /*trims_newline=*/false)
+                               : CloseAt(at_, "%}", /*plus_allowed=*/true, /*trims_newline=*/true);
         if (end != 0) {
           Add(is_variable ? Token::Kind::kVariableEnd : Token::Kind::kBlockEnd);
           return Advance(end);
@@ -184,16 +188,18 @@ class Lexer {
   size_t NameEnd(size_t at) const {
     while (at < text_.size()) {
       const char32_t c = PointAt(text_, at);
-      const bool is_word = c < 0x80 ? c == '_' || IsDigit(static_cast<char>(c)) ||
-                                          ((c | 0x20) >= 'a' && (c | 0x20) <= 'z')
-                                    : u_hasBinaryProperty(static_cast<UChar32>(c), UCHAR_XID_CONTINUE) != 0;
+      const bool is_word =
+          c < 0x80 ? c == '_' || IsDigit(static_cast<char>(c)) ||
+                         ((c | 0x20) >= 'a' && (c | 0x20) <= 'z')
+                   : u_hasBinaryProperty(static_cast<UChar32>(c), UCHAR_XID_CONTINUE) != 0;
       if (!is_word) break;
       at += PointBytes(text_, at);
     }
     return at;
   }
 
-  // Digits with single underscores between them, of the given base; appended to out without the underscores.
+  // Digits with single underscores between them, of the given base; appended to out without the
+  // underscores.
   size_t Digits(size_t at, int base, std::string* out) const {
     while (at < text_.size()) {
       const size_t digit = text_[at] == '_' && !out->empty() ? at + 1 : at;
@@ -222,10 +228,11 @@ class Lexer {
         }
       }
       if (!fraction.empty() || !exponent.empty()) {
-        const std::string number =
-            digits + "." + (fraction.empty() ? "0" : fraction) + "e" + (exponent.empty() ? "0" : exponent);
+        const std::string number = digits + "." + (fraction.empty() ? "0" : fraction) + "e" +
+                                   (exponent.empty() ? "0" : exponent);
         Token& token = Add(Token::Kind::kFloat, text_.substr(at_, end - at_));
-        const auto parsed = std::from_chars(number.data(), number.data() + number.size(), token.number);
+        const auto parsed =
+            std::from_chars(number.data(), number.data() + number.size(), token.number);
         if (parsed.ec == std::errc::result_out_of_range) {
           token.number = exponent.starts_with('-') ? 0.0 : std::numeric_limits<double>::infinity();
         }
@@ -244,7 +251,8 @@ class Lexer {
         if (!digits.empty()) base = marked;
       }
     }
-    if (digits.empty()) end = Digits(at_, text_[at_] == '0' ? 1 : 10, &digits);  // 0 is followed by zeros only
+    if (digits.empty())
+      end = Digits(at_, text_[at_] == '0' ? 1 : 10, &digits);  // 0 is followed by zeros only
     Token& token = Add(Token::Kind::kInteger, text_.substr(at_, end - at_));
     for (const char c : digits) {
       if (__builtin_mul_overflow(token.integer, Int{base}, &token.integer) ||
@@ -275,7 +283,8 @@ class Lexer {
       }
       const char c = raw[++i];
       if (static_cast<unsigned char>(c) >= 0x80) {
-        // jinja2 has turned the character into an escape of its own by now, whose backslash the first one escapes.
+        // jinja2 has turned the character into an escape of its own by now, whose backslash the
+        // first one escapes.
         const uint32_t point = PointAt(raw, i);
         out += point < 0x100     ? fmt::format("\\x{:02x}", point)
                : point < 0x10000 ? fmt::format("\\u{:04x}", point)
@@ -302,7 +311,8 @@ class Lexer {
           if (digit < 0) Fail(fmt::format("truncated \\{} escape in a string", c));
           point = point * 16 + static_cast<char32_t>(digit);
         }
-        if (point > 0x10FFFF || (point >= 0xD800 && point < 0xE000)) Fail("illegal Unicode character in a string");
+        if (point > 0x10FFFF || (point >= 0xD800 && point < 0xE000))
+          Fail("illegal Unicode character in a string");
         AppendPoint(point, &out);
       } else if (c == 'N') {
         Fail("named Unicode escapes (\\N{...}) are not supported");
@@ -322,7 +332,8 @@ class Lexer {
       if (Is(at_, op)) size = 2;
     }
     if (size == 0 && kOne.find(text_[at_]) != std::string_view::npos) size = 1;
-    if (size == 0) Fail(fmt::format("unexpected char {}", Quoted(text_.substr(at_, PointBytes(text_, at_)))));
+    if (size == 0)
+      Fail(fmt::format("unexpected char {}", Quoted(text_.substr(at_, PointBytes(text_, at_)))));
     const char c = text_[at_];
     if (size == 1 && (c == '(' || c == '[' || c == '{')) {
       *open += c == '(' ? ')' : c == '[' ? ']' : '}';
@@ -345,6 +356,8 @@ class Lexer {
 
 }  // namespace
 
-std::vector<Token> Tokenize(std::string_view source) { return Lexer(NormalizeNewlines(source)).Run(); }
+std::vector<Token> Tokenize(std::string_view source) {
+  return Lexer(NormalizeNewlines(source)).Run();
+}
 
 }  // namespace planish::jinja

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cuts a Jinja template into tokens as jinja2 does with trim_blocks and lstrip_blocks on and one trailing newline dropped:
-// plain data with white space control already applied, and the tokens inside {{ }} and {% %}.
+// Cuts a Jinja template into tokens as jinja2 does with trim_blocks and lstrip_blocks on and one
+// trailing newline dropped: plain data with white space control already applied, and the tokens
+// inside {{ }} and {% %}.
 #pragma once
 
 #include <string>
@@ -12,8 +13,19 @@
 namespace planish::jinja {
 
 struct Token {
-  enum class Kind { kData, kVariableBegin, kVariableEnd, kBlockBegin, kBlockEnd, kName, kString, kInteger, kFloat,
-                    kOperator, kEnd };
+  enum class Kind {
+    kData,
+    kVariableBegin,
+    kVariableEnd,
+    kBlockBegin,
+    kBlockEnd,
+    kName,
+    kString,
+    kInteger,
+    kFloat,
+    kOperator,
+    kEnd
+  };
   Kind kind = Kind::kEnd;
   int line = 1;
   std::string text;  // data, name, unescaped string, or operator

@@ -18,27 +18,60 @@ struct NamedMethod {
   Method method;
 };
 
-constexpr NamedMethod kTextMethods[] = {
-    {"capitalize", Method::kCapitalize}, {"casefold", Method::kCasefold}, {"center", Method::kCenter},
-    {"count", Method::kCount}, {"endswith", Method::kEndswith}, {"expandtabs", Method::kExpandtabs},
-    {"find", Method::kFind}, {"format", Method::kFormat}, {"index", Method::kIndex}, {"isalnum", Method::kIsalnum},
-    {"isalpha", Method::kIsalpha}, {"isascii", Method::kIsascii}, {"isdecimal", Method::kIsdecimal},
-    {"isdigit", Method::kIsdigit}, {"isidentifier", Method::kIsidentifier}, {"islower", Method::kIslower},
-    {"isnumeric", Method::kIsnumeric}, {"isprintable", Method::kIsprintable}, {"isspace", Method::kIsspace},
-    {"istitle", Method::kIstitle}, {"isupper", Method::kIsupper}, {"join", Method::kJoin}, {"ljust", Method::kLjust},
-    {"lower", Method::kLower}, {"lstrip", Method::kLstrip}, {"partition", Method::kPartition},
-    {"removeprefix", Method::kRemoveprefix}, {"removesuffix", Method::kRemovesuffix}, {"replace", Method::kReplace},
-    {"rfind", Method::kRfind}, {"rindex", Method::kRindex}, {"rjust", Method::kRjust},
-    {"rpartition", Method::kRpartition}, {"rsplit", Method::kRsplit}, {"rstrip", Method::kRstrip},
-    {"split", Method::kSplit}, {"splitlines", Method::kSplitlines}, {"startswith", Method::kStartswith},
-    {"strip", Method::kStrip}, {"swapcase", Method::kSwapcase}, {"title", Method::kTitle}, {"upper", Method::kUpper},
-    {"zfill", Method::kZfill}};
-constexpr NamedMethod kSeqMethods[] = {{"count", Method::kSeqCount}, {"index", Method::kSeqIndex},
-                                       {"copy", Method::kSeqCopy}};
-constexpr NamedMethod kDictMethods[] = {{"get", Method::kGet}, {"items", Method::kItems}, {"keys", Method::kKeys},
-                                        {"values", Method::kValues}, {"copy", Method::kDictCopy}};
-constexpr NamedMethod kLoopMethods[] = {{"cycle", Method::kLoopCycle}, {"changed", Method::kLoopChanged}};
-constexpr NamedMethod kCyclerMethods[] = {{"next", Method::kCyclerNext}, {"reset", Method::kCyclerReset}};
+constexpr NamedMethod kTextMethods[] = {{"capitalize", Method::kCapitalize},
+                                        {"casefold", Method::kCasefold},
+                                        {"center", Method::kCenter},
+                                        {"count", Method::kCount},
+                                        {"endswith", Method::kEndswith},
+                                        {"expandtabs", Method::kExpandtabs},
+                                        {"find", Method::kFind},
+                                        {"format", Method::kFormat},
+                                        {"index", Method::kIndex},
+                                        {"isalnum", Method::kIsalnum},
+                                        {"isalpha", Method::kIsalpha},
+                                        {"isascii", Method::kIsascii},
+                                        {"isdecimal", Method::kIsdecimal},
+                                        {"isdigit", Method::kIsdigit},
+                                        {"isidentifier", Method::kIsidentifier},
+                                        {"islower", Method::kIslower},
+                                        {"isnumeric", Method::kIsnumeric},
+                                        {"isprintable", Method::kIsprintable},
+                                        {"isspace", Method::kIsspace},
+                                        {"istitle", Method::kIstitle},
+                                        {"isupper", Method::kIsupper},
+                                        {"join", Method::kJoin},
+                                        {"ljust", Method::kLjust},
+                                        {"lower", Method::kLower},
+                                        {"lstrip", Method::kLstrip},
+                                        {"partition", Method::kPartition},
+                                        {"removeprefix", Method::kRemoveprefix},
+                                        {"removesuffix", Method::kRemovesuffix},
+                                        {"replace", Method::kReplace},
+                                        {"rfind", Method::kRfind},
+                                        {"rindex", Method::kRindex},
+                                        {"rjust", Method::kRjust},
+                                        {"rpartition", Method::kRpartition},
+                                        {"rsplit", Method::kRsplit},
+                                        {"rstrip", Method::kRstrip},
+                                        {"split", Method::kSplit},
+                                        {"splitlines", Method::kSplitlines},
+                                        {"startswith", Method::kStartswith},
+                                        {"strip", Method::kStrip},
+                                        {"swapcase", Method::kSwapcase},
+                                        {"title", Method::kTitle},
+                                        {"upper", Method::kUpper},
+                                        {"zfill", Method::kZfill}};
+constexpr NamedMethod kSeqMethods[] = {
+    {"count", Method::kSeqCount}, {"index", Method::kSeqIndex}, {"copy", Method::kSeqCopy}};
+constexpr NamedMethod kDictMethods[] = {{"get", Method::kGet},
+                                        {"items", Method::kItems},
+                                        {"keys", Method::kKeys},
+                                        {"values", Method::kValues},
+                                        {"copy", Method::kDictCopy}};
+constexpr NamedMethod kLoopMethods[] = {{"cycle", Method::kLoopCycle},
+                                        {"changed", Method::kLoopChanged}};
+constexpr NamedMethod kCyclerMethods[] = {{"next", Method::kCyclerNext},
+                                          {"reset", Method::kCyclerReset}};
 
 template <size_t N>
 std::optional<Method> Find(const NamedMethod (&methods)[N], std::string_view name) {
@@ -50,13 +83,15 @@ std::optional<Method> Find(const NamedMethod (&methods)[N], std::string_view nam
 
 Str* NeedText(const Value& value, std::string_view what) {
   RequireDefined(value);
-  if (!value.is_string()) throw Failure{fmt::format("{}: expected a string, got {}", what, TypeName(value))};
+  if (!value.is_string())
+    throw Failure{fmt::format("{}: expected a string, got {}", what, TypeName(value))};
   return value.text;
 }
 
 Int NeedInt(const Value& value, std::string_view what) {
   RequireDefined(value);
-  if (!value.is_integer()) throw Failure{fmt::format("{}: expected an integer, got {}", what, TypeName(value))};
+  if (!value.is_integer())
+    throw Failure{fmt::format("{}: expected an integer, got {}", what, TypeName(value))};
   return value.AsInt();
 }
 
@@ -64,7 +99,8 @@ using Bound = std::vector<std::optional<Value>>;
 
 bool IsGiven(const std::optional<Value>& value) { return value && !value->is_none(); }
 
-// [start, end) in bytes from Python's optional code point bounds; start > end: Python finds nothing, not even "".
+// [start, end) in bytes from Python's optional code point bounds; start > end: Python finds
+// nothing, not even "".
 std::pair<size_t, size_t> ByteRange(Heap* heap, Str* text, const std::optional<Value>& start,
                                     const std::optional<Value>& end) {
   const Int size = heap->Length(text);
@@ -76,7 +112,8 @@ std::pair<size_t, size_t> ByteRange(Heap* heap, Str* text, const std::optional<V
   };
   const Int first = clamp(start, 0, true), last = clamp(end, size, false);
   if (first > last) return {1, 0};
-  return {heap->OffsetOf(text, static_cast<int64_t>(first)), heap->OffsetOf(text, static_cast<int64_t>(last))};
+  return {heap->OffsetOf(text, static_cast<int64_t>(first)),
+          heap->OffsetOf(text, static_cast<int64_t>(last))};
 }
 
 bool HasAffix(Heap* heap, Str* text, const Bound& args, bool at_end) {
@@ -103,7 +140,8 @@ Int FindText(Heap* heap, Str* text, const Bound& args, bool last) {
   heap->Tick(view.size() / 16);
   const std::string_view part = view.substr(begin, end - begin);
   const size_t found = last ? part.rfind(wanted) : part.find(wanted);
-  return found == std::string_view::npos ? Int{-1} : Int{CountPoints(view.substr(0, begin + found))};
+  return found == std::string_view::npos ? Int{-1}
+                                         : Int{CountPoints(view.substr(0, begin + found))};
 }
 
 Int CountText(Heap* heap, Str* text, const Bound& args) {
@@ -115,7 +153,9 @@ Int CountText(Heap* heap, Str* text, const Bound& args) {
   heap->Tick(part.size() / 16);
   if (wanted.empty()) return CountPoints(part) + 1;
   Int count = 0;
-  for (size_t at = part.find(wanted); at != std::string_view::npos; at = part.find(wanted, at + wanted.size())) ++count;
+  for (size_t at = part.find(wanted); at != std::string_view::npos;
+       at = part.find(wanted, at + wanted.size()))
+    ++count;
   return count;
 }
 
@@ -127,9 +167,11 @@ Value Partition(Heap* heap, Str* text, const Value& separator, bool from_right) 
   const size_t found = from_right ? view.rfind(needle) : view.find(needle);
   const Value empty = heap->View("", kFromTemplate);
   if (found == std::string_view::npos) {
-    return from_right ? heap->Tuple({empty, empty, Value::Of(text)}) : heap->Tuple({Value::Of(text), empty, empty});
+    return from_right ? heap->Tuple({empty, empty, Value::Of(text)})
+                      : heap->Tuple({Value::Of(text), empty, empty});
   }
-  return heap->Tuple({heap->Slice(text, 0, found), separator, heap->Slice(text, found + needle.size(), view.size())});
+  return heap->Tuple({heap->Slice(text, 0, found), separator,
+                      heap->Slice(text, found + needle.size(), view.size())});
 }
 
 Value Strip(Heap* heap, Str* text, const std::optional<Value>& chars, Side side) {
@@ -149,7 +191,8 @@ Value Join(Heap* heap, Str* separator, const Value& items) {
   RequireDefined(items);
   for (const Value& item : ItemsOf(heap, items)) {
     if (!item.is_string()) {
-      throw Failure{fmt::format("sequence item {}: expected str instance, {} found", index, TypeName(item))};
+      throw Failure{
+          fmt::format("sequence item {}: expected str instance, {} found", index, TypeName(item))};
     }
     if (!is_first) out.Append(separator);
     is_first = false;
@@ -161,7 +204,8 @@ Value Join(Heap* heap, Str* separator, const Value& items) {
 }
 
 Value ExpandTabs(Heap* heap, Str* text, Int size) {
-  if (size > static_cast<Int>(limits::kTemplateStringBytes)) throw Failure{"expandtabs: tab size is too large"};
+  if (size > static_cast<Int>(limits::kTemplateStringBytes))
+    throw Failure{"expandtabs: tab size is too large"};
   const std::string_view view = heap->Text(text);
   TextBuilder out(heap);
   Int column = 0;
@@ -183,8 +227,9 @@ Value ExpandTabs(Heap* heap, Str* text, Int size) {
 
 Value ZeroFill(Heap* heap, Str* text, Int width) {
   const std::string_view view = heap->Text(text);
-  const Int missing = width - heap->Length(text);
-  if (missing <= 0) return Value::Of(text);
+  const Int length = heap->Length(text);
+  if (width <= length) return Value::Of(text);
+  const Int missing = width - length;
   const size_t sign = !view.empty() && (view[0] == '+' || view[0] == '-') ? 1 : 0;
   TextBuilder out(heap);
   out.AppendRange(text, 0, sign);
@@ -195,19 +240,32 @@ Value ZeroFill(Heap* heap, Str* text, Int width) {
 
 std::optional<Class> ClassOf(Method method) {
   switch (method) {
-    case Method::kIsalnum: return Class::kAlnum;
-    case Method::kIsalpha: return Class::kAlpha;
-    case Method::kIsascii: return Class::kAscii;
-    case Method::kIsdecimal: return Class::kDecimal;
-    case Method::kIsdigit: return Class::kDigit;
-    case Method::kIsidentifier: return Class::kIdentifier;
-    case Method::kIslower: return Class::kLower;
-    case Method::kIsnumeric: return Class::kNumeric;
-    case Method::kIsprintable: return Class::kPrintable;
-    case Method::kIsspace: return Class::kSpace;
-    case Method::kIstitle: return Class::kTitle;
-    case Method::kIsupper: return Class::kUpper;
-    default: return std::nullopt;
+    case Method::kIsalnum:
+      return Class::kAlnum;
+    case Method::kIsalpha:
+      return Class::kAlpha;
+    case Method::kIsascii:
+      return Class::kAscii;
+    case Method::kIsdecimal:
+      return Class::kDecimal;
+    case Method::kIsdigit:
+      return Class::kDigit;
+    case Method::kIsidentifier:
+      return Class::kIdentifier;
+    case Method::kIslower:
+      return Class::kLower;
+    case Method::kIsnumeric:
+      return Class::kNumeric;
+    case Method::kIsprintable:
+      return Class::kPrintable;
+    case Method::kIsspace:
+      return Class::kSpace;
+    case Method::kIstitle:
+      return Class::kTitle;
+    case Method::kIsupper:
+      return Class::kUpper;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -219,23 +277,34 @@ Value CallText(Interpreter& interpreter, Method method, Str* text, Args& args) {
     return Value::Bool(IsAll(heap->Text(text), *wanted));
   }
   switch (method) {
-    case Method::kCapitalize: return args.Bind("capitalize", {}, 0), ChangeCase(heap, text, Case::kCapitalize);
-    case Method::kCasefold: return args.Bind("casefold", {}, 0), ChangeCase(heap, text, Case::kLower);
-    case Method::kLower: return args.Bind("lower", {}, 0), ChangeCase(heap, text, Case::kLower);
-    case Method::kUpper: return args.Bind("upper", {}, 0), ChangeCase(heap, text, Case::kUpper);
-    case Method::kTitle: return args.Bind("title", {}, 0), ChangeCase(heap, text, Case::kTitle);
-    case Method::kSwapcase: return args.Bind("swapcase", {}, 0), ChangeCase(heap, text, Case::kSwap);
-    case Method::kFormat: return BraceFormat(interpreter, text, args);
-    case Method::kJoin: return Join(heap, text, *args.Bind("join", {"iterable"}, 1)[0]);
+    case Method::kCapitalize:
+      return args.Bind("capitalize", {}, 0), ChangeCase(heap, text, Case::kCapitalize);
+    case Method::kCasefold:
+      return args.Bind("casefold", {}, 0), ChangeCase(heap, text, Case::kLower);
+    case Method::kLower:
+      return args.Bind("lower", {}, 0), ChangeCase(heap, text, Case::kLower);
+    case Method::kUpper:
+      return args.Bind("upper", {}, 0), ChangeCase(heap, text, Case::kUpper);
+    case Method::kTitle:
+      return args.Bind("title", {}, 0), ChangeCase(heap, text, Case::kTitle);
+    case Method::kSwapcase:
+      return args.Bind("swapcase", {}, 0), ChangeCase(heap, text, Case::kSwap);
+    case Method::kFormat:
+      return BraceFormat(interpreter, text, args);
+    case Method::kJoin:
+      return Join(heap, text, *args.Bind("join", {"iterable"}, 1)[0]);
     case Method::kCenter:
     case Method::kLjust:
     case Method::kRjust: {
       const auto bound = args.Bind("just", {"width", "fillchar"}, 1);
       Str* fill = bound[1] ? NeedText(*bound[1], "fillchar") : heap->View(" ", kFromTemplate).text;
-      const Align align = method == Method::kCenter ? Align::kCenter : method == Method::kLjust ? Align::kLeft : Align::kRight;
+      const Align align = method == Method::kCenter  ? Align::kCenter
+                          : method == Method::kLjust ? Align::kLeft
+                                                     : Align::kRight;
       return Pad(heap, text, NeedInt(*bound[0], "width"), fill, align);
     }
-    case Method::kCount: return Value::Integer(CountText(heap, text, args.Bind("count", {"sub", "start", "end"}, 1)));
+    case Method::kCount:
+      return Value::Integer(CountText(heap, text, args.Bind("count", {"sub", "start", "end"}, 1)));
     case Method::kStartswith:
     case Method::kEndswith: {
       const auto bound = args.Bind("startswith", {"prefix", "start", "end"}, 1);
@@ -246,27 +315,37 @@ Value CallText(Interpreter& interpreter, Method method, Str* text, Args& args) {
     case Method::kIndex:
     case Method::kRindex: {
       const auto bound = args.Bind("find", {"sub", "start", "end"}, 1);
-      const Int found = FindText(heap, text, bound, method == Method::kRfind || method == Method::kRindex);
-      if (found < 0 && (method == Method::kIndex || method == Method::kRindex)) throw Failure{"substring not found"};
+      const Int found =
+          FindText(heap, text, bound, method == Method::kRfind || method == Method::kRindex);
+      if (found < 0 && (method == Method::kIndex || method == Method::kRindex))
+        throw Failure{"substring not found"};
       return Value::Integer(found);
     }
     case Method::kExpandtabs: {
       const auto bound = args.Bind("expandtabs", {"tabsize"}, 0);
       return ExpandTabs(heap, text, bound[0] ? NeedInt(*bound[0], "tabsize") : Int{8});
     }
-    case Method::kStrip: return Strip(heap, text, args.Bind("strip", {"chars"}, 0)[0], Side::kBoth);
-    case Method::kLstrip: return Strip(heap, text, args.Bind("lstrip", {"chars"}, 0)[0], Side::kLeft);
-    case Method::kRstrip: return Strip(heap, text, args.Bind("rstrip", {"chars"}, 0)[0], Side::kRight);
-    case Method::kPartition: return Partition(heap, text, *args.Bind("partition", {"sep"}, 1)[0], false);
-    case Method::kRpartition: return Partition(heap, text, *args.Bind("rpartition", {"sep"}, 1)[0], true);
+    case Method::kStrip:
+      return Strip(heap, text, args.Bind("strip", {"chars"}, 0)[0], Side::kBoth);
+    case Method::kLstrip:
+      return Strip(heap, text, args.Bind("lstrip", {"chars"}, 0)[0], Side::kLeft);
+    case Method::kRstrip:
+      return Strip(heap, text, args.Bind("rstrip", {"chars"}, 0)[0], Side::kRight);
+    case Method::kPartition:
+      return Partition(heap, text, *args.Bind("partition", {"sep"}, 1)[0], false);
+    case Method::kRpartition:
+      return Partition(heap, text, *args.Bind("rpartition", {"sep"}, 1)[0], true);
     case Method::kRemoveprefix:
     case Method::kRemovesuffix: {
       const auto bound = args.Bind("removeprefix", {"prefix"}, 1);
-      const std::string_view view = heap->Text(text), affix = heap->Text(NeedText(*bound[0], "removeprefix"));
+      const std::string_view view = heap->Text(text),
+                             affix = heap->Text(NeedText(*bound[0], "removeprefix"));
       if (method == Method::kRemoveprefix) {
-        return view.starts_with(affix) ? heap->Slice(text, affix.size(), view.size()) : Value::Of(text);
+        return view.starts_with(affix) ? heap->Slice(text, affix.size(), view.size())
+                                       : Value::Of(text);
       }
-      return view.ends_with(affix) ? heap->Slice(text, 0, view.size() - affix.size()) : Value::Of(text);
+      return view.ends_with(affix) ? heap->Slice(text, 0, view.size() - affix.size())
+                                   : Value::Of(text);
     }
     case Method::kReplace: {
       const auto bound = args.Bind("replace", {"old", "new", "count"}, 2);
@@ -278,14 +357,17 @@ Value CallText(Interpreter& interpreter, Method method, Str* text, Args& args) {
       const auto bound = args.Bind("split", {"sep", "maxsplit"}, 0);
       Str* separator = IsGiven(bound[0]) ? NeedText(*bound[0], "split") : nullptr;
       const Int limit = bound[1] ? NeedInt(*bound[1], "split") : Int{-1};
-      return heap->List(Split(heap, text, separator, limit, method == Method::kRsplit), text->origin);
+      return heap->List(Split(heap, text, separator, limit, method == Method::kRsplit),
+                        text->origin);
     }
     case Method::kSplitlines: {
       const auto bound = args.Bind("splitlines", {"keepends"}, 0);
       return heap->List(SplitLines(heap, text, bound[0] && IsTrue(*bound[0])), text->origin);
     }
-    case Method::kZfill: return ZeroFill(heap, text, NeedInt(*args.Bind("zfill", {"width"}, 1)[0], "zfill"));
-    default: throw Failure{"unknown string method"};
+    case Method::kZfill:
+      return ZeroFill(heap, text, NeedInt(*args.Bind("zfill", {"width"}, 1)[0], "zfill"));
+    default:
+      throw Failure{"unknown string method"};
   }
 }
 
@@ -331,7 +413,9 @@ Value CallDict(Heap* heap, Method method, const Value& self, Args& args) {
   }
   std::vector<Value> items;
   for (const auto& [key, value] : dict->items) {
-    items.push_back(method == Method::kKeys ? key : method == Method::kValues ? value : heap->Tuple({key, value}));
+    items.push_back(method == Method::kKeys     ? key
+                    : method == Method::kValues ? value
+                                                : heap->Tuple({key, value}));
   }
   const Value view = heap->List(std::move(items), dict->origin);
   view.seq->kind = method == Method::kKeys     ? Seq::Kind::kKeys
@@ -370,44 +454,66 @@ Value CallCycler(Method method, Cycler* cycler, Args& args) {
 
 std::optional<Method> FindMethod(const Value& self, std::string_view name) {
   switch (self.type) {
-    case Type::kString: return Find(kTextMethods, name);
-    case Type::kDict: return Find(kDictMethods, name);
-    case Type::kLoop: return Find(kLoopMethods, name);
-    case Type::kCycler: return self.cycler->is_joiner ? std::nullopt : Find(kCyclerMethods, name);
+    case Type::kString:
+      return Find(kTextMethods, name);
+    case Type::kDict:
+      return Find(kDictMethods, name);
+    case Type::kLoop:
+      return Find(kLoopMethods, name);
+    case Type::kCycler:
+      return self.cycler->is_joiner ? std::nullopt : Find(kCyclerMethods, name);
     case Type::kSeq:
-      if (!self.seq->is_indexable() || (name == "copy" && self.seq->kind != Seq::Kind::kList)) return std::nullopt;
+      if (!self.seq->is_indexable() || (name == "copy" && self.seq->kind != Seq::Kind::kList))
+        return std::nullopt;
       return Find(kSeqMethods, name);
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 
 bool IsUnsafeAttribute(const Value& self, std::string_view name) {
-  static constexpr std::string_view kDict[] = {"clear", "pop", "popitem", "setdefault", "update", "fromkeys"};
-  static constexpr std::string_view kList[] = {"append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove"};
+  static constexpr std::string_view kDict[] = {"clear",      "pop",    "popitem",
+                                               "setdefault", "update", "fromkeys"};
+  static constexpr std::string_view kList[] = {"append", "clear", "pop",    "reverse",
+                                               "insert", "sort",  "extend", "remove"};
   static constexpr std::string_view kText[] = {"encode", "maketrans", "translate", "format_map"};
   // What every Python object has.
   static constexpr std::string_view kObject[] = {
-      "__class__", "__delattr__", "__dir__", "__doc__", "__eq__", "__format__", "__ge__", "__getattribute__",
-      "__getstate__", "__gt__", "__hash__", "__init__", "__init_subclass__", "__le__", "__lt__", "__ne__", "__new__",
-      "__reduce__", "__reduce_ex__", "__repr__", "__setattr__", "__sizeof__", "__str__", "__subclasshook__"};
-  const auto has = [&](const auto& names) { return std::find(std::begin(names), std::end(names), name) != std::end(names); };
+      "__class__",   "__delattr__", "__dir__",           "__doc__",         "__eq__",
+      "__format__",  "__ge__",      "__getattribute__",  "__getstate__",    "__gt__",
+      "__hash__",    "__init__",    "__init_subclass__", "__le__",          "__lt__",
+      "__ne__",      "__new__",     "__reduce__",        "__reduce_ex__",   "__repr__",
+      "__setattr__", "__sizeof__",  "__str__",           "__subclasshook__"};
+  const auto has = [&](const auto& names) {
+    return std::find(std::begin(names), std::end(names), name) != std::end(names);
+  };
   if (has(kObject)) return true;
   switch (self.type) {
-    case Type::kDict: return has(kDict);
-    case Type::kSeq: return self.seq->kind == Seq::Kind::kList && has(kList);
-    case Type::kString: return has(kText);
-    default: return false;
+    case Type::kDict:
+      return has(kDict);
+    case Type::kSeq:
+      return self.seq->kind == Seq::Kind::kList && has(kList);
+    case Type::kString:
+      return has(kText);
+    default:
+      return false;
   }
 }
 
 Value Interpreter::CallMethod(Method method, const Value& self, Args& args) {
   switch (self.type) {
-    case Type::kString: return CallText(*this, method, self.text, args);
-    case Type::kSeq: return CallSeq(heap_, method, self, args);
-    case Type::kDict: return CallDict(heap_, method, self, args);
-    case Type::kLoop: return planish::jinja::CallLoop(heap_, method, self.loop, args);
-    case Type::kCycler: return CallCycler(method, self.cycler, args);
-    default: throw Failure{"value has no methods"};
+    case Type::kString:
+      return CallText(*this, method, self.text, args);
+    case Type::kSeq:
+      return CallSeq(heap_, method, self, args);
+    case Type::kDict:
+      return CallDict(heap_, method, self, args);
+    case Type::kLoop:
+      return planish::jinja::CallLoop(heap_, method, self.loop, args);
+    case Type::kCycler:
+      return CallCycler(method, self.cycler, args);
+    default:
+      throw Failure{"value has no methods"};
   }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Arithmetic and comparison operators with Python's rules; integers that leave 128 bits are an error.
+// Arithmetic and comparison operators with Python's rules; integers that leave 128 bits are an
+// error.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -63,19 +64,27 @@ Value IntPower(Int base, Int exponent) {
 
 Value FloatArithmetic(BinaryOp op, double a, double b) {
   switch (op) {
-    case BinaryOp::kAdd: return Value::Float(a + b);
-    case BinaryOp::kSub: return Value::Float(a - b);
-    case BinaryOp::kMul: return Value::Float(a * b);
+    case BinaryOp::kAdd:
+      return Value::Float(a + b);
+    case BinaryOp::kSub:
+      return Value::Float(a - b);
+    case BinaryOp::kMul:
+      return Value::Float(a * b);
     case BinaryOp::kPow: {
       if (a == 0 && b < 0) throw Failure{"0.0 cannot be raised to a negative power"};
-      if (a < 0 && std::isfinite(b) && b != std::floor(b)) throw Failure{"complex numbers are not supported"};
+      if (a < 0 && std::isfinite(b) && b != std::floor(b))
+        throw Failure{"complex numbers are not supported"};
       const double result = std::pow(a, b);
-      if (std::isinf(result) && std::isfinite(a) && std::isfinite(b)) throw Failure{"Numerical result out of range"};
+      if (std::isinf(result) && std::isfinite(a) && std::isfinite(b))
+        throw Failure{"Numerical result out of range"};
       return Value::Float(result);
     }
-    default: break;
+    default:
+      break;
   }
-  if (b == 0) throw Failure{op == BinaryOp::kDiv ? "float division by zero" : "float floor division or modulo by zero"};
+  if (b == 0)
+    throw Failure{op == BinaryOp::kDiv ? "float division by zero"
+                                       : "float floor division or modulo by zero"};
   if (op == BinaryOp::kDiv) return Value::Float(a / b);
   return Value::Float(op == BinaryOp::kMod ? FloatMod(a, b) : FloatFloorDiv(a, b));
 }
@@ -92,7 +101,8 @@ Value IntArithmetic(BinaryOp op, Int a, Int b) {
     case BinaryOp::kMul:
       if (__builtin_mul_overflow(a, b, &result)) FailOverflow();
       break;
-    case BinaryOp::kPow: return IntPower(a, b);
+    case BinaryOp::kPow:
+      return IntPower(a, b);
     case BinaryOp::kDiv:
       if (b == 0) throw Failure{"division by zero"};
       return Value::Float(static_cast<double>(a) / static_cast<double>(b));
@@ -120,7 +130,9 @@ Value RepeatSeq(Heap* heap, const Value& seq, Int count) {
   return result;
 }
 
-bool IsListOrTuple(const Value& value) { return value.type == Type::kSeq && value.seq->kind <= Seq::Kind::kTuple; }
+bool IsListOrTuple(const Value& value) {
+  return value.type == Type::kSeq && value.seq->kind <= Seq::Kind::kTuple;
+}
 
 }  // namespace
 
@@ -131,7 +143,8 @@ Value Interpreter::Binary(BinaryOp op, const Value& a, const Value& b) {
   RequireDefined(a);
   RequireDefined(b);
   if (a.is_number() && b.is_number()) {
-    if (a.type == Type::kFloat || b.type == Type::kFloat) return FloatArithmetic(op, a.AsDouble(), b.AsDouble());
+    if (a.type == Type::kFloat || b.type == Type::kFloat)
+      return FloatArithmetic(op, a.AsDouble(), b.AsDouble());
     return IntArithmetic(op, a.AsInt(), b.AsInt());
   }
   if (op == BinaryOp::kAdd) {
@@ -139,7 +152,8 @@ Value Interpreter::Binary(BinaryOp op, const Value& a, const Value& b) {
     if (IsListOrTuple(a) && IsListOrTuple(b) && a.seq->kind == b.seq->kind) {
       std::vector<Value> items = a.seq->items;
       items.insert(items.end(), b.seq->items.begin(), b.seq->items.end());
-      const Value result = heap_->List(std::move(items), a.seq->origin == b.seq->origin ? a.seq->origin : kFromOther);
+      const Value result = heap_->List(std::move(items),
+                                       a.seq->origin == b.seq->origin ? a.seq->origin : kFromOther);
       result.seq->kind = a.seq->kind;
       return result;
     }
@@ -153,14 +167,15 @@ Value Interpreter::Binary(BinaryOp op, const Value& a, const Value& b) {
   if (op == BinaryOp::kAdd && a.is_string()) {
     throw Failure{fmt::format("can only concatenate str (not \"{}\") to str", TypeName(b))};
   }
-  throw Failure{fmt::format("unsupported operand type(s) for {}: '{}' and '{}'", kOpNames[static_cast<size_t>(op)],
-                            TypeName(a), TypeName(b))};
+  throw Failure{fmt::format("unsupported operand type(s) for {}: '{}' and '{}'",
+                            kOpNames[static_cast<size_t>(op)], TypeName(a), TypeName(b))};
 }
 
 Value Interpreter::Negate(const Value& value) {
   RequireDefined(value);
   if (value.type == Type::kFloat) return Value::Float(-value.number, value.origin);
-  if (!value.is_integer()) throw Failure{fmt::format("bad operand type for unary -: '{}'", TypeName(value))};
+  if (!value.is_integer())
+    throw Failure{fmt::format("bad operand type for unary -: '{}'", TypeName(value))};
   Int result;
   if (__builtin_sub_overflow(Int{0}, value.AsInt(), &result)) FailOverflow();
   return Value::Integer(result, value.origin);
@@ -168,12 +183,18 @@ Value Interpreter::Negate(const Value& value) {
 
 bool Interpreter::CompareValues(CompareOp op, const Value& a, const Value& b) {
   switch (op) {
-    case CompareOp::kEq: return Equals(heap_, a, b);
-    case CompareOp::kNe: return !Equals(heap_, a, b);
-    case CompareOp::kIn: return Contains(heap_, b, a);
-    case CompareOp::kNotIn: return !Contains(heap_, b, a);
-    case CompareOp::kLt: return Compare(heap_, a, b, "<") == -1;
-    case CompareOp::kGt: return Compare(heap_, a, b, ">") == 1;
+    case CompareOp::kEq:
+      return Equals(heap_, a, b);
+    case CompareOp::kNe:
+      return !Equals(heap_, a, b);
+    case CompareOp::kIn:
+      return Contains(heap_, b, a);
+    case CompareOp::kNotIn:
+      return !Contains(heap_, b, a);
+    case CompareOp::kLt:
+      return Compare(heap_, a, b, "<") == -1;
+    case CompareOp::kGt:
+      return Compare(heap_, a, b, ">") == 1;
     case CompareOp::kLe: {
       const int order = Compare(heap_, a, b, "<=");
       return order == -1 || order == 0;

@@ -11,13 +11,15 @@ namespace {
 
 // The one value of a test without arguments.
 const Value& Only(const Args& args) {
-  if (args.positional.size() != 1 || !args.named.empty()) throw Failure{"this test takes no arguments"};
+  if (args.positional.size() != 1 || !args.named.empty())
+    throw Failure{"this test takes no arguments"};
   return args.positional[0];
 }
 
 template <CompareOp op>
 bool TestCompare(Interpreter& interpreter, Args& args) {
-  if (args.positional.size() != 2 || !args.named.empty()) throw Failure{"this test takes one argument"};
+  if (args.positional.size() != 2 || !args.named.empty())
+    throw Failure{"this test takes one argument"};
   return interpreter.CompareValues(op, args.positional[0], args.positional[1]);
 }
 
@@ -28,7 +30,8 @@ bool HasRest(Interpreter& interpreter, const Value& value, Int divisor, Int rest
 
 bool TestDivisibleBy(Interpreter& interpreter, Args& args) {
   const auto bound = args.Bind("divisibleby", {"value", "num"}, 2);
-  return Equals(interpreter.heap(), interpreter.Binary(BinaryOp::kMod, *bound[0], *bound[1]), Value::Integer(0));
+  return Equals(interpreter.heap(), interpreter.Binary(BinaryOp::kMod, *bound[0], *bound[1]),
+                Value::Integer(0));
 }
 
 bool TestSameAs(Interpreter&, Args& args) {
@@ -58,7 +61,9 @@ bool TestTestName(Interpreter& interpreter, Args& args) {
   return name.is_string() && FindTest(interpreter.heap()->Text(name.text)) != nullptr;
 }
 
-bool IsBool(const Value& value, bool wanted) { return value.type == Type::kBool && value.boolean == wanted; }
+bool IsBool(const Value& value, bool wanted) {
+  return value.type == Type::kBool && value.boolean == wanted;
+}
 
 struct NamedTest {
   std::string_view name;
@@ -85,7 +90,8 @@ constexpr NamedTest kTests[] = {
     {"mapping", [](Interpreter&, Args& a) { return Only(a).type == Type::kDict; }},
     {"number", [](Interpreter&, Args& a) { return Only(a).is_number(); }},
     {"sequence", TestSequence},
-    {"iterable", [](Interpreter&, Args& a) { return IsIterable(Only(a)) || Only(a).type == Type::kLoop; }},
+    {"iterable",
+     [](Interpreter&, Args& a) { return IsIterable(Only(a)) || Only(a).type == Type::kLoop; }},
     {"callable",
      [](Interpreter&, Args& a) {
        const Value& value = Only(a);  // Python's Undefined has a __call__, which fails

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Values as text: str(), repr() and json.dumps() as Python writes them, with the origin of every piece kept. Quotes and
-// escapes belong to the text they quote, brackets and separators to the container.
+// Values as text: str(), repr() and json.dumps() as Python writes them, with the origin of every
+// piece kept. Quotes and escapes belong to the text they quote, brackets and separators to the
+// container.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,7 +16,8 @@ namespace {
 constexpr int kMaxPrintDepth = 128;
 
 void CheckPrintDepth(int depth) {
-  if (depth > kMaxPrintDepth) throw Failure{fmt::format("value is nested deeper than {} levels", kMaxPrintDepth)};
+  if (depth > kMaxPrintDepth)
+    throw Failure{fmt::format("value is nested deeper than {} levels", kMaxPrintDepth)};
 }
 
 // Writes text between quotes; `escape` appends the form of one code point.
@@ -64,7 +66,8 @@ void AppendStringRepr(Str* text, TextBuilder* out) {
   });
 }
 
-void AppendItemsRepr(const Seq& seq, std::string_view open, std::string_view close, TextBuilder* out, int depth) {
+void AppendItemsRepr(const Seq& seq, std::string_view open, std::string_view close,
+                     TextBuilder* out, int depth) {
   out->Append(open, seq.origin);
   for (size_t i = 0; i < seq.items.size(); ++i) {
     if (i > 0) out->Append(", ", seq.origin);
@@ -75,18 +78,25 @@ void AppendItemsRepr(const Seq& seq, std::string_view open, std::string_view clo
 
 void AppendSeqRepr(const Seq& seq, TextBuilder* out, int depth) {
   switch (seq.kind) {
-    case Seq::Kind::kList: return AppendItemsRepr(seq, "[", "]", out, depth);
-    case Seq::Kind::kTuple: return AppendItemsRepr(seq, "(", seq.items.size() == 1 ? ",)" : ")", out, depth);
-    case Seq::Kind::kKeys: return AppendItemsRepr(seq, "dict_keys([", "])", out, depth);
-    case Seq::Kind::kValues: return AppendItemsRepr(seq, "dict_values([", "])", out, depth);
-    case Seq::Kind::kItems: return AppendItemsRepr(seq, "dict_items([", "])", out, depth);
+    case Seq::Kind::kList:
+      return AppendItemsRepr(seq, "[", "]", out, depth);
+    case Seq::Kind::kTuple:
+      return AppendItemsRepr(seq, "(", seq.items.size() == 1 ? ",)" : ")", out, depth);
+    case Seq::Kind::kKeys:
+      return AppendItemsRepr(seq, "dict_keys([", "])", out, depth);
+    case Seq::Kind::kValues:
+      return AppendItemsRepr(seq, "dict_values([", "])", out, depth);
+    case Seq::Kind::kItems:
+      return AppendItemsRepr(seq, "dict_items([", "])", out, depth);
     case Seq::Kind::kRange:
       out->Append(seq.step == 1 ? fmt::format("range({}, {})", seq.start, seq.stop)
                                 : fmt::format("range({}, {}, {})", seq.start, seq.stop, seq.step),
                   kFromOther);
       return;
-    case Seq::Kind::kReversed: return out->Append("<list_reverseiterator object>", kFromOther);
-    case Seq::Kind::kGenerator: return out->Append("<generator object>", kFromOther);
+    case Seq::Kind::kReversed:
+      return out->Append("<list_reverseiterator object>", kFromOther);
+    case Seq::Kind::kGenerator:
+      return out->Append("<generator object>", kFromOther);
   }
 }
 
@@ -131,11 +141,21 @@ void AppendJsonKey(const Value& key, const JsonForm& form, TextBuilder* out) {
   if (key.is_string()) return AppendJsonText(key.text, form, out);
   std::string text;
   switch (key.type) {
-    case Type::kNone: text = "null"; break;
-    case Type::kBool: text = key.boolean ? "true" : "false"; break;
-    case Type::kInt: text = fmt::format("{}", key.integer); break;
-    case Type::kFloat: text = JsonFloat(key.number); break;
-    default: throw Failure{fmt::format("keys must be str, int, float, bool or None, not {}", TypeName(key))};
+    case Type::kNone:
+      text = "null";
+      break;
+    case Type::kBool:
+      text = key.boolean ? "true" : "false";
+      break;
+    case Type::kInt:
+      text = fmt::format("{}", key.integer);
+      break;
+    case Type::kFloat:
+      text = JsonFloat(key.number);
+      break;
+    default:
+      throw Failure{
+          fmt::format("keys must be str, int, float, bool or None, not {}", TypeName(key))};
   }
   out->Append("\"" + text + "\"", key.origin);
 }
@@ -153,8 +173,9 @@ void AppendJsonDict(const Dict& dict, const JsonForm& form, TextBuilder* out, in
   for (const auto& item : dict.items) items.push_back(&item);
   if (form.sort_keys) {
     // Compare fails for keys of mixed types before an inconsistent order could arise from them.
-    std::stable_sort(items.begin(), items.end(),
-                     [&](const auto* a, const auto* b) { return Compare(out->heap(), a->first, b->first) == -1; });
+    std::stable_sort(items.begin(), items.end(), [&](const auto* a, const auto* b) {
+      return Compare(out->heap(), a->first, b->first) == -1;
+    });
   }
   out->Append("{", dict.origin);
   for (size_t i = 0; i < items.size(); ++i) {
@@ -187,9 +208,12 @@ Value ToText(Heap* heap, const Value& value) {
 
 void AppendText(const Value& value, TextBuilder* out, OriginId also) {
   switch (value.type) {
-    case Type::kUndefined: return;
-    case Type::kString: return out->Append(value.text, also);
-    default: return AppendRepr(value, out);
+    case Type::kUndefined:
+      return;
+    case Type::kString:
+      return out->Append(value.text, also);
+    default:
+      return AppendRepr(value, out);
   }
 }
 
@@ -197,29 +221,40 @@ void AppendRepr(const Value& value, TextBuilder* out, int depth) {
   CheckPrintDepth(depth);
   out->heap()->Tick();
   switch (value.type) {
-    case Type::kUndefined: return out->Append("Undefined", kFromOther);
-    case Type::kNone: return out->Append("None", value.origin);
-    case Type::kBool: return out->Append(value.boolean ? "True" : "False", value.origin);
-    case Type::kInt: return out->Append(fmt::format("{}", value.integer), value.origin);
-    case Type::kFloat: return out->Append(FloatText(value.number), value.origin);
-    case Type::kString: return AppendStringRepr(value.text, out);
-    case Type::kSeq: return AppendSeqRepr(*value.seq, out, depth);
-    case Type::kDict: return AppendDictRepr(*value.dict, out, depth);
+    case Type::kUndefined:
+      return out->Append("Undefined", kFromOther);
+    case Type::kNone:
+      return out->Append("None", value.origin);
+    case Type::kBool:
+      return out->Append(value.boolean ? "True" : "False", value.origin);
+    case Type::kInt:
+      return out->Append(fmt::format("{}", value.integer), value.origin);
+    case Type::kFloat:
+      return out->Append(FloatText(value.number), value.origin);
+    case Type::kString:
+      return AppendStringRepr(value.text, out);
+    case Type::kSeq:
+      return AppendSeqRepr(*value.seq, out, depth);
+    case Type::kDict:
+      return AppendDictRepr(*value.dict, out, depth);
     case Type::kNamespace:
       out->Append("<Namespace ", kFromOther);
       AppendDictRepr(value.space->dict, out, depth);
       return out->Append(">", kFromOther);
     case Type::kLoop:
-      return out->Append(fmt::format("<LoopContext {}/{}>", value.loop->index0 + 1, value.loop->items->size()),
-                         kFromOther);
+      return out->Append(
+          fmt::format("<LoopContext {}/{}>", value.loop->index0 + 1, value.loop->items->size()),
+          kFromOther);
     case Type::kCallable: {
       const Callable& callable = *value.callable;
       if (callable.kind != Callable::Kind::kMacro) return out->Append("<function>", kFromOther);
-      return out->Append(callable.macro->name.empty() ? "<Macro anonymous>"
-                                                      : fmt::format("<Macro '{}'>", callable.macro->name),
+      return out->Append(callable.macro->name.empty()
+                             ? "<Macro anonymous>"
+                             : fmt::format("<Macro '{}'>", callable.macro->name),
                          kFromOther);
     }
-    case Type::kCycler: return out->Append(value.cycler->is_joiner ? "<Joiner>" : "<Cycler>", kFromOther);
+    case Type::kCycler:
+      return out->Append(value.cycler->is_joiner ? "<Joiner>" : "<Cycler>", kFromOther);
   }
 }
 
@@ -227,12 +262,18 @@ void AppendJson(const Value& value, const JsonForm& form, TextBuilder* out, int 
   CheckPrintDepth(depth);
   out->heap()->Tick();
   switch (value.type) {
-    case Type::kNone: return out->Append("null", value.origin);
-    case Type::kBool: return out->Append(value.boolean ? "true" : "false", value.origin);
-    case Type::kInt: return out->Append(fmt::format("{}", value.integer), value.origin);
-    case Type::kFloat: return out->Append(JsonFloat(value.number), value.origin);
-    case Type::kString: return AppendJsonText(value.text, form, out);
-    case Type::kDict: return AppendJsonDict(*value.dict, form, out, depth);
+    case Type::kNone:
+      return out->Append("null", value.origin);
+    case Type::kBool:
+      return out->Append(value.boolean ? "true" : "false", value.origin);
+    case Type::kInt:
+      return out->Append(fmt::format("{}", value.integer), value.origin);
+    case Type::kFloat:
+      return out->Append(JsonFloat(value.number), value.origin);
+    case Type::kString:
+      return AppendJsonText(value.text, form, out);
+    case Type::kDict:
+      return AppendJsonDict(*value.dict, form, out, depth);
     case Type::kSeq: {
       const Seq& seq = *value.seq;
       if (seq.kind > Seq::Kind::kTuple) break;
@@ -246,7 +287,8 @@ void AppendJson(const Value& value, const JsonForm& form, TextBuilder* out, int 
       AppendJsonBreak(form, depth, seq.origin, out);
       return out->Append("]", seq.origin);
     }
-    default: break;
+    default:
+      break;
   }
   throw Failure{fmt::format("Object of type {} is not JSON serializable", TypeName(value))};
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Filters on lists and mappings. Those that are generators in jinja2 give a kGenerator, used up by one iteration.
+// Filters on lists and mappings. Those that are generators in jinja2 give a kGenerator, used up by
+// one iteration.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -32,7 +33,8 @@ class AttributePath {
     Str* dot = heap->View(".", kFromTemplate).text;
     for (const Value& part : Split(heap, attribute->text, dot, -1, /*from_right=*/false)) {
       const std::string_view text = heap->Text(part.text);
-      const bool is_index = IsAll(text, Class::kDecimal) && text.size() < 19 && IsAll(text, Class::kAscii);
+      const bool is_index =
+          IsAll(text, Class::kDecimal) && text.size() < 19 && IsAll(text, Class::kAscii);
       Int index = 0;
       if (is_index) {
         for (const char c : text) index = index * 10 + (c - '0');
@@ -41,7 +43,8 @@ class AttributePath {
     }
   }
 
-  Value Get(Interpreter& interpreter, Value item, const std::optional<Value>& fallback = std::nullopt) const {
+  Value Get(Interpreter& interpreter, Value item,
+            const std::optional<Value>& fallback = std::nullopt) const {
     for (const Value& part : parts_) {
       interpreter.heap()->Tick();
       item = interpreter.GetItem(item, part);
@@ -60,7 +63,8 @@ Value FoldCase(Heap* heap, const Value& value, bool case_sensitive) {
 }
 
 // Stable; equal keys keep their order in either direction, as Python's sorted.
-std::vector<Value> SortedBy(Heap* heap, const std::vector<Value>& items, const std::vector<Value>& keys, bool reverse) {
+std::vector<Value> SortedBy(Heap* heap, const std::vector<Value>& items,
+                            const std::vector<Value>& keys, bool reverse) {
   std::vector<size_t> order(items.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
@@ -81,7 +85,8 @@ Value FilterFirst(Interpreter& interpreter, Args& args) {
   if (seq.type == Type::kSeq && !seq.seq->items.empty()) return seq.seq->items[0];
   if (seq.is_string() && seq.text->bytes > 0) return interpreter.GetItem(seq, Value::Integer(0));
   const std::vector<Value> items = ItemsOf(interpreter.heap(), seq);
-  return items.empty() ? interpreter.heap()->Undefined("No first item, sequence was empty.") : items[0];
+  return items.empty() ? interpreter.heap()->Undefined("No first item, sequence was empty.")
+                       : items[0];
 }
 
 Value FilterLast(Interpreter& interpreter, Args& args) {
@@ -91,7 +96,8 @@ Value FilterLast(Interpreter& interpreter, Args& args) {
   }
   if (seq.is_string() && seq.text->bytes > 0) return interpreter.GetItem(seq, Value::Integer(-1));
   const std::vector<Value> items = ItemsOf(interpreter.heap(), seq);
-  return items.empty() ? interpreter.heap()->Undefined("No last item, sequence was empty.") : items.back();
+  return items.empty() ? interpreter.heap()->Undefined("No last item, sequence was empty.")
+                       : items.back();
 }
 
 Value FilterList(Interpreter& interpreter, Args& args) {
@@ -113,12 +119,14 @@ Value FilterItems(Interpreter& interpreter, Args& args) {
 Value FilterReverse(Interpreter& interpreter, Args& args) {
   const Value value = *args.Bind("reverse", {"value"}, 1)[0];
   Heap* heap = interpreter.heap();
-  if (value.is_string()) return interpreter.GetSlice(value, Value::None(), Value::None(), Value::Integer(-1));
+  if (value.is_string())
+    return interpreter.GetSlice(value, Value::None(), Value::None(), Value::Integer(-1));
   if (!IsIterable(value)) throw Failure{"argument must be iterable"};
   const bool is_iterator = value.type == Type::kSeq && value.seq->is_iterator();
   std::vector<Value> items = ItemsOf(heap, value);
   std::reverse(items.begin(), items.end());
-  const Value result = heap->List(std::move(items), value.type == Type::kSeq ? value.seq->origin : kFromOther);
+  const Value result =
+      heap->List(std::move(items), value.type == Type::kSeq ? value.seq->origin : kFromOther);
   if (!is_iterator) result.seq->kind = Seq::Kind::kReversed;
   return result;
 }
@@ -145,7 +153,8 @@ Value FilterSort(Interpreter& interpreter, Args& args) {
   std::vector<AttributePath> paths;
   if (bound[3] && bound[3]->is_string()) {
     Str* comma = heap->View(",", kFromTemplate).text;
-    for (const Value& part : Split(heap, bound[3]->text, comma, -1, /*from_right=*/false)) paths.emplace_back(heap, part);
+    for (const Value& part : Split(heap, bound[3]->text, comma, -1, /*from_right=*/false))
+      paths.emplace_back(heap, part);
   } else {
     paths.emplace_back(heap, bound[3]);
   }
@@ -153,7 +162,8 @@ Value FilterSort(Interpreter& interpreter, Args& args) {
   std::vector<Value> keys;
   for (const Value& item : items) {
     std::vector<Value> key;
-    for (const AttributePath& path : paths) key.push_back(FoldCase(heap, path.Get(interpreter, item), Flag(bound[2])));
+    for (const AttributePath& path : paths)
+      key.push_back(FoldCase(heap, path.Get(interpreter, item), Flag(bound[2])));
     keys.push_back(heap->List(std::move(key)));
   }
   const OriginId origin = bound[0]->type == Type::kSeq ? bound[0]->seq->origin : kFromOther;
@@ -164,9 +174,12 @@ Value FilterDictSort(Interpreter& interpreter, Args& args) {
   const auto bound = args.Bind("dictsort", {"value", "case_sensitive", "by", "reverse"}, 1);
   Heap* heap = interpreter.heap();
   RequireDefined(*bound[0]);
-  if (bound[0]->type != Type::kDict) throw Failure{fmt::format("dictsort needs a mapping, not {}", TypeName(*bound[0]))};
-  const std::string_view by = bound[2] && bound[2]->is_string() ? heap->Text(bound[2]->text) : "key";
-  if (by != "key" && by != "value") throw Failure{"You can only sort by either \"key\" or \"value\""};
+  if (bound[0]->type != Type::kDict)
+    throw Failure{fmt::format("dictsort needs a mapping, not {}", TypeName(*bound[0]))};
+  const std::string_view by =
+      bound[2] && bound[2]->is_string() ? heap->Text(bound[2]->text) : "key";
+  if (by != "key" && by != "value")
+    throw Failure{"You can only sort by either \"key\" or \"value\""};
   std::vector<Value> pairs, keys;
   for (const auto& [key, value] : bound[0]->dict->items) {
     pairs.push_back(heap->Tuple({key, value}));
@@ -227,19 +240,23 @@ Value FilterMap(Interpreter& interpreter, Args& args) {
   if (!IsTrue(input)) return Generator(heap, {});
   std::vector<Value> mapped;
   if (args.positional.size() == 1 && !args.named.empty() &&
-      std::any_of(args.named.begin(), args.named.end(), [](const auto& a) { return a.first == "attribute"; })) {
+      std::any_of(args.named.begin(), args.named.end(),
+                  [](const auto& a) { return a.first == "attribute"; })) {
     const auto bound = args.Bind("map", {"value", "attribute", "default"}, 2);
     const AttributePath path(heap, bound[1]);
-    for (const Value& item : ItemsOf(heap, input)) mapped.push_back(path.Get(interpreter, item, bound[2]));
+    for (const Value& item : ItemsOf(heap, input))
+      mapped.push_back(path.Get(interpreter, item, bound[2]));
     return Generator(heap, std::move(mapped));
   }
   if (args.positional.size() < 2) throw Failure{"map requires a filter argument"};
-  if (!args.positional[1].is_string()) throw Failure{"map: the name of the filter must be a string"};
+  if (!args.positional[1].is_string())
+    throw Failure{"map: the name of the filter must be a string"};
   const std::string_view name = heap->Text(args.positional[1].text);
   for (const Value& item : ItemsOf(heap, input)) {
     Args call;
     call.positional.push_back(item);
-    call.positional.insert(call.positional.end(), args.positional.begin() + 2, args.positional.end());
+    call.positional.insert(call.positional.end(), args.positional.begin() + 2,
+                           args.positional.end());
     call.named = args.named;
     mapped.push_back(interpreter.ApplyFilter(name, call));
   }
@@ -253,10 +270,13 @@ Value FilterSelect(Interpreter& interpreter, Args& args) {
   const Value input = args.positional[0];
   if (!IsTrue(input)) return Generator(heap, {});
   constexpr size_t kName = by_attribute ? 2 : 1;
-  if (by_attribute && args.positional.size() < 2) throw Failure{"Missing parameter for attribute name"};
-  const AttributePath path(heap, by_attribute ? std::optional<Value>(args.positional[1]) : std::nullopt);
+  if (by_attribute && args.positional.size() < 2)
+    throw Failure{"Missing parameter for attribute name"};
+  const AttributePath path(heap,
+                           by_attribute ? std::optional<Value>(args.positional[1]) : std::nullopt);
   const bool has_test = args.positional.size() > kName;
-  if (has_test && !args.positional[kName].is_string()) throw Failure{"the name of the test must be a string"};
+  if (has_test && !args.positional[kName].is_string())
+    throw Failure{"the name of the test must be a string"};
   std::vector<Value> kept;
   for (const Value& item : ItemsOf(heap, input)) {
     heap->Tick();
@@ -265,7 +285,8 @@ Value FilterSelect(Interpreter& interpreter, Args& args) {
     if (has_test) {
       Args call;
       call.positional.push_back(looked_at);
-      call.positional.insert(call.positional.end(), args.positional.begin() + kName + 1, args.positional.end());
+      call.positional.insert(call.positional.end(), args.positional.begin() + kName + 1,
+                             args.positional.end());
       call.named = args.named;
       holds = interpreter.ApplyTest(heap->Text(args.positional[kName].text), call);
     } else {
@@ -273,7 +294,8 @@ Value FilterSelect(Interpreter& interpreter, Args& args) {
     }
     if (holds == keeps) kept.push_back(item);
   }
-  return Generator(heap, std::move(kept), input.type == Type::kSeq ? input.seq->origin : kFromOther);
+  return Generator(heap, std::move(kept),
+                   input.type == Type::kSeq ? input.seq->origin : kFromOther);
 }
 
 Value FilterGroupBy(Interpreter& interpreter, Args& args) {
@@ -320,7 +342,8 @@ Value FilterBatch(Interpreter& interpreter, Args& args) {
   }
   if (!row.empty()) {
     if (bound[2] && !bound[2]->is_none() && static_cast<Int>(row.size()) < count) {
-      if (count > static_cast<Int>(limits::kTemplateRange)) throw Failure{"batch: linecount is too large"};
+      if (count > static_cast<Int>(limits::kTemplateRange))
+        throw Failure{"batch: linecount is too large"};
       row.resize(static_cast<size_t>(count), *bound[2]);
     }
     rows.push_back(heap->List(std::move(row)));
@@ -337,7 +360,8 @@ Value FilterSlice(Interpreter& interpreter, Args& args) {
   const std::vector<Value> items = ItemsOf(heap, *bound[0]);
   std::vector<Value> columns;
   if (slices > 0) {
-    const size_t count = static_cast<size_t>(slices), each = items.size() / count, longer = items.size() % count;
+    const size_t count = static_cast<size_t>(slices), each = items.size() / count,
+                 longer = items.size() % count;
     size_t at = 0;
     for (size_t i = 0; i < count; ++i) {
       const size_t size = each + (i < longer ? 1 : 0);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Statements: what each {% tag %} does, and which of them open a scope (for, macro, call, filter, with, set blocks; not if).
+// Statements: what each {% tag %} does, and which of them open a scope (for, macro, call, filter,
+// with, set blocks; not if).
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -30,19 +31,38 @@ Interpreter::Flow Interpreter::ExecOne(const Stmt& stmt, Scope* scope, TextBuild
   heap_->Tick();
   line_ = stmt.line;
   switch (stmt.kind) {
-    case Stmt::Kind::kOutput: Output(stmt, scope, out); break;
-    case Stmt::Kind::kSet: Assign(*stmt.target, Eval(*stmt.exprs[0], scope), scope); break;
-    case Stmt::Kind::kSetBlock: return SetBlock(stmt, scope, out);
-    case Stmt::Kind::kIf: return If(stmt, scope, out);
-    case Stmt::Kind::kFor: return For(stmt, scope, out);
-    case Stmt::Kind::kMacro: DefineMacro(stmt, scope); break;
-    case Stmt::Kind::kCallBlock: CallBlock(stmt, scope, out); break;
-    case Stmt::Kind::kFilterBlock: return FilterBlock(stmt, scope, out);
-    case Stmt::Kind::kWith: return With(stmt, scope, out);
-    case Stmt::Kind::kGeneration: Generation(stmt, scope, out); break;
-    case Stmt::Kind::kBlock: Exec(stmt.bodies[0], heap_->NewScope(root_), out); break;
-    case Stmt::Kind::kBreak: return Flow::kBreak;
-    case Stmt::Kind::kContinue: return Flow::kContinue;
+    case Stmt::Kind::kOutput:
+      Output(stmt, scope, out);
+      break;
+    case Stmt::Kind::kSet:
+      Assign(*stmt.target, Eval(*stmt.exprs[0], scope), scope);
+      break;
+    case Stmt::Kind::kSetBlock:
+      return SetBlock(stmt, scope, out);
+    case Stmt::Kind::kIf:
+      return If(stmt, scope, out);
+    case Stmt::Kind::kFor:
+      return For(stmt, scope, out);
+    case Stmt::Kind::kMacro:
+      DefineMacro(stmt, scope);
+      break;
+    case Stmt::Kind::kCallBlock:
+      CallBlock(stmt, scope, out);
+      break;
+    case Stmt::Kind::kFilterBlock:
+      return FilterBlock(stmt, scope, out);
+    case Stmt::Kind::kWith:
+      return With(stmt, scope, out);
+    case Stmt::Kind::kGeneration:
+      Generation(stmt, scope, out);
+      break;
+    case Stmt::Kind::kBlock:
+      Exec(stmt.bodies[0], heap_->NewScope(root_), out);
+      break;
+    case Stmt::Kind::kBreak:
+      return Flow::kBreak;
+    case Stmt::Kind::kContinue:
+      return Flow::kContinue;
   }
   return Flow::kNormal;
 }
@@ -71,11 +91,11 @@ Interpreter::Flow Interpreter::For(const Stmt& stmt, Scope* scope, TextBuilder* 
   return RunLoop(stmt, Eval(*stmt.exprs[0], scope), /*depth0=*/0, scope, out);
 }
 
-Interpreter::Flow Interpreter::RunLoop(const Stmt& stmt, const Value& iterable, int depth0, Scope* scope,
-                                       TextBuilder* out) {
+Interpreter::Flow Interpreter::RunLoop(const Stmt& stmt, const Value& iterable, int depth0,
+                                       Scope* scope, TextBuilder* out) {
   line_ = stmt.line;
-  // A list cannot change while the loop runs, and like any other value it outlives the loop (a macro defined in the body
-  // may look at `loop` later); everything else becomes a list first.
+  // A list cannot change while the loop runs, and like any other value it outlives the loop (a
+  // macro defined in the body may look at `loop` later); everything else becomes a list first.
   const bool is_list = iterable.type == Type::kSeq && !iterable.seq->is_iterator();
   Value list = is_list ? iterable : heap_->List(ItemsOf(heap_, iterable));
   if (stmt.exprs[1] != nullptr) {
@@ -98,7 +118,8 @@ Interpreter::Flow Interpreter::RunLoop(const Stmt& stmt, const Value& iterable, 
   loop->depth0 = depth0;
   loop->statement = &stmt;
   loop->outer = scope;
-  // One scope for all rounds, emptied for each, is what jinja2's compiled Python function amounts to.
+  // One scope for all rounds, emptied for each, is what jinja2's compiled Python function amounts
+  // to.
   Scope* inner = heap_->NewScope(scope);
   for (size_t i = 0; i < loop->items->size(); ++i) {
     heap_->Tick();
@@ -149,15 +170,16 @@ Value Interpreter::CallMacro(const Callable& callable, Args& args) {
   bool has_own_caller = false;
   for (size_t i = 0; i < count; ++i) {
     has_own_caller |= macro.params[i] == kCallerSymbol;
-    const Value* given = i < args.positional.size() ? &args.positional[i] : take_named(macro.param_names[i]);
+    const Value* given =
+        i < args.positional.size() ? &args.positional[i] : take_named(macro.param_names[i]);
     const size_t first_default = count - macro.defaults.size();
     if (given != nullptr) {
       scope->Set(macro.params[i], *given);
     } else if (i >= first_default) {
       scope->Set(macro.params[i], Eval(*macro.defaults[i - first_default], scope));
     } else {
-      scope->Set(macro.params[i],
-                 heap_->Undefined(fmt::format("parameter {} was not provided", Quoted(macro.param_names[i]))));
+      scope->Set(macro.params[i], heap_->Undefined(fmt::format("parameter {} was not provided",
+                                                               Quoted(macro.param_names[i]))));
     }
   }
   if (macro.uses_caller && !has_own_caller) {
@@ -167,13 +189,15 @@ Value Interpreter::CallMacro(const Callable& callable, Args& args) {
   if (macro.uses_kwargs) {
     Dict* rest = heap_->NewDict();
     for (size_t i = 0; i < args.named.size(); ++i) {
-      if (!used[i]) heap_->Set(rest, heap_->View(args.named[i].first, kFromTemplate), args.named[i].second);
+      if (!used[i])
+        heap_->Set(rest, heap_->View(args.named[i].first, kFromTemplate), args.named[i].second);
     }
     scope->Set(kKwargsSymbol, Value::Of(rest));
   } else {
     for (size_t i = 0; i < args.named.size(); ++i) {
       if (used[i]) continue;
-      throw Failure{fmt::format("macro {} takes no keyword argument {}", name, Quoted(args.named[i].first))};
+      throw Failure{
+          fmt::format("macro {} takes no keyword argument {}", name, Quoted(args.named[i].first))};
     }
   }
   if (macro.uses_varargs) {
@@ -233,23 +257,29 @@ void Interpreter::Generation(const Stmt& stmt, Scope* scope, TextBuilder* out) {
 
 void Interpreter::Assign(const Expr& target, const Value& value, Scope* scope) {
   switch (target.kind) {
-    case Expr::Kind::kName: scope->Set(target.symbol, value); return;
+    case Expr::Kind::kName:
+      scope->Set(target.symbol, value);
+      return;
     case Expr::Kind::kAttr: {
       const Value object = EvalName(*target.args[0], scope);
       line_ = target.line;
-      if (object.type != Type::kNamespace) throw Failure{"cannot assign attribute on non-namespace object"};
+      if (object.type != Type::kNamespace)
+        throw Failure{"cannot assign attribute on non-namespace object"};
       heap_->Set(&object.space->dict, heap_->View(target.name, kFromTemplate), value);
       return;
     }
     default: {
       line_ = target.line;
-      if (!IsIterable(value)) throw Failure{fmt::format("cannot unpack non-iterable {} object", TypeName(value))};
+      if (!IsIterable(value))
+        throw Failure{fmt::format("cannot unpack non-iterable {} object", TypeName(value))};
       const std::vector<Value> items = ItemsOf(heap_, value);
       const size_t want = target.args.size();
       if (items.size() < want) {
-        throw Failure{fmt::format("not enough values to unpack (expected {}, got {})", want, items.size())};
+        throw Failure{
+            fmt::format("not enough values to unpack (expected {}, got {})", want, items.size())};
       }
-      if (items.size() > want) throw Failure{fmt::format("too many values to unpack (expected {})", want)};
+      if (items.size() > want)
+        throw Failure{fmt::format("too many values to unpack (expected {})", want)};
       for (size_t i = 0; i < want; ++i) Assign(*target.args[i], items[i], scope);
     }
   }

@@ -55,7 +55,8 @@ std::string MapPoint(char32_t point, Case to) {
   return out;
 }
 
-// Greek capital sigma lowers to its final form after a cased letter and before none (Unicode's Final_Sigma).
+// Greek capital sigma lowers to its final form after a cased letter and before none (Unicode's
+// Final_Sigma).
 bool IsFinalSigma(std::string_view text, size_t at) {
   const auto ignorable = [](char32_t c) {
     return u_hasBinaryProperty(static_cast<UChar32>(c), UCHAR_CASE_IGNORABLE);
@@ -158,12 +159,19 @@ size_t PointBytes(std::string_view text, size_t at) {
 }
 
 char32_t PointAt(std::string_view text, size_t at) {
-  const auto byte = [&](size_t i) { return static_cast<char32_t>(static_cast<unsigned char>(text[at + i])); };
+  const auto byte = [&](size_t i) {
+    return static_cast<char32_t>(static_cast<unsigned char>(text[at + i]));
+  };
   switch (PointBytes(text, at)) {
-    case 2: return (byte(0) & 0x1F) << 6 | (byte(1) & 0x3F);
-    case 3: return (byte(0) & 0x0F) << 12 | (byte(1) & 0x3F) << 6 | (byte(2) & 0x3F);
-    case 4: return (byte(0) & 0x07) << 18 | (byte(1) & 0x3F) << 12 | (byte(2) & 0x3F) << 6 | (byte(3) & 0x3F);
-    default: return byte(0) < 0x80 ? byte(0) : 0xFFFD;
+    case 2:
+      return (byte(0) & 0x1F) << 6 | (byte(1) & 0x3F);
+    case 3:
+      return (byte(0) & 0x0F) << 12 | (byte(1) & 0x3F) << 6 | (byte(2) & 0x3F);
+    case 4:
+      return (byte(0) & 0x07) << 18 | (byte(1) & 0x3F) << 12 | (byte(2) & 0x3F) << 6 |
+             (byte(3) & 0x3F);
+    default:
+      return byte(0) < 0x80 ? byte(0) : 0xFFFD;
   }
 }
 
@@ -215,7 +223,8 @@ bool IsPrintable(char32_t c) {
   return (U_GET_GC_MASK(static_cast<UChar32>(c)) & kNot) == 0;
 }
 
-std::pair<size_t, size_t> StripRange(std::string_view text, const std::string_view* chars, Side side) {
+std::pair<size_t, size_t> StripRange(std::string_view text, const std::string_view* chars,
+                                     Side side) {
   const auto strips = [&](size_t at, size_t size) {
     if (chars == nullptr) return IsSpace(PointAt(text, at));
     for (size_t i = 0; i < chars->size(); i += PointBytes(*chars, i)) {
@@ -230,7 +239,9 @@ std::pair<size_t, size_t> StripRange(std::string_view text, const std::string_vi
   if (side != Side::kLeft) {
     while (begin < end) {
       size_t last = end - 1;
-      while (last > begin && end - last < 4 && (static_cast<unsigned char>(text[last]) & 0xC0) == 0x80) --last;
+      while (last > begin && end - last < 4 &&
+             (static_cast<unsigned char>(text[last]) & 0xC0) == 0x80)
+        --last;
       if (PointBytes(text, last) != end - last) last = end - 1;
       if (!strips(last, end - last)) break;
       end = last;
@@ -278,8 +289,8 @@ Value ChangeCase(Heap* heap, Str* text, Case to) {
       const bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
       const char upper = static_cast<char>(c & ~0x20u), lower = static_cast<char>(c | 0x20);
       ascii += !is_letter || want == Case::kSwap ? static_cast<char>(c)
-               : want == Case::kLower             ? lower
-                                                  : upper;
+               : want == Case::kLower            ? lower
+                                                 : upper;
     } else if (size == 1 || want == Case::kSwap) {
       ascii += view.substr(at, size);
     } else if (c == 0x3A3 && want == Case::kLower) {
@@ -302,7 +313,8 @@ bool IsAll(std::string_view text, Class wanted) {
   for (size_t at = 0; at < text.size(); at += PointBytes(text, at)) {
     const char32_t point = PointAt(text, at);
     const UChar32 c = static_cast<UChar32>(point);
-    const bool is_upper = u_hasBinaryProperty(c, UCHAR_UPPERCASE) || u_charType(c) == U_TITLECASE_LETTER;
+    const bool is_upper =
+        u_hasBinaryProperty(c, UCHAR_UPPERCASE) || u_charType(c) == U_TITLECASE_LETTER;
     const bool is_lower = u_hasBinaryProperty(c, UCHAR_LOWERCASE);
     const bool is_alpha = (U_GET_GC_MASK(c) & U_GC_L_MASK) != 0;
     const int numeric = u_getIntPropertyValue(c, UCHAR_NUMERIC_TYPE);
@@ -345,7 +357,8 @@ bool IsAll(std::string_view text, Class wanted) {
         if (!IsPrintable(point)) return false;
         break;
       case Class::kIdentifier:
-        if (c != '_' && !u_hasBinaryProperty(c, is_first ? UCHAR_XID_START : UCHAR_XID_CONTINUE)) return false;
+        if (c != '_' && !u_hasBinaryProperty(c, is_first ? UCHAR_XID_START : UCHAR_XID_CONTINUE))
+          return false;
         break;
     }
     is_first = false;
@@ -425,12 +438,13 @@ std::vector<Value> Split(Heap* heap, Str* text, Str* separator, Int limit, bool 
   if (separator == nullptr) return SplitAtSpace(heap, text, limit, from_right);
   const std::string_view needle = heap->Text(separator);
   if (needle.empty()) throw Failure{"empty separator"};
+  if (limit < 0) limit = static_cast<Int>(view.size()) + 1;  // never reached
   std::vector<Value> out;
   if (from_right) {
     size_t end = view.size();
     while (limit != 0) {
-      const size_t found = end < needle.size() ? std::string_view::npos
-                                               : view.rfind(needle, end - needle.size());
+      const size_t found =
+          end < needle.size() ? std::string_view::npos : view.rfind(needle, end - needle.size());
       if (found == std::string_view::npos) break;
       out.push_back(heap->Slice(text, found + needle.size(), end));
       end = found;
@@ -473,7 +487,8 @@ Value Repeat(Heap* heap, Str* text, Int count) {
   if (count <= 0 || text->bytes == 0) return heap->View("", text->origin);
   if (count == 1) return Value::Of(text);
   if (count > static_cast<Int>(limits::kTemplateStringBytes / text->bytes)) {
-    throw Failure{fmt::format("repeated text is longer than {} bytes", limits::kTemplateStringBytes)};
+    throw Failure{
+        fmt::format("repeated text is longer than {} bytes", limits::kTemplateStringBytes)};
   }
   heap->Text(text);
   TextBuilder out(heap);
@@ -482,9 +497,11 @@ Value Repeat(Heap* heap, Str* text, Int count) {
 }
 
 Value Pad(Heap* heap, Str* text, Int points, Str* fill, Align align) {
-  const Int missing = points - heap->Length(text);
-  if (missing <= 0) return Value::Of(text);
-  if (heap->Length(fill) != 1) throw Failure{"The fill character must be exactly one character long"};
+  const Int length = heap->Length(text);
+  if (points <= length) return Value::Of(text);
+  const Int missing = points - length;
+  if (heap->Length(fill) != 1)
+    throw Failure{"The fill character must be exactly one character long"};
   // CPython's center puts the odd one left when both the gap and the width are odd.
   const Int left = align == Align::kLeft    ? Int{0}
                    : align == Align::kRight ? missing

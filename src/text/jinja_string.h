@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Python's string operations on texts that keep the origin of every byte: cutting, joining, replacing, changing case.
-// Positions are byte offsets unless a name says points (code points). Bytes that are not valid UTF-8 count as one code
-// point each, so nothing here can run off the end.
+// Python's string operations on texts that keep the origin of every byte: cutting, joining,
+// replacing, changing case. Positions are byte offsets unless a name says points (code points).
+// Bytes that are not valid UTF-8 count as one code point each, so nothing here can run off the end.
 #pragma once
 
 #include <string>
@@ -47,13 +47,26 @@ bool IsPrintable(char32_t point);
 
 // [begin, end) that remains of text after strip; null `chars` strips white space.
 enum class Side { kBoth, kLeft, kRight };
-std::pair<size_t, size_t> StripRange(std::string_view text, const std::string_view* chars, Side side);
+std::pair<size_t, size_t> StripRange(std::string_view text, const std::string_view* chars,
+                                     Side side);
 
 enum class Case { kUpper, kLower, kTitle, kCapitalize, kSwap };
 Value ChangeCase(Heap* heap, Str* text, Case to);
 // str.islower and its kin: at least one character, and all (or all cased ones) of the class.
-enum class Class { kLower, kUpper, kTitle, kSpace, kAlpha, kDigit, kDecimal, kNumeric, kAlnum, kAscii, kPrintable,
-                   kIdentifier };
+enum class Class {
+  kLower,
+  kUpper,
+  kTitle,
+  kSpace,
+  kAlpha,
+  kDigit,
+  kDecimal,
+  kNumeric,
+  kAlnum,
+  kAscii,
+  kPrintable,
+  kIdentifier
+};
 bool IsAll(std::string_view text, Class wanted);
 
 Value Replace(Heap* heap, Str* text, Str* old, Str* with, Int count);  // count < 0: all

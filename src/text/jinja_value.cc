@@ -12,7 +12,7 @@
 namespace planish::jinja {
 namespace {
 
-constexpr size_t kIndexFrom = 8;   // dictionaries beyond this many items get an index
+constexpr size_t kIndexFrom = 8;     // dictionaries beyond this many items get an index
 constexpr int kMaxValueDepth = 128;  // JSON may nest 64 deep; templates may wrap it
 
 void CheckDepth(int depth) {
@@ -321,15 +321,24 @@ void Heap::Set(Dict* dict, const Value& key, const Value& value) {
 bool IsTrue(const Value& value) {
   switch (value.type) {
     case Type::kUndefined:
-    case Type::kNone: return false;
-    case Type::kBool: return value.boolean;
-    case Type::kInt: return value.integer != 0;
-    case Type::kFloat: return value.number != 0;
-    case Type::kString: return value.text->bytes != 0;
-    case Type::kSeq: return value.seq->is_iterator() || !value.seq->items.empty();
-    case Type::kDict: return !value.dict->items.empty();
-    case Type::kLoop: return !value.loop->items->empty();
-    default: return true;
+    case Type::kNone:
+      return false;
+    case Type::kBool:
+      return value.boolean;
+    case Type::kInt:
+      return value.integer != 0;
+    case Type::kFloat:
+      return value.number != 0;
+    case Type::kString:
+      return value.text->bytes != 0;
+    case Type::kSeq:
+      return value.seq->is_iterator() || !value.seq->items.empty();
+    case Type::kDict:
+      return !value.dict->items.empty();
+    case Type::kLoop:
+      return !value.loop->items->empty();
+    default:
+      return true;
   }
 }
 
@@ -337,12 +346,18 @@ bool IsIdentical(const Value& a, const Value& b) {
   if (a.type != b.type) return false;
   switch (a.type) {
     case Type::kUndefined:
-    case Type::kNone: return true;
-    case Type::kBool: return a.boolean == b.boolean;
-    case Type::kInt: return a.integer == b.integer;
-    case Type::kFloat: return a.number == b.number;
-    case Type::kString: return a.text == b.text || (a.text->view == b.text->view && a.text->bytes < 2);
-    default: return a.seq == b.seq;
+    case Type::kNone:
+      return true;
+    case Type::kBool:
+      return a.boolean == b.boolean;
+    case Type::kInt:
+      return a.integer == b.integer;
+    case Type::kFloat:
+      return a.number == b.number;
+    case Type::kString:
+      return a.text == b.text || (a.text->view == b.text->view && a.text->bytes < 2);
+    default:
+      return a.seq == b.seq;
   }
 }
 
@@ -356,7 +371,8 @@ bool Equals(Heap* heap, const Value& a, const Value& b, int depth) {
   if (a.type != b.type) return false;
   switch (a.type) {
     case Type::kUndefined:
-    case Type::kNone: return true;
+    case Type::kNone:
+      return true;
     case Type::kString:
       if (a.text->bytes != b.text->bytes) return false;
       heap->Tick(a.text->bytes / 64);
@@ -379,7 +395,8 @@ bool Equals(Heap* heap, const Value& a, const Value& b, int depth) {
       }
       return true;
     }
-    default: return a.seq == b.seq;
+    default:
+      return a.seq == b.seq;
   }
 }
 
@@ -414,11 +431,12 @@ int Compare(Heap* heap, const Value& a, const Value& b, const char* op, int dept
 
 bool Contains(Heap* heap, const Value& container, const Value& item) {
   switch (container.type) {
-    case Type::kUndefined: return false;
+    case Type::kUndefined:
+      return false;
     case Type::kString:
       if (!item.is_string()) {
-        throw Failure{fmt::format("'in <string>' requires string as left operand, not {}",
-                                  TypeName(item))};
+        throw Failure{
+            fmt::format("'in <string>' requires string as left operand, not {}", TypeName(item))};
       }
       heap->Tick(container.text->bytes / 16);
       return heap->Text(container.text).find(heap->Text(item.text)) != std::string_view::npos;
@@ -432,8 +450,11 @@ bool Contains(Heap* heap, const Value& container, const Value& item) {
         if (Equals(heap, each, item)) return true;
       }
       return false;
-    case Type::kDict: CheckHashable(item); return heap->Find(container.dict, item) != nullptr;
-    default: throw Failure{fmt::format("argument of type '{}' is not iterable", TypeName(container))};
+    case Type::kDict:
+      CheckHashable(item);
+      return heap->Find(container.dict, item) != nullptr;
+    default:
+      throw Failure{fmt::format("argument of type '{}' is not iterable", TypeName(container))};
   }
 }
 
@@ -453,32 +474,49 @@ const char* TypeName(const Value& value) {
   static constexpr const char* kSeqNames[] = {"list",        "tuple",      "range",    "dict_keys",
                                               "dict_values", "dict_items", "reversed", "generator"};
   switch (value.type) {
-    case Type::kUndefined: return "Undefined";
-    case Type::kNone: return "NoneType";
-    case Type::kBool: return "bool";
-    case Type::kInt: return "int";
-    case Type::kFloat: return "float";
-    case Type::kString: return "str";
-    case Type::kSeq: return kSeqNames[static_cast<size_t>(value.seq->kind)];
-    case Type::kDict: return "dict";
-    case Type::kNamespace: return "Namespace";
-    case Type::kCallable: return value.callable->kind == Callable::Kind::kMacro ? "Macro" : "function";
-    case Type::kLoop: return "LoopContext";
-    case Type::kCycler: return value.cycler->is_joiner ? "Joiner" : "Cycler";
+    case Type::kUndefined:
+      return "Undefined";
+    case Type::kNone:
+      return "NoneType";
+    case Type::kBool:
+      return "bool";
+    case Type::kInt:
+      return "int";
+    case Type::kFloat:
+      return "float";
+    case Type::kString:
+      return "str";
+    case Type::kSeq:
+      return kSeqNames[static_cast<size_t>(value.seq->kind)];
+    case Type::kDict:
+      return "dict";
+    case Type::kNamespace:
+      return "Namespace";
+    case Type::kCallable:
+      return value.callable->kind == Callable::Kind::kMacro ? "Macro" : "function";
+    case Type::kLoop:
+      return "LoopContext";
+    case Type::kCycler:
+      return value.cycler->is_joiner ? "Joiner" : "Cycler";
   }
   return "object";
 }
 
 int64_t LengthOf(Heap* heap, const Value& value) {
   switch (value.type) {
-    case Type::kUndefined: return 0;
-    case Type::kString: return heap->Length(value.text);
+    case Type::kUndefined:
+      return 0;
+    case Type::kString:
+      return heap->Length(value.text);
     case Type::kSeq:
       if (!value.seq->is_iterator()) return static_cast<int64_t>(value.seq->items.size());
       break;
-    case Type::kDict: return static_cast<int64_t>(value.dict->items.size());
-    case Type::kLoop: return static_cast<int64_t>(value.loop->items->size());
-    default: break;
+    case Type::kDict:
+      return static_cast<int64_t>(value.dict->items.size());
+    case Type::kLoop:
+      return static_cast<int64_t>(value.loop->items->size());
+    default:
+      break;
   }
   throw Failure{fmt::format("object of type '{}' has no len()", TypeName(value))};
 }
@@ -491,7 +529,8 @@ bool IsIterable(const Value& value) {
 std::vector<Value> ItemsOf(Heap* heap, const Value& value) {
   std::vector<Value> items;
   switch (value.type) {
-    case Type::kUndefined: break;
+    case Type::kUndefined:
+      break;
     case Type::kString: {
       const std::string_view text = heap->Text(value.text);
       for (size_t at = 0; at < text.size();) {
@@ -513,7 +552,8 @@ std::vector<Value> ItemsOf(Heap* heap, const Value& value) {
       heap->Charge(value.dict->items.size() * sizeof(Value) / 4);
       for (const auto& item : value.dict->items) items.push_back(item.first);
       break;
-    default: throw Failure{fmt::format("'{}' object is not iterable", TypeName(value))};
+    default:
+      throw Failure{fmt::format("'{}' object is not iterable", TypeName(value))};
   }
   return items;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Values of the Jinja interpreter with Python's meaning, and the Heap that owns all of them for one rendering.
-// Nothing is freed before the Heap: values are plain pointers, so reference cycles (a namespace that holds itself) and
-// chains of a million nested lists need no care. The Heap counts steps and bytes and fails at the limits.
-// Every text knows, byte range by byte range, where it came from (OriginId); scalars and containers carry one origin.
+// Values of the Jinja interpreter with Python's meaning, and the Heap that owns all of them for one
+// rendering. Nothing is freed before the Heap: values are plain pointers, so reference cycles (a
+// namespace that holds itself) and chains of a million nested lists need no care. The Heap counts
+// steps and bytes and fails at the limits. Every text knows, byte range by byte range, where it
+// came from (OriginId); scalars and containers carry one origin.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,8 @@ using OriginId = uint32_t;
 inline constexpr OriginId kFromTemplate = 0, kFromOther = 1, kFromTools = 2, kFromMessage0 = 16;
 inline constexpr OriginId kGenerationBit = OriginId{1} << 31;
 
-// Thrown anywhere inside the lexer, parser and interpreter; ChatTemplate turns it into an Error. Line 0: not yet known.
+// Thrown anywhere inside the lexer, parser and interpreter; ChatTemplate turns it into an Error.
+// Line 0: not yet known.
 struct Failure {
   std::string message;
   int line = 0;
@@ -84,7 +86,9 @@ struct Value {
   bool is_undefined() const { return type == Type::kUndefined; }
   bool is_none() const { return type == Type::kNone; }
   bool is_string() const { return type == Type::kString; }
-  bool is_integer() const { return type == Type::kInt || type == Type::kBool; }  // as isinstance(x, int)
+  bool is_integer() const {
+    return type == Type::kInt || type == Type::kBool;
+  }  // as isinstance(x, int)
   bool is_number() const { return is_integer() || type == Type::kFloat; }
   Int AsInt() const { return type == Type::kBool ? Int{boolean} : integer; }
   double AsDouble() const { return type == Type::kFloat ? number : static_cast<double>(AsInt()); }
@@ -96,7 +100,8 @@ struct Run {
   OriginId origin;
 };
 
-// Text: UTF-8 bytes owned, viewed (a literal, a message, a slice of another Str), or a concatenation not yet carried out.
+// Text: UTF-8 bytes owned, viewed (a literal, a message, a slice of another Str), or a
+// concatenation not yet carried out.
 struct Str {
   std::string_view view;
   std::vector<Run> runs;  // empty: all of it is from `origin`
@@ -109,11 +114,20 @@ struct Str {
 };
 
 struct Seq {
-  enum class Kind : uint8_t { kList, kTuple, kRange, kKeys, kValues, kItems, kReversed, kGenerator };
+  enum class Kind : uint8_t {
+    kList,
+    kTuple,
+    kRange,
+    kKeys,
+    kValues,
+    kItems,
+    kReversed,
+    kGenerator
+  };
   Kind kind = Kind::kList;
   OriginId origin = kFromOther;
   std::vector<Value> items;
-  size_t next = 0;                // kGenerator, kReversed: how many were consumed
+  size_t next = 0;                    // kGenerator, kReversed: how many were consumed
   Int start = 0, stop = 0, step = 1;  // kRange, for printing
   bool is_group = false;              // a pair made by groupby, with .grouper and .list
 
@@ -123,7 +137,7 @@ struct Seq {
 
 struct Dict {
   OriginId origin = kFromOther;
-  std::vector<std::pair<Value, Value>> items;  // in insertion order
+  std::vector<std::pair<Value, Value>> items;          // in insertion order
   std::unordered_map<std::string_view, size_t> index;  // of string keys, built once there are many
 };
 
@@ -174,7 +188,8 @@ struct Cycler {
 
 class Heap {
  public:
-  // Work done and bytes taken; throw Failure beyond limits::kTemplateSteps and limits::kTemplateMemoryBytes.
+  // Work done and bytes taken; throw Failure beyond limits::kTemplateSteps and
+  // limits::kTemplateMemoryBytes.
   void Tick(uint64_t steps = 1) {
     steps_ += steps;
     if (steps_ > max_steps_) FailSteps();
@@ -231,10 +246,12 @@ class Heap {
   std::deque<Scope> scopes_;
 };
 
-// Python's rules. Functions that walk nested values fail beyond a fixed depth instead of overflowing the stack.
+// Python's rules. Functions that walk nested values fail beyond a fixed depth instead of
+// overflowing the stack.
 bool IsTrue(const Value& value);
 bool Equals(Heap* heap, const Value& a, const Value& b, int depth = 0);
-// -1, 0, 1, or 2 for unordered floats; Failure with Python's TypeError text if the types have no order. `op` for that text.
+// -1, 0, 1, or 2 for unordered floats; Failure with Python's TypeError text if the types have no
+// order. `op` for that text.
 int Compare(Heap* heap, const Value& a, const Value& b, const char* op = "<", int depth = 0);
 bool Contains(Heap* heap, const Value& container, const Value& item);
 bool IsIdentical(const Value& a, const Value& b);  // Python's `is`

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// ChatTemplate::DetectThinking: renders small conversations with every known switch in both positions and looks at what
-// the template writes behind the user's words. The source of the template is never looked at.
+// ChatTemplate::DetectThinking: renders small conversations with every known switch in both
+// positions and looks at what the template writes behind the user's words. The source of the
+// template is never looked at.
 #include <optional>
 
 #include "base/error.h"
@@ -49,7 +50,9 @@ bool EndsInsideThinking(const std::string& text) {
   return open != std::string::npos && (close == std::string::npos || close < open);
 }
 
-bool Has(const std::string& text, std::string_view what) { return text.find(what) != std::string::npos; }
+bool Has(const std::string& text, std::string_view what) {
+  return text.find(what) != std::string::npos;
+}
 
 ThinkingSupport Found(ThinkingSupport::Toggle toggle, bool default_on, const std::string& on) {
   ThinkingSupport result;
@@ -76,10 +79,12 @@ ThinkingSupport ChatTemplate::DetectThinking() const {
     return result;
   }
 
-  // The commands stand before the marker, so the text behind it differs only if the template acted on them.
+  // The commands stand before the marker, so the text behind it differs only if the template acted
+  // on them.
   for (const bool in_system : {false, true}) {
     const auto with = [&](const std::string& command) {
-      return RenderProbe(*this, in_system ? Probe{.system = command} : Probe{.user = command + " "});
+      return RenderProbe(*this,
+                         in_system ? Probe{.system = command} : Probe{.user = command + " "});
     };
     const auto on = with("/think"), off = with("/no_think"), neutral = with("Hello");
     if (!on || !off || !neutral || Tail(*on) == Tail(*off)) continue;
@@ -89,9 +94,11 @@ ThinkingSupport ChatTemplate::DetectThinking() const {
   const auto on = RenderProbe(*this, {.system = "detailed thinking on"});
   const auto off = RenderProbe(*this, {.system = "detailed thinking off"});
   if (on && off) {
-    const bool writes_on = Has(*plain, "detailed thinking on"), writes_off = Has(*plain, "detailed thinking off");
+    const bool writes_on = Has(*plain, "detailed thinking on"),
+               writes_off = Has(*plain, "detailed thinking off");
     if (writes_on || writes_off) return Found(Toggle::kDetailedThinking, writes_on, *on);
-    if (Tail(*on) != Tail(*off)) return Found(Toggle::kDetailedThinking, Tail(*plain) != Tail(*off), *on);
+    if (Tail(*on) != Tail(*off))
+      return Found(Toggle::kDetailedThinking, Tail(*plain) != Tail(*off), *on);
   }
   // Always opens the tag (DeepSeek-R1's way): thinks, but cannot be switched.
   if (EndsInsideThinking(*plain)) return Found(Toggle::kNone, /*default_on=*/true, *plain);
