@@ -51,7 +51,8 @@ endfunction()
 function(planish_discover target)
   include(GoogleTest)
   target_compile_definitions(${target} PRIVATE PLANISH_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600)
+  gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+    PROPERTIES TIMEOUT 600 ENVIRONMENT "GOMP_SPINCOUNT=300") # tests run side by side: see base/parallel.h
 endfunction()
 
 function(planish_program)

@@ -3,6 +3,7 @@
 
 #include <omp.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -30,6 +31,12 @@ void SetThreadCount(int count) {
 int ThreadCount() {
   if (g_thread_count == 0) SetThreadCount(0);
   return g_thread_count;
+}
+
+void LimitSpinning(char** argv) {
+  if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  setenv("GOMP_SPINCOUNT", "300", 1);
+  execv("/proc/self/exe", argv);  // returns only if it failed: then the default stays
 }
 
 namespace internal {
