@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
+#include <ctime>
 
 #include "text/tokenizer_testing.h"
 
@@ -88,7 +88,7 @@ TEST(AddedTokens, MatchesStayInsideTheGivenRange) {
 
 TEST(AddedTokens, TimeIsLinearForTokensThatShareLongPrefixesAndForRunsOfSpaces) {
   const size_t n = size_t{1} << 20;
-  const auto start = std::chrono::steady_clock::now();
+  const clock_t start = clock();
   const AddedTokenMatcher prefixes = Matcher({"a", std::string(60'000, 'a') + "b", std::string(60'000, 'a') + "c"});
   EXPECT_EQ(Find(prefixes, std::string(n, 'a')).size(), n);
   AddedToken space{1, " "};
@@ -96,7 +96,7 @@ TEST(AddedTokens, TimeIsLinearForTokensThatShareLongPrefixesAndForRunsOfSpaces) 
   EXPECT_EQ(Find(AddedTokenMatcher({space}, {" "}), std::string(n, ' ')).size(), 1u);
   space.lstrip = false;
   EXPECT_EQ(Find(AddedTokenMatcher({space}, {" "}), std::string(n, ' ')).size(), n);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+  EXPECT_LT(static_cast<double>(clock() - start) / CLOCKS_PER_SEC, 8.0);
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 
 #include "base/error.h"
 #include "base/limits.h"
@@ -77,7 +77,7 @@ TEST(Regex, HoldsTheLimitsOfPatternSizeAndNesting) {
 TEST(Regex, CatastrophicPatternsEndInAnErrorWithinASecond) {
   const std::string a(64 << 10, 'a');
   for (const char* pattern : {"(a+)+$x", "(a+)+$", "(a|aa)+$", "(a|a)*b", "(?:a*)*b", "(.*)(.*)(.*)(.*)[^a]"}) {
-    const auto start = std::chrono::steady_clock::now();
+    const clock_t start = clock();  // processor time: other work on the machine does not count
     RegexScratch scratch;
     std::vector<RegexMatch> matches;
     const Regex regex(pattern, "file.json");
@@ -90,7 +90,7 @@ TEST(Regex, CatastrophicPatternsEndInAnErrorWithinASecond) {
       EXPECT_EQ(error.code(), ExitCode::kBadFile);
     }
     // PCRE2 optimises some of these away; then there is nothing to refuse.
-    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(8)) << pattern << " refused " << refused;
+    EXPECT_LT(static_cast<double>(clock() - start) / CLOCKS_PER_SEC, 1.0) << pattern << " refused " << refused;
   }
   RegexScratch scratch;
   std::vector<RegexMatch> matches;

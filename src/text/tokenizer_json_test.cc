@@ -2,7 +2,7 @@
 // tokenizer.json: what must be refused, and that no damage to the file does more harm than a clean error.
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <functional>
 
 #include "base/error.h"
@@ -153,9 +153,9 @@ TEST(TokenizerJson, ACatastrophicPatternEndsInAnErrorOfEncode) {
       R"({"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"(a+)+$"},"behavior":"Isolated"},{"type":"ByteLevel","use_regex":false}]})",
       "part");
   const auto tokenizer = Tokenizer::FromJson(DumpJson(json), "tokenizer.json");
-  const auto start = std::chrono::steady_clock::now();
+  const clock_t start = clock();
   EXPECT_THROW(tokenizer->Encode(std::string(64 << 10, 'a') + "!"), Error);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(8));
+  EXPECT_LT(static_cast<double>(clock() - start) / CLOCKS_PER_SEC, 1.0);
   EXPECT_FALSE(tokenizer->Encode("a short text").empty());  // and the tokenizer still works
 }
 
