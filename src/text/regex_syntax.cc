@@ -3,6 +3,7 @@
 // digit, {,n} means {0,n}, (?m) lets the dot match newlines, \p{L} knows Unicode 16. Refused: nested and intersected classes, X{n,m}+ (a repeat in
 // one, possessive in the other), \w and \b (other alphabets), verbs, callouts, subroutine calls.
 #include <cctype>
+#include <span>
 
 #include "base/error.h"
 #include "base/limits.h"
@@ -17,6 +18,53 @@ constexpr std::string_view kSpaceRanges =
 constexpr std::string_view kNonSpaceRanges =
     R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027})"
     R"(\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{d7ff}\x{e000}-\x{10ffff})";
+
+struct CodeRange {
+  char32_t first, last;
+};
+// Punctuation and symbols of Unicode 15.0, 15.1 and 16.0; the other classes come from unicode_class.h.
+constexpr CodeRange kNewPunctuation[] = {
+    {0x1B4E, 0x1B4F}, {0x1B7F, 0x1B7F}, {0x10D6E, 0x10D6E}, {0x113D4, 0x113D5}, {0x113D7, 0x113D8}, {0x11B00, 0x11B09},
+    {0x11BE1, 0x11BE1}, {0x11F43, 0x11F4F}, {0x16D6D, 0x16D6F}, {0x1E5FF, 0x1E5FF}};
+constexpr CodeRange kNewSymbols[] = {
+    {0x2427, 0x2429}, {0x2FFC, 0x2FFF}, {0x31E4, 0x31E5}, {0x31EF, 0x31EF}, {0x10D8E, 0x10D8F}, {0x1CC00, 0x1CCEF},
+    {0x1CD00, 0x1CEB3}, {0x1F6DC, 0x1F6DC}, {0x1F774, 0x1F776}, {0x1F77B, 0x1F77F}, {0x1F7D9, 0x1F7D9},
+    {0x1F8B2, 0x1F8BB}, {0x1F8C0, 0x1F8C1}, {0x1FA75, 0x1FA77}, {0x1FA87, 0x1FA89}, {0x1FA8F, 0x1FA8F},
+    {0x1FAAD, 0x1FAAF}, {0x1FABB, 0x1FABF}, {0x1FAC6, 0x1FAC6}, {0x1FACE, 0x1FACF}, {0x1FADA, 0x1FADC},
+    {0x1FADF, 0x1FADF}, {0x1FAE8, 0x1FAE9}, {0x1FAF7, 0x1FAF8}, {0x1FBCB, 0x1FBEF}};
+
+// What PCRE2's Unicode 14 lacks of a class, as class members; empty for classes that are not completed.
+std::string NewerMembers(std::string_view name) {
+  std::string out;
+  const auto add = [&](char32_t first, char32_t last) {
+    out += fmt::format("\\x{{{:x}}}-\\x{{{:x}}}", static_cast<uint32_t>(first), static_cast<uint32_t>(last));
+  };
+  if (name == "P" || name == "S") {
+    for (const CodeRange& range : name == "P" ? std::span<const CodeRange>(kNewPunctuation) : kNewSymbols) {
+      add(range.first, range.last);
+    }
+    return out;
+  }
+  if (name == "Han") {  // Extensions H and I
+    add(0x31350, 0x323AF);
+    add(0x2EBF0, 0x2EE5D);
+    return out;
+  }
+  const ClassFlags flags = name == "L"                    ? kLetter
+                           : name == "Lu"                 ? kUpper
+                           : name == "Ll"                 ? kLower
+                           : name == "Lm" || name == "Lo" ? kUncased
+                           : name == "M"                  ? kMark
+                           : name == "N" || name == "Nd"  ? kNumber
+                                                          : ClassFlags{0};
+  for (const ClassRange& range : ClassesAfterUnicode14()) {
+    if ((range.flags & flags) == 0) continue;
+    // Of the newer numbers only Kaktovik's (Unicode 15) are no decimal digits.
+    if (name == "Nd" && range.first >= 0x1D2C0 && range.last <= 0x1D2DF) continue;
+    add(range.first, range.last);
+  }
+  return out;
+}
 
 class Translator {
  public:
@@ -77,8 +125,8 @@ class Translator {
     Copy(at_ + 2 < pattern_.size() && pattern_[at_ + 2] == '{' && close != std::string_view::npos ? close + 1 - at_ : 2);
   }
 
-  // \p{L} and the like, completed by the characters that PCRE2's older Unicode does not know. Other general categories are
-  // as old as PCRE2's tables. Longer names are scripts; PCRE2 alone would also match script extensions.
+  // \p{L} and the like, completed by the characters that PCRE2's older Unicode does not know. Longer names are scripts;
+  // PCRE2 by itself would match script extensions too.
   void Property(bool in_class) {
     const size_t close = pattern_.find('}', at_);
     if (at_ + 2 >= pattern_.size() || pattern_[at_ + 2] != '{' || close == std::string_view::npos) {
@@ -89,33 +137,14 @@ class Translator {
   }
 
   void CharacterClass(std::string_view name, bool negated, bool in_class) {
-    const ClassFlags flags = name == "L"                    ? kLetter
-                             : name == "Lu"                 ? kUpper
-                             : name == "Ll"                 ? kLower
-                             : name == "Lm" || name == "Lo" ? kUncased
-                             : name == "M"                  ? kMark
-                             : name == "N" || name == "Nd"  ? kNumber
-                                                            : ClassFlags{0};
-    if (!negated && name == "Han") {
-      // Extensions H and I, newer than Unicode 14.
-      constexpr std::string_view kHan = "\\p{sc:Han}\\x{31350}-\\x{323af}\\x{2ebf0}-\\x{2ee5d}";
-      out_ += in_class ? std::string(kHan) : fmt::format("[{}]", kHan);
-    } else if (flags == 0 || (negated && in_class)) {
-      out_ += negated ? "\\P{" : "\\p{";
-      if (name.size() > 2) out_ += "sc:";
-      out_ += name;
-      out_ += '}';
-    } else {
-      if (!in_class) out_ += negated ? "[^" : "[";
-      out_ += fmt::format("\\p{{{}}}", name);
-      for (const ClassRange& range : ClassesAfterUnicode14()) {
-        if ((range.flags & flags) == 0) continue;
-        // Of the newer numbers only Kaktovik's (Unicode 15) are no decimal digits.
-        if (name == "Nd" && range.first >= 0x1D2C0 && range.last <= 0x1D2DF) continue;
-        out_ += fmt::format("\\x{{{:x}}}-\\x{{{:x}}}", static_cast<uint32_t>(range.first), static_cast<uint32_t>(range.last));
-      }
-      if (!in_class) out_ += ']';
+    const std::string plain = name.size() > 2 ? fmt::format("{{sc:{}}}", name) : fmt::format("{{{}}}", name);
+    if (negated && in_class) {
+      out_ += "\\P" + plain;  // no way to take the newer members out of a class
+      return;
     }
+    const std::string members = "\\p" + plain + NewerMembers(name);
+    if (in_class) out_ += members;
+    else out_ += (negated ? "[^" : "[") + members + "]";
   }
 
   void Class() {

@@ -49,6 +49,8 @@ TEST(Regex, ReadsOnigurumaSyntaxWherePcreDiffers) {
   EXPECT_EQ(Matches(R"(\p{Han}+)", "中〫文\U0002ebf0"), (Strings{"中", "文\U0002ebf0"}));  // script, not its extensions
   EXPECT_EQ(Matches(R"(\p{L}+)", "a\U00016100\u1c89"), Strings{"a\U00016100\u1c89"});    // Unicode 16
   EXPECT_EQ(Matches(R"(\P{N})", "1a\U00016130"), Strings{"a"});
+  EXPECT_EQ(Matches(R"([\p{P}\p{S}]+)", "a!\U0001f6dc\u1b4e"), Strings{"!\U0001f6dc\u1b4e"});
+  EXPECT_EQ(Matches(R"(\d+)", "1a\U00016130\U0001d2c0"), (Strings{"1", "\U00016130"}));
   EXPECT_EQ(Matches("(?i:'s)", "'S 'ſ"), (Strings{"'S", "'ſ"}));
   EXPECT_EQ(Matches(EscapeRegex("a.*[\\é"), "xa.*[\\éa"), Strings{"a.*[\\é"});
 }
