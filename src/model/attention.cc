@@ -10,10 +10,9 @@
 
 namespace planish {
 
-bool KvState::Truncate(size_t length) {
+void KvState::Truncate(size_t length) {
   const size_t pages = KvPageCount(length);
   if (pages < pages_.size()) pages_.resize(pages);
-  return true;
 }
 
 void KvState::PrepareWrite(size_t from, size_t to) {
@@ -55,8 +54,9 @@ void Attention::Project(size_t T, const float* x, const int32_t* positions, floa
     RmsNorm(k, k_norm_.f32(), T * K, P, norm_eps_, k);
   }
   if (attention_.has_rope) {
-    ApplyRope(q, T, H, P, inv_freq_, positions);
-    ApplyRope(k, T, K, P, inv_freq_, positions);
+    const std::vector<float> table = RopeTable(inv_freq_, positions, T);
+    ApplyRope(q, H * P, T, H, P, table);
+    ApplyRope(k, K * P, T, K, P, table);
   }
 }
 
@@ -86,16 +86,11 @@ void Attention::Run(std::span<const StepRows> rows, size_t T, const float* x, fl
   }
   PagedAttention(H, K, P, 1.0f / std::sqrt(static_cast<float>(P)), jobs);
   if (saved != nullptr) {
-    const auto keep = [&](const float* values, size_t width) {
-      Tensor tensor = Tensor::F32({T, width});
-      std::memcpy(tensor.data(), values, tensor.bytes());
-      return tensor;
-    };
-    saved->x = keep(x, hidden_size_);
-    saved->q = keep(q, H * P);
-    saved->k = keep(k, K * P);
-    saved->v = keep(v, K * P);
-    saved->out = keep(out, H * P);
+    saved->x = KeepRows(x, T, hidden_size_);
+    saved->q = KeepRows(q, T, H * P);
+    saved->k = KeepRows(k, T, K * P);
+    saved->v = KeepRows(v, T, K * P);
+    saved->out = KeepRows(out, T, H * P);
   }
   MatMul(o_proj_, out, T, y);
 }

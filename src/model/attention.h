@@ -24,7 +24,8 @@ class KvState : public MixerState {
  public:
   KvState(size_t n_kv_heads, size_t head_dim) : page_floats_(KvPageFloats(n_kv_heads, head_dim)) {}
   std::unique_ptr<MixerState> Snapshot() const override { return std::make_unique<KvState>(*this); }
-  bool Truncate(size_t length) override;
+  bool CanTruncate() const override { return true; }
+  void Truncate(size_t length) override;
   size_t bytes() const override { return pages_.size() * page_floats_ * sizeof(float); }
 
   // Makes positions [from, to) writable: adds pages, and copies those that a snapshot shares.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/ffn.h"
 
-#include <cstring>
 
 #include "kernels/activation.h"
 #include "kernels/matmul.h"
@@ -22,14 +21,9 @@ void Ffn::Run(size_t T, const float* x, float* y, Workspace* workspace, FfnSaved
     MatMul(up_, x, T, up);
   }
   if (saved != nullptr) {
-    const auto keep = [&](const float* values, size_t width) {
-      Tensor tensor = Tensor::F32({T, width});
-      std::memcpy(tensor.data(), values, tensor.bytes());
-      return tensor;
-    };
-    saved->x = keep(x, hidden_size_);
-    saved->up = keep(up, F);
-    if (gate != nullptr) saved->gate = keep(gate, F);
+    saved->x = KeepRows(x, T, hidden_size_);
+    saved->up = KeepRows(up, T, F);
+    if (gate != nullptr) saved->gate = KeepRows(gate, T, F);
   }
   if (gate != nullptr) SiluMul(gate, up, up, T * F);
   else ReluSquared(up, T * F);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/linear.h"
 
-#include <cstring>
-
 #include "kernels/matmul.h"
 
 namespace planish {
@@ -12,8 +10,7 @@ void Linear::Forward(const SeqLayout& layout, const float* x, float* y, Workspac
   MatMul(weight_, x, T, y);
   if (saved != nullptr) {
     auto keep = std::make_unique<LinearSaved>();
-    keep->x = Tensor::F32({T, hidden_size_});
-    std::memcpy(keep->x.data(), x, keep->x.bytes());
+    keep->x = KeepRows(x, T, hidden_size_);
     *saved = std::move(keep);
   }
 }

@@ -2,7 +2,6 @@
 #include "model/mamba2.h"
 
 #include <cmath>
-#include <cstring>
 
 #include "kernels/conv1d.h"
 #include "kernels/matmul.h"
@@ -83,17 +82,12 @@ void Mamba2::Forward(const SeqLayout& layout, const float* x, float* y, Workspac
   CausalConv1d({conv_dim, mamba_.conv_kernel}, conv_taps_.f32(), mamba_.has_conv_bias ? conv_bias_.f32() : nullptr, convs);
   SsdChunkScan({mamba_.n_heads, mamba_.head_dim, mamba_.state_size, mamba_.n_groups}, mamba_.chunk_size, scans);
   if (saved != nullptr) {
-    const auto keep = [&](const float* values, size_t width) {
-      Tensor tensor = Tensor::F32({T, width});
-      std::memcpy(tensor.data(), values, tensor.bytes());
-      return tensor;
-    };
     auto kept = std::make_unique<Mamba2Saved>();
-    kept->x = keep(x, hidden_size_);
-    kept->zxbcdt = keep(a.zxbcdt, a.width);
-    kept->xbc = keep(a.xbc, conv_dim);
-    kept->dt = keep(a.dt, mamba_.n_heads);
-    kept->y = keep(a.y, a.d_in);
+    kept->x = KeepRows(x, T, hidden_size_);
+    kept->zxbcdt = KeepRows(a.zxbcdt, T, a.width);
+    kept->xbc = KeepRows(a.xbc, T, conv_dim);
+    kept->dt = KeepRows(a.dt, T, mamba_.n_heads);
+    kept->y = KeepRows(a.y, T, a.d_in);
     *saved = std::move(kept);
   }
   Finish(a, T, y);

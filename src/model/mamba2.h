@@ -21,7 +21,8 @@ class Mamba2State : public MixerState {
  public:
   explicit Mamba2State(const Mamba2Config& mamba);
   std::unique_ptr<MixerState> Snapshot() const override;
-  bool Truncate(size_t) override { return false; }
+  bool CanTruncate() const override { return false; }
+  void Truncate(size_t) override { PLANISH_CHECK(false, "a recurrent state cannot go back"); }
   size_t bytes() const override { return conv.bytes() + ssm.bytes(); }
 
   Tensor conv;  // [W-1, conv_dim] the last inputs of the convolution, before the activation, oldest first

@@ -21,9 +21,10 @@ class MixerState {
   virtual ~MixerState() = default;
   // An independent copy; KV pages are shared until one side writes.
   virtual std::unique_ptr<MixerState> Snapshot() const = 0;
-  // Drops everything after the first `length` tokens. False if this state cannot (recurrent states remember only the
-  // present): then restore a snapshot and replay.
-  virtual bool Truncate(size_t length) = 0;
+  // Recurrent states remember only the present and cannot go back: restore a snapshot and replay.
+  virtual bool CanTruncate() const = 0;
+  // Drops everything after the first `length` tokens; only if CanTruncate.
+  virtual void Truncate(size_t length) = 0;
   virtual size_t bytes() const = 0;  // memory held, shared pages counted in full
 };
 
@@ -40,6 +41,8 @@ struct StepRows {
 struct Saved {
   virtual ~Saved() = default;
 };
+// A copy of [T, width] floats for a Saved struct.
+Tensor KeepRows(const float* values, size_t T, size_t width);
 
 // Sizes and work of one block, from its config alone. Formulas: models.md sections 5-7.
 struct MixerCost {

@@ -212,8 +212,9 @@ TEST(MixerProperty, TruncationIsExactWhereItIsPossible) {
     Steps(*mixer, x, {80}, state.get());
     if (state == nullptr) continue;
     const bool is_recurrent = std::holds_alternative<Mamba2Config>(kind.config);
-    ASSERT_EQ(state->Truncate(66), !is_recurrent);
+    ASSERT_EQ(state->CanTruncate(), !is_recurrent);
     if (is_recurrent) continue;
+    state->Truncate(66);
     Steps(*mixer, std::vector<float>(x.begin(), x.begin() + 66 * kHidden), {66}, fresh.get());
     EXPECT_EQ(Steps(*mixer, more, {5}, state.get(), 66), Steps(*mixer, more, {5}, fresh.get(), 66));
   }

@@ -13,13 +13,13 @@ SequenceState SequenceState::Snapshot() const {
 bool SequenceState::Truncate(size_t length) {
   PLANISH_CHECK(length <= length_);
   if (length == length_) return true;
-  // KV truncation always works, so asking a copy first keeps a refusal without effect; KV pages are shared, not copied.
-  SequenceState shortened = Snapshot();
-  for (const auto& state : shortened.states_) {
-    if (state != nullptr && !state->Truncate(length)) return false;
+  for (const auto& state : states_) {
+    if (state != nullptr && !state->CanTruncate()) return false;
   }
-  shortened.length_ = length;
-  *this = std::move(shortened);
+  for (const auto& state : states_) {
+    if (state != nullptr) state->Truncate(length);
+  }
+  length_ = length;
   return true;
 }
 
