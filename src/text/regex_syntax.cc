@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rewrites Oniguruma's Ruby syntax for PCRE2. Differences handled: \s is exactly White_Space (PCRE2 adds U+180E), \h is a hex
-// digit, {,n} means {0,n}, (?m) lets the dot match newlines, \p{L} knows Unicode 16. Refused: nested and intersected classes, X{n,m}+ (a repeat in
-// one, possessive in the other), \w and \b (other alphabets), verbs, callouts, subroutine calls.
+// Rewrites Oniguruma's Ruby syntax for PCRE2. Differences handled: \s is exactly White_Space (PCRE2 adds U+180E), \h is a
+// hex digit, {,n} means {0,n}, (?m) lets the dot match newlines, classes are those of Unicode 16. Refused: nested and
+// intersected classes, X{n,m}+ (a repeat in one, possessive in the other), \w and \b (other alphabets), verbs, callouts,
+// subroutine calls.
 #include <cctype>
 #include <span>
 

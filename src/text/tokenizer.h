@@ -31,7 +31,8 @@ struct GgufVocabulary {
 };
 
 struct EncodeOptions {
-  bool parse_special = true;  // match the text of added tokens; false: a user's "<|eot_id|>" stays plain text
+  // Match the text of added tokens, control or not; false: a user's "<|eot_id|>" (or "<think>") stays plain text.
+  bool parse_special = true;
   bool add_special = false;   // what the post-processor inserts (BOS)
 };
 
