@@ -145,15 +145,21 @@ def conversation(rng):
 
 
 def run_planish(command, template, cases):
+    """One answer per case. planish stops at the first case that fails, so the rest is sent again without it."""
+    answers = []
     with tempfile.NamedTemporaryFile("w", suffix=".jinja", newline="") as f:
         f.write(template)
         f.flush()
-        done = subprocess.run([*command, "--template", f.name, "--jsonl"], text=True, capture_output=True, timeout=600,
-                              input="".join(json.dumps(c, ensure_ascii=False) + "\n" for c in cases))
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    if len(lines) != len(cases):  # the template itself was refused: one message for all
-        lines = [{"error": done.stderr.strip() or f"{len(lines)} answers for {len(cases)} cases"}] * len(cases)
-    return lines
+        while len(answers) < len(cases):
+            rest = cases[len(answers):]
+            done = subprocess.run([*command, "--template", f.name, "--jsonl"], text=True, capture_output=True, timeout=600,
+                                  input="".join(json.dumps(c, ensure_ascii=False) + "\n" for c in rest))
+            if done.returncode not in (0, 3):  # 3: bad file; anything else is a crash or wrong usage
+                sys.exit(f"{command} ended with status {done.returncode}: {done.stderr.strip()}")
+            answers += [json.loads(line) for line in done.stdout.splitlines()]
+            if len(answers) < len(cases):
+                answers.append({"error": done.stderr.strip()})
+    return answers
 
 
 def same(want, got):
