@@ -60,8 +60,7 @@ Prompt EncodeChat(const Pretrained& opened, const Json& messages, Thinking think
   const Rendered rendered = opened.chat_template->Render(input);
   std::vector<TextSpan> spans;
   for (const RenderedSpan& span : rendered.spans) {
-    const bool is_ours = span.origin.kind == Origin::Kind::kTemplate || span.origin.kind == Origin::Kind::kOther;
-    spans.push_back({span.text, is_ours});
+    spans.push_back({span.text, /*parse_special=*/span.origin.kind == Origin::Kind::kTemplate});
   }
   return {opened.tokenizer->EncodeSpans(spans), ModeAfter(support, rendered.Text())};
 }
