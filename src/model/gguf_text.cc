@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/gguf_text.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace planish {
@@ -23,8 +25,11 @@ GgufVocabulary VocabularyFromGguf(const GgufFile& file) {
   vocabulary.eos = id("eos");
   vocabulary.unk = id("unknown");
   vocabulary.pad = id("padding");
-  // llama.cpp's default for byte-level BPE families of Llama 3 is to add BOS; files made since say so themselves.
-  vocabulary.add_bos = file.BoolOr("tokenizer.ggml.add_bos_token", vocabulary.pre == "llama-bpe" || vocabulary.pre == "tekken");
+  // Files that do not say rely on llama.cpp's defaults: Llama 3's family and tekken begin with BOS (published Nemotron Nano 2
+  // files name their pre-tokenizer pixtral).
+  constexpr std::string_view kAddBos[] = {"llama-bpe", "llama3", "llama-v3", "pixtral", "tekken"};
+  const bool is_bos_family = std::find(std::begin(kAddBos), std::end(kAddBos), vocabulary.pre) != std::end(kAddBos);
+  vocabulary.add_bos = file.BoolOr("tokenizer.ggml.add_bos_token", is_bos_family);
   vocabulary.add_eos = file.BoolOr("tokenizer.ggml.add_eos_token", false);
   return vocabulary;
 }
