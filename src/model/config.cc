@@ -26,6 +26,17 @@ size_t ModelConfig::CountBlocks(size_t variant_index) const {
   return count;
 }
 
+bool ModelConfig::HasBlocksOf(const ModelConfig& other) const {
+  if (blocks.size() != other.blocks.size()) return false;
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    BlockConfig block = blocks[i];
+    const auto* theirs = std::get_if<Mamba2Config>(&other.blocks[i].mixer);
+    if (auto* mamba = std::get_if<Mamba2Config>(&block.mixer); mamba != nullptr && theirs != nullptr) mamba->chunk_size = theirs->chunk_size;
+    if (block != other.blocks[i]) return false;
+  }
+  return true;
+}
+
 std::string DescribeBlocks(const ModelConfig& config) {
   static constexpr const char* kNames[] = {"attention", "mamba2", "ffn", "linear"};
   std::string text;

@@ -84,6 +84,8 @@ struct ModelConfig {
 
   bool HasMamba() const;
   size_t CountBlocks(size_t variant_index) const;
+  // The same blocks but for chunk_size, which changes no result and which GGUF does not have.
+  bool HasBlocksOf(const ModelConfig& other) const;
 };
 
 // Block counts by mixer kind, for messages: "27 mamba2, 4 attention, 25 ffn".

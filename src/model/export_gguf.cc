@@ -64,7 +64,16 @@ void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType
     metadata.emplace_back("planish.hf.config", GgufValue::String(DumpJson(config.source)));
     metadata.emplace_back("planish.hf.dtypes", GgufValue::String(DumpJson(StoredTypes(opened->model.get(), opened->hf_dtypes))));
   }
-  if (opened->tokenizer != nullptr) {
+  metadata.emplace_back("planish.hf.generation_config",
+                        GgufValue::String(DumpJson(GenerationConfigToJson(opened->generation, config.bos_id, opened->eos_ids))));
+  if (opened->tokenizer == nullptr) {
+    // llama.cpp's name for it; ids can then still be evaluated there.
+    metadata.emplace_back("tokenizer.ggml.model", GgufValue::String("no_vocab"));
+    const auto add_id = [&](const char* key, int32_t id) { metadata.emplace_back(key, GgufValue::U32(static_cast<uint32_t>(id))); };
+    if (config.bos_id) add_id("tokenizer.ggml.bos_token_id", *config.bos_id);
+    if (config.pad_id) add_id("tokenizer.ggml.padding_token_id", *config.pad_id);
+    if (!opened->eos_ids.empty()) add_id("tokenizer.ggml.eos_token_id", opened->eos_ids[0]);
+  } else {
     GgufVocabulary vocabulary = opened->tokenizer->ToGguf();
     if (config.bos_id) vocabulary.bos = config.bos_id;
     if (config.pad_id) vocabulary.pad = config.pad_id;
@@ -75,6 +84,11 @@ void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType
       vocabulary.types.push_back(5);
     }
     for (auto& entry : VocabularyToGguf(vocabulary)) metadata.push_back(std::move(entry));
+  }
+  // GGUF has names for three ids that end a text; llama.cpp stops at any of them.
+  constexpr const char* kMoreEnds[] = {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"};
+  for (size_t i = 1; i < std::min<size_t>(opened->eos_ids.size(), 3); ++i) {
+    metadata.emplace_back(kMoreEnds[i - 1], GgufValue::U32(static_cast<uint32_t>(opened->eos_ids[i])));
   }
   if (opened->chat_template != nullptr) metadata.emplace_back("tokenizer.chat_template", GgufValue::String(opened->chat_template->source()));
 

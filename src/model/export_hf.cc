@@ -41,22 +41,29 @@ Json TokenizerConfig(const Pretrained& opened) {
   return json;
 }
 
-Json GenerationConfig(const Pretrained& opened) {
-  Json json = Json::MakeObject();
-  if (opened.config.bos_id) json.Set("bos_token_id", int64_t{*opened.config.bos_id});
-  if (opened.eos_ids.size() == 1) {
-    json.Set("eos_token_id", int64_t{opened.eos_ids[0]});
-  } else if (!opened.eos_ids.empty()) {
-    Json ids = Json::MakeArray();
-    for (const int32_t id : opened.eos_ids) ids.Append(int64_t{id});
-    json.Set("eos_token_id", std::move(ids));
+// The config.json to write. What it cannot say (layers of one model with different head counts, say, which GGUF can) is
+// found by reading it back.
+Json ConfigToWrite(const Pretrained& opened, std::optional<DType> type) {
+  const ModelConfig& config = opened.config;
+  const bool has_attention = config.CountBlocks(0) > 0;
+  if (config.source.is_null() && config.family != Family::kNemotronH && !has_attention) {
+    throw UsageError("{}: config.json cannot express a model without attention", opened.name);
   }
-  const GenerationDefaults& defaults = opened.generation;
-  if (defaults.do_sample) json.Set("do_sample", *defaults.do_sample);
-  if (defaults.temperature) json.Set("temperature", *defaults.temperature);
-  if (defaults.top_p) json.Set("top_p", *defaults.top_p);
-  if (defaults.top_k) json.Set("top_k", *defaults.top_k);
-  if (defaults.min_p) json.Set("min_p", *defaults.min_p);
+  Json json = ConfigToJson(config);
+  if (type) {
+    const char* name = *type == DType::kF32 ? "float32" : *type == DType::kF16 ? "float16" : "bfloat16";
+    json.Set(json.Find("dtype") != nullptr ? "dtype" : "torch_dtype", name);
+  }
+  json.Remove("quantization_config");  // what is written is plain
+  ModelConfig again;
+  try {
+    again = ConfigFromJson(json, "config.json");
+  } catch (const Error& error) {
+    throw UsageError("{}: cannot be written as a Hugging Face folder: {}", opened.name, error.what());
+  }
+  if (!again.HasBlocksOf(config)) {
+    throw UsageError("{}: config.json of {} cannot express layers of one kind that differ in size", opened.name, ModelType(config.family));
+  }
   return json;
 }
 
@@ -67,6 +74,7 @@ void ExportHf(Pretrained* opened, const std::string& folder, std::optional<DType
     throw UsageError("a Hugging Face folder can be written in f32, f16 or bf16, not {}", Name(*type));
   }
   if (FileExists(folder + "/config.json")) throw UsageError("{} already holds a model", Quoted(folder, 300));
+  const Json config = ConfigToWrite(*opened, type);  // before anything is written
   MakeDirectories(folder);
   std::vector<TensorToWrite> tensors;
   opened->model->VisitParams([&](const Param& param) {
@@ -79,13 +87,8 @@ void ExportHf(Pretrained* opened, const std::string& folder, std::optional<DType
     WriteFile(folder + "/tokenizer_config.json", DumpJson(TokenizerConfig(*opened), JsonStyle::kPython, 2) + "\n");
   }
   if (opened->chat_template != nullptr) WriteFile(folder + "/chat_template.jinja", opened->chat_template->source());
-  WriteFile(folder + "/generation_config.json", DumpJson(GenerationConfig(*opened), JsonStyle::kPython, 2) + "\n");
-  Json config = ConfigToJson(opened->config);
-  if (type) {
-    const char* name = *type == DType::kF32 ? "float32" : *type == DType::kF16 ? "float16" : "bfloat16";
-    config.Set(config.Find("dtype") != nullptr ? "dtype" : "torch_dtype", name);
-  }
-  config.Remove("quantization_config");  // what is written is plain
+  WriteFile(folder + "/generation_config.json",
+            DumpJson(GenerationConfigToJson(opened->generation, opened->config.bos_id, opened->eos_ids), JsonStyle::kPython, 2) + "\n");
   // Last, because a folder with a config.json is a model: one that was cut off has none.
   WriteFile(folder + "/config.json", DumpJson(config, JsonStyle::kPython, 2) + "\n");
 }

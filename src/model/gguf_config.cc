@@ -18,6 +18,7 @@ RopeScaling ScalingFromDivisors(const ModelConfig& config, size_t head_dim, cons
   const float* d = divisors.f32();
   RopeScaling scaling{.kind = RopeScaling::Kind::kLlama3, .low_freq_factor = 1.0, .high_freq_factor = 4.0};
   for (size_t i = 0; i < divisors.elements(); ++i) scaling.factor = std::max(scaling.factor, static_cast<double>(d[i]));
+  scaling.factor = std::stod(fmt::format("{:.6g}", scaling.factor));  // 3.0000002 was 3
   if (scaling.factor == 1.0) return {};
   const std::vector<float> plain = RopeInverseFrequencies(head_dim, config.rope_theta, {});
   for (size_t length = 16; length <= (size_t{1} << 24); length *= 2) {
@@ -67,7 +68,7 @@ void TransformerBlocks(const KeyReader& keys, ModelConfig* config) {
   const auto widths = keys.PerLayer("feed_forward_length", L, limits::kIntermediateSize);
   const bool may_skip = config->family == Family::kDeci;
   const size_t most_heads = static_cast<size_t>(*std::max_element(heads.begin(), heads.end()));
-  const size_t head_dim = HeadDim(keys, *config, most_heads);
+  const size_t head_dim = may_skip && most_heads == 0 ? 2 : HeadDim(keys, *config, most_heads);  // 2: there is none to read
   if (head_dim % 2 != 0) throw BadFile("{}: head size {} is odd, expected an even one for RoPE", keys.file.where(), head_dim);
   if (keys.file.IntOr(keys.Key("rope.dimension_count"), 1, 65536, AsSigned(head_dim)) != AsSigned(head_dim)) {
     throw BadFile("{}: {} differs from the head size {}: partial rotation is not supported", keys.file.where(), keys.Key("rope.dimension_count"), head_dim);
@@ -113,6 +114,7 @@ void HybridBlocks(const KeyReader& keys, ModelConfig* config) {
       mamba.conv_kernel = keys.Int("ssm.conv_kernel", 64);
       if (mamba.conv_kernel < 2) throw BadFile("{}: ssm.conv_kernel is 1, expected 2 to 64", keys.file.where());
       mamba.time_step_high = std::numeric_limits<double>::infinity();
+      mamba.has_conv_bias = keys.file.FindTensor(fmt::format("blk.{}.ssm_conv1d.bias", layer)) != nullptr;
       block.mixer = mamba;
     }
     config->blocks.push_back(block);
@@ -163,7 +165,9 @@ ModelConfig ConfigFromGguf(const GgufFile& file) {
 
   const std::string scaling_key = keys.Key("rope.scaling.type");
   if (const std::string type = file.StringOr(scaling_key, "none"); type == "linear") {
-    config.rope_scaling = {.kind = RopeScaling::Kind::kLinear, .factor = file.Number(keys.Key("rope.scaling.factor"))};
+    const double factor = file.Number(keys.Key("rope.scaling.factor"));
+    if (!(factor >= 1e-3 && factor <= 1e6)) throw BadFile("{}: {} is {}, expected 0.001 to 1e6", file.where(), keys.Key("rope.scaling.factor"), factor);
+    config.rope_scaling = {.kind = RopeScaling::Kind::kLinear, .factor = factor};
   } else if (type != "none") {
     throw BadFile("{}: {} is {}, expected none or linear", file.where(), scaling_key, Quoted(type));
   }

@@ -22,12 +22,8 @@ class HfSource : public ParamSource {
  public:
   HfSource(std::vector<StoredTensor> tensors, const Json& quantization) {
     for (StoredTensor& tensor : tensors) {
-      std::string name = tensor.name;
-      // transformers 5 calls Nemotron-H's trunk "model." in memory; files of both kinds exist.
-      if (name.starts_with("model.") && (name.find(".mixer.") != std::string::npos || name == "model.embeddings.weight" ||
-                                         name == "model.norm_f.weight" || IsWholeNorm(name))) {
-        name = "backbone." + name.substr(6);
-      }
+      std::string name = CanonicalTensorName(tensor.name);
+      if (tensors_.contains(name)) duplicates_.push_back(fmt::format("{} (also there under its other name)", Quoted(tensor.name, 120)));
       tensors_.emplace(std::move(name), Entry{std::move(tensor), false});
     }
     if (const Json* size = quantization.Find("weight_block_size"); size != nullptr && size->is_array() && size->AsArray().size() == 2) {
@@ -58,7 +54,7 @@ class HfSource : public ParamSource {
   }
 
   std::vector<std::string> Unused() const override {
-    std::vector<std::string> names;
+    std::vector<std::string> names = duplicates_;
     for (const auto& [name, entry] : tensors_) {
       // A tied checkpoint may carry its head twice; the embedding is the one that counts.
       if (!entry.used && !IsIgnored(name) && name != "lm_head.weight") names.push_back(Quoted(name, 120));
@@ -71,10 +67,6 @@ class HfSource : public ParamSource {
     StoredTensor tensor;
     bool used;
   };
-
-  static bool IsWholeNorm(const std::string& name) {  // model.layers.N.norm.weight
-    return name.starts_with("model.layers.") && name.ends_with(".norm.weight");
-  }
 
   Entry* Take(const std::string& name) {
     const auto found = tensors_.find(name);
@@ -115,10 +107,18 @@ class HfSource : public ParamSource {
   }
 
   std::map<std::string, Entry> tensors_;
+  std::vector<std::string> duplicates_;
   size_t block_out_ = 128, block_in_ = 128;
 };
 
 }  // namespace
+
+std::string CanonicalTensorName(const std::string& name) {
+  if (!name.starts_with("model.")) return name;
+  const bool is_layer_norm = name.starts_with("model.layers.") && name.ends_with(".norm.weight");
+  const bool is_hybrid = name.find(".mixer.") != std::string::npos || name == "model.embeddings.weight" || name == "model.norm_f.weight" || is_layer_norm;
+  return is_hybrid ? "backbone." + name.substr(6) : name;
+}
 
 std::unique_ptr<ParamSource> HfParamSource(std::vector<StoredTensor> tensors, const Json& quantization) {
   return std::make_unique<HfSource>(std::move(tensors), quantization);

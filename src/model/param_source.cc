@@ -10,7 +10,7 @@ namespace planish {
 namespace {
 
 std::string Listed(const std::vector<std::string>& items) {
-  constexpr size_t kShown = 6;
+  constexpr size_t kShown = 100;  // more would only say that the config is another model's
   std::string text;
   for (size_t i = 0; i < std::min(items.size(), kShown); ++i) text += (i == 0 ? "" : "; ") + items[i];
   if (items.size() > kShown) text += fmt::format("; and {} more", items.size() - kShown);
@@ -34,10 +34,12 @@ void FillParams(const std::string& where, ParamSource* source, Model* model) {
     if (std::string problem = source->Fill(param); !problem.empty()) problems.push_back(std::move(problem));
     else if (param.vector != nullptr && !AllFinite(*param.vector)) not_finite.push_back(param.name);
   });
-  if (!problems.empty()) throw BadFile("{}: tensors do not fit the config: {}", where, Listed(problems));
-  if (const auto unused = source->Unused(); !unused.empty()) {
-    throw BadFile("{}: tensors that the config does not know: {}", where, Listed(unused));
-  }
+  // Both lists in one message: a renamed tensor is missing under one name and unknown under the other.
+  const std::vector<std::string> unused = source->Unused();
+  std::string complaint;
+  if (!problems.empty()) complaint = "tensors do not fit the config: " + Listed(problems);
+  if (!unused.empty()) complaint += (complaint.empty() ? "" : "; ") + ("tensors that the config does not know: " + Listed(unused));
+  if (!complaint.empty()) throw BadFile("{}: {}", where, complaint);
   if (!not_finite.empty()) LogWarning("{}: NaN or infinite values in {}", where, Listed(not_finite));
   model->ParamsChanged();
 }

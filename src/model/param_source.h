@@ -22,6 +22,10 @@ class ParamSource {
   virtual std::vector<std::string> Unused() const = 0;
 };
 
+// The name planish uses for a tensor of a Hugging Face file: transformers 5 calls Nemotron-H's trunk "model." in memory, and
+// files of both kinds exist; ours is the published "backbone.".
+std::string CanonicalTensorName(const std::string& name);
+
 // `quantization` is config.json's quantization_config (null if none): which FP8 scales to expect.
 std::unique_ptr<ParamSource> HfParamSource(std::vector<StoredTensor> tensors, const Json& quantization);
 // Undoes what GGUF does to Hugging Face tensors: permuted q/k rows (llama, deci), A = -exp(A_log), flattened shapes.

@@ -2,6 +2,7 @@
 #include "model/pretrained.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <map>
 
@@ -24,25 +25,9 @@ Json ReadJsonFile(const std::string& path, uint64_t max_bytes) {
 void ReadGenerationConfig(const std::string& folder, Pretrained* opened) {
   const std::string path = folder + "/generation_config.json";
   if (!FileExists(path)) return;
-  const Json json = ReadJsonFile(path, limits::kConfigBytes);
-  const JsonReader reader(json, path);
-  GenerationDefaults& defaults = opened->generation;
-  if (reader.Has("temperature")) defaults.temperature = reader.Number("temperature", 0.0, 100.0);
-  if (reader.Has("top_p")) defaults.top_p = reader.Number("top_p", 0.0, 1.0);
-  if (reader.Has("min_p")) defaults.min_p = reader.Number("min_p", 0.0, 1.0);
-  if (reader.Has("repetition_penalty")) defaults.repetition_penalty = reader.Number("repetition_penalty", 1e-3, 100.0);
-  if (reader.Has("top_k")) defaults.top_k = reader.Int("top_k", 0, static_cast<int64_t>(limits::kVocabSize));
-  if (reader.Has("do_sample")) defaults.do_sample = reader.BoolOr("do_sample", false);
-  if (!reader.Has("eos_token_id")) return;
-  const Json& eos = *json.Find("eos_token_id");
-  const Json::Array ids = eos.is_array() ? eos.AsArray() : Json::Array{eos};
-  opened->eos_ids.clear();
-  for (const Json& id : ids) {
-    if (!id.is_integer() || id.AsInt() < 0 || id.AsInt() >= static_cast<int64_t>(opened->config.vocab_size)) {
-      reader.Fail("eos_token_id", fmt::format("token ids in [0, {})", opened->config.vocab_size));
-    }
-    opened->eos_ids.push_back(static_cast<int32_t>(id.AsInt()));
-  }
+  const GenerationConfig config = ParseGenerationConfig(ReadJsonFile(path, limits::kConfigBytes), path, opened->config.vocab_size);
+  opened->generation = config.defaults;
+  if (config.eos_ids) opened->eos_ids = *config.eos_ids;
 }
 
 // A token in tokenizer_config.json: "<s>" or {"content": "<s>", ...}.
@@ -105,10 +90,24 @@ void CheckTokenizerFits(const Pretrained& opened) {
 
 void RememberVectorTypes(const std::vector<StoredTensor>& tensors, Pretrained* opened) {
   std::map<std::string, DType> types;
-  for (const StoredTensor& tensor : tensors) types[tensor.name] = tensor.view.dtype;
+  for (const StoredTensor& tensor : tensors) types[CanonicalTensorName(tensor.name)] = tensor.view.dtype;
   opened->model->VisitParams([&](const Param& param) {
     if (const auto found = types.find(param.name); found != types.end() && param.vector != nullptr) opened->hf_dtypes.push_back(*found);
   });
+}
+
+// Frequencies decide, not the parameters they were made from: GGUF keeps only divisors.
+bool HaveSameRotation(const ModelConfig& a, const ModelConfig& b) {
+  for (const BlockConfig& block : b.blocks) {
+    const auto* attention = std::get_if<AttentionConfig>(&block.mixer);
+    if (attention == nullptr || !attention->has_rope) continue;
+    const std::vector<float> left = RopeInverseFrequencies(attention->head_dim, a.rope_theta, a.rope_scaling);
+    const std::vector<float> right = RopeInverseFrequencies(attention->head_dim, b.rope_theta, b.rope_scaling);
+    for (size_t i = 0; i < left.size(); ++i) {
+      if (!(std::abs(left[i] / right[i] - 1.0f) < 1e-5f)) return false;
+    }
+  }
+  return true;
 }
 
 // A GGUF file that planish made from a Hugging Face folder carries its config.json and stored types. They are used for the
@@ -118,11 +117,11 @@ void RestoreOrigin(const GgufFile& file, Pretrained* opened) {
   if (text.empty()) return;
   const std::string where = file.where() + ": planish.hf.config";
   const ModelConfig origin = ConfigFromJson(ParseJson(text, where, {.allow_non_finite = true}), where);
-  ModelConfig comparable = origin;
-  for (BlockConfig& block : comparable.blocks) {  // GGUF has no chunk_size
-    if (auto* mamba = std::get_if<Mamba2Config>(&block.mixer)) mamba->chunk_size = Mamba2Config().chunk_size;
-  }
-  if (comparable.blocks != opened->config.blocks || origin.hidden_size != opened->config.hidden_size) {
+  const ModelConfig& found = opened->config;
+  const bool is_same = origin.HasBlocksOf(found) && origin.hidden_size == found.hidden_size && origin.vocab_size == found.vocab_size &&
+                       origin.tie_embeddings == found.tie_embeddings && std::abs(origin.norm_eps / found.norm_eps - 1.0) < 1e-5 &&
+                       HaveSameRotation(origin, found);
+  if (!is_same) {
     LogWarning("{}: describes another model than the GGUF keys; ignored", where);
     return;
   }
@@ -133,6 +132,18 @@ void RestoreOrigin(const GgufFile& file, Pretrained* opened) {
     const auto dtype = type.is_string() ? DTypeFromName(type.AsString()) : std::nullopt;
     if (dtype && (*dtype == DType::kF32 || *dtype == DType::kF16 || *dtype == DType::kBF16)) opened->hf_dtypes.emplace_back(name, *dtype);
   }
+}
+
+// Sampling defaults ride along in a GGUF file that planish wrote. Its end-of-sequence ids count only while they agree with
+// the GGUF key, which other tools may have changed.
+void RestoreGenerationConfig(const GgufFile& file, Pretrained* opened) {
+  const std::string text = file.StringOr("planish.hf.generation_config", "");
+  if (text.empty()) return;
+  const std::string where = file.where() + ": planish.hf.generation_config";
+  const GenerationConfig config = ParseGenerationConfig(ParseJson(text, where, {.allow_non_finite = true}), where, opened->config.vocab_size);
+  opened->generation = config.defaults;
+  const bool agrees = config.eos_ids && !config.eos_ids->empty() && !opened->eos_ids.empty() && config.eos_ids->front() == opened->eos_ids.front();
+  if (agrees) opened->eos_ids = *config.eos_ids;
 }
 
 Pretrained OpenHf(const std::string& path, const OpenOptions& options) {
@@ -174,12 +185,14 @@ Pretrained OpenGguf(const std::string& path, const OpenOptions& options) {
   opened.format = "gguf";
   opened.config = ConfigFromGguf(file);
   opened.eos_ids = opened.config.eos_ids;
-  if (file.Has("tokenizer.ggml.model")) {
+  RestoreGenerationConfig(file, &opened);
+  const std::string vocabulary = file.StringOr("tokenizer.ggml.model", "no_vocab");
+  if (vocabulary != "no_vocab" && vocabulary != "none") {
     opened.tokenizer = Tokenizer::FromGguf(VocabularyFromGguf(file), path);
     if (opened.config.bos_id) opened.bos_token = opened.tokenizer->TokenBytes(*opened.config.bos_id);
     if (!opened.eos_ids.empty()) opened.eos_token = opened.tokenizer->TokenBytes(opened.eos_ids[0]);
   } else if (options.needs_tokenizer) {
-    throw BadFile("{}: has no tokenizer (tokenizer.ggml.model)", path);
+    throw BadFile("{}: has no tokenizer (tokenizer.ggml.model is {})", path, file.Has("tokenizer.ggml.model") ? vocabulary : "missing");
   }
   CheckTokenizerFits(opened);
   if (std::string source = file.StringOr("tokenizer.chat_template", ""); !source.empty()) {
@@ -198,14 +211,19 @@ Pretrained OpenGguf(const std::string& path, const OpenOptions& options) {
 
 bool IsGguf(const std::string& path) { return path.ends_with(".gguf") || ReadFilePrefix(path, 4) == "GGUF"; }
 
+Pretrained WithThinking(Pretrained opened) {
+  if (opened.chat_template != nullptr) opened.thinking = opened.chat_template->DetectThinking();
+  return opened;
+}
+
 }  // namespace
 
 Pretrained OpenPretrained(const std::string& path, const OpenOptions& options) {
-  if (IsDirectory(path)) return OpenHf(path, options);
+  if (IsDirectory(path)) return WithThinking(OpenHf(path, options));
   if (!FileExists(path)) {
     throw Error(ExitCode::kBadFile, fmt::format("{}: no such model", Quoted(path, 300)), "a Hugging Face folder or a .gguf file");
   }
-  if (IsGguf(path)) return OpenGguf(path, options);
+  if (IsGguf(path)) return WithThinking(OpenGguf(path, options));
   throw Error(ExitCode::kBadFile, fmt::format("{}: is neither a folder nor a GGUF file", Quoted(path, 300)), "a Hugging Face folder or a .gguf file");
 }
 

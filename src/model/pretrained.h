@@ -7,18 +7,12 @@
 #include <string>
 
 #include "base/file.h"
+#include "model/generation_config.h"
 #include "model/model.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace planish {
-
-// Sampling defaults of the model's makers (generation_config.json); unset fields fall back to the program's defaults.
-struct GenerationDefaults {
-  std::optional<double> temperature, top_p, min_p, repetition_penalty;
-  std::optional<int64_t> top_k;
-  std::optional<bool> do_sample;
-};
 
 struct OpenOptions {
   FileBytes::Access access = FileBytes::Access::kMap;
@@ -37,6 +31,7 @@ struct Pretrained {
   std::unique_ptr<Model> model;
   std::shared_ptr<const Tokenizer> tokenizer;         // null if the model has none
   std::shared_ptr<const ChatTemplate> chat_template;  // null if the model has none
+  ThinkingSupport thinking;                           // of that template, probed once
   std::string bos_token, eos_token;                   // as text, for templates
   std::vector<int32_t> eos_ids;                       // generation_config.json, else config.json
   GenerationDefaults generation;
