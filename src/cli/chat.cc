@@ -22,24 +22,24 @@ class ChatVerb : public Verb {
     model_.Declare(options);
     options->Group("Conversation");
     options->Text("--system", &system_, "system prompt");
-    options->Choice("--think", &think_, {"default", "on", "off"}, "thinking toggle");
-    options->Int("--thinking-budget", &budget_, -1, static_cast<int64_t>(limits::kContext), "tokens of reasoning before it is closed; -1: no limit, 0: off");
     options->Int("-n", &new_tokens_, 0, static_cast<int64_t>(limits::kContext), "new tokens of an answer; 0: up to the context");
     options->Flag("--hide-reasoning", &hide_, "show reasoning as one line only");
     options->Choice("--color", &color_, {"auto", "always", "never"}, "colour on stderr");
+    thinking_.Declare(options);
     sampling_.Declare(options);
   }
 
   ExitCode Run(const OptionSet& options) override {
-    const Pretrained opened = model_.Open();
+    Pretrained opened = model_.Open();
+    thinking_.Override(&opened);
     Engine engine(opened.model.get(), {.context = model_.ContextFor(opened.config)});
     ChatSession session(&opened, &engine);
     session.settings.sampling = sampling_.Merge(options, opened.generation);
     session.settings.max_new_tokens = static_cast<size_t>(new_tokens_);
-    session.settings.budget = budget_;
-    session.settings.thinking = think_ == "on" ? Thinking::kOn : think_ == "off" ? Thinking::kOff : Thinking::kDefault;
+    session.settings.budget = thinking_.budget;
+    session.settings.thinking = thinking_.Resolve();
     if (opened.chat_template == nullptr) throw Error(ExitCode::kUsage, fmt::format("{} has no chat template", opened.name), "planish generate");
-    if (session.settings.thinking == Thinking::kOn && !opened.chat_template->DetectThinking().supported) {
+    if (session.settings.thinking == Thinking::kOn && !opened.thinking.supported) {
       throw Error(ExitCode::kUsage, fmt::format("{} has no thinking mode", opened.name), "a reasoning model, or no --think");
     }
     if (!system_.empty()) session.SetSystem(system_);
@@ -59,9 +59,10 @@ class ChatVerb : public Verb {
   }
 
   ModelOptions model_;
+  ThinkingOptions thinking_;
   SamplingOptions sampling_;
-  std::string system_, think_ = "default", color_ = "auto";
-  int64_t budget_ = -1, new_tokens_ = 0;
+  std::string system_, color_ = "auto";
+  int64_t new_tokens_ = 0;
   bool hide_ = false;
 };
 

@@ -183,9 +183,8 @@ bool ChatScreen::Command(const std::string& line) {
 
 void ChatScreen::Converse(const Pretrained& opened) {
   LineEditor editor(Commands());
-  const bool thinks = opened.chat_template->DetectThinking().supported;
   Say(fmt::format("{}, {:.0f} MiB{}. /help lists commands.", opened.name, static_cast<double>(opened.file_bytes) / (1 << 20),
-                  thinks ? "" : ", no thinking mode"));
+                  opened.thinking.supported ? "" : ", no thinking mode"));
   while (const auto line = editor.Read("> ")) {
     if (line->find_first_not_of(" \t\n") == std::string::npos) continue;
     try {

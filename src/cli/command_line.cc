@@ -22,6 +22,18 @@ std::string EnvironmentName(const std::string& long_name) {
   return name;
 }
 
+// "--top-p NUMBER [1]": type and default, no more.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_option_opts(const CLI::Option* option) const override {
+    std::string text;
+    if (option->get_items_expected_max() > 0 && !option->get_type_name().empty()) text += " " + option->get_type_name();
+    if (option->get_required()) text += " (required)";
+    else if (!option->get_default_str().empty()) text += " [" + option->get_default_str() + "]";
+    return text;
+  }
+};
+
 class CliOptions : public OptionSet {
  public:
   explicit CliOptions(CLI::App* app) : app_(app) {}
@@ -32,13 +44,13 @@ class CliOptions : public OptionSet {
   void Choice(const char* names, std::string* target, std::vector<std::string> choices, const char* help) override {
     std::string type;
     for (const std::string& choice : choices) type += (type.empty() ? "" : "|") + choice;
-    Finish(app_->add_option(names, *target, help)->check(CLI::IsMember(choices))->type_name(type), *target);
+    Finish(app_->add_option(names, *target, help)->check(CLI::IsMember(choices).description(""))->type_name(type), *target);
   }
   void Int(const char* names, int64_t* target, int64_t low, int64_t high, const char* help) override {
-    Finish(app_->add_option(names, *target, help)->check(CLI::Range(low, high))->type_name("INT"), std::to_string(*target));
+    Finish(app_->add_option(names, *target, help)->check(CLI::Range(low, high).description(""))->type_name("INT"), std::to_string(*target));
   }
   void Real(const char* names, double* target, double low, double high, const char* help) override {
-    Finish(app_->add_option(names, *target, help)->check(CLI::Range(low, high))->type_name("NUMBER"), fmt::format("{}", *target));
+    Finish(app_->add_option(names, *target, help)->check(CLI::Range(low, high).description(""))->type_name("NUMBER"), fmt::format("{}", *target));
   }
   void Bytes(const char* names, uint64_t* target, const char* help) override {
     const auto parse = [target](const std::string& text) { *target = ParseBytes(text); };
@@ -172,7 +184,9 @@ int RunCommandLine(int argc, char** argv, const std::string& version) {
     }
     current = first;
     CLI::App app((*verb)->summary(), "planish " + first);
-    app.footer(fmt::format("Examples:\n{}", (*verb)->examples()));
+    app.formatter(std::make_shared<HelpFormatter>());
+    app.get_formatter()->column_width(36);
+    app.footer(fmt::format("Every long option can also be set by the environment: --top-k as PLANISH_TOP_K.\n\nExamples:\n{}\n", (*verb)->examples()));
     app.set_help_flag("-h,--help", "print this help and exit");
     CliOptions options(&app);
     (*verb)->Declare(&options);

@@ -86,8 +86,7 @@ class DemoVerb : public Verb {
   }
 
   void ShowThinking(const Pretrained& opened, Engine* engine, const Palette& palette) const {
-    const ThinkingSupport support = opened.chat_template == nullptr ? ThinkingSupport{} : opened.chat_template->DetectThinking();
-    if (!support.supported) {
+    if (!opened.thinking.supported) {
       fmt::print("   This model has no thinking mode: its chat template reacts to no toggle, so /think and budgets are refused:\n");
       try {
         ChatSession session(&opened, engine);

@@ -28,19 +28,19 @@ class GenerateVerb : public Verb {
     options->Text("--ids", &ids_, "JSON file with a list of token ids, used as given");
     options->Flag("--jsonl", &jsonl_, "stdin: lines {\"prompt\": TEXT} or {\"messages\": [...]}");
     options->Flag("--chat", &chat_, "put each prompt through the chat template as a user message");
-    options->Choice("--think", &think_, {"default", "on", "off"}, "thinking toggle, with --chat or messages");
-    options->Int("--thinking-budget", &budget_, -1, static_cast<int64_t>(limits::kContext), "tokens of reasoning before it is closed; -1: no limit, 0: off");
     options->Group("Output");
     options->Int("-n", &new_tokens_, 0, static_cast<int64_t>(limits::kContext), "new tokens; 0: up to the context");
     options->Int("--samples", &samples_, 1, 1024, "answers to each prompt");
     options->Flag("--ignore-eos", &ignore_eos_, "go on after end-of-sequence tokens");
     options->Flag("--json", &json_, "one JSON object an answer: ids, text, reasoning, answer, finish_reason, logprobs, timings");
+    thinking_.Declare(options);
     sampling_.Declare(options);
   }
 
   ExitCode Run(const OptionSet& options) override {
     const bool needs_text = ids_.empty();
     opened_ = std::make_unique<Pretrained>(model_.Open(needs_text));
+    thinking_.Override(opened_.get());
     engine_ = std::make_unique<Engine>(opened_->model.get(), EngineOptions{.context = model_.ContextFor(opened_->config)});
     params_ = sampling_.Merge(options, opened_->generation);
     if (!ids_.empty()) {
@@ -74,8 +74,7 @@ class GenerateVerb : public Verb {
   }
 
   Prompt ChatPrompt(const Json& messages) const {
-    const Thinking thinking = budget_ == 0 || think_ == "off" ? Thinking::kOff : think_ == "on" ? Thinking::kOn : Thinking::kDefault;
-    return EncodeChat(*opened_, messages, thinking);
+    return EncodeChat(*opened_, messages, thinking_.Resolve());
   }
 
   void AnswerLine(const std::string& line, const std::string& where) {
@@ -92,7 +91,7 @@ class GenerateVerb : public Verb {
       options.sampling = params_;
       options.sampling.choice = static_cast<uint64_t>(sample);
       options.ignore_end = ignore_eos_;
-      options.thinking_budget = budget_;
+      options.thinking_budget = thinking_.budget;
       if (opened_->tokenizer == nullptr) {
         PrintJson(GenerateIds(prompt, options), prompt);
         continue;
@@ -146,11 +145,12 @@ class GenerateVerb : public Verb {
   }
 
   ModelOptions model_;
+  ThinkingOptions thinking_;
   SamplingOptions sampling_;
   std::vector<std::string> prompts_;
-  std::string ids_, think_ = "default";
+  std::string ids_;
   bool jsonl_ = false, chat_ = false, ignore_eos_ = false, json_ = false;
-  int64_t new_tokens_ = 0, samples_ = 1, budget_ = -1;
+  int64_t new_tokens_ = 0, samples_ = 1;
   std::unique_ptr<Pretrained> opened_;
   std::unique_ptr<Engine> engine_;
   SamplingParams params_;

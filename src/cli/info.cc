@@ -84,14 +84,13 @@ class InfoVerb : public Verb {
     }
     const size_t context = model_.ContextFor(opened.config);
     const Plan plan = MakePlan(opened.config, EngineRequest(context, 1));
-    const ThinkingSupport thinking = opened.chat_template != nullptr ? opened.chat_template->DetectThinking() : ThinkingSupport{};
-    if (json_) PrintJson(opened, plan, thinking);
-    else PrintText(&opened, plan, thinking, context);
+    if (json_) PrintJson(opened, plan);
+    else PrintText(&opened, plan, context);
     return ExitCode::kOk;
   }
 
  private:
-  void PrintJson(const Pretrained& opened, const Plan& plan, const ThinkingSupport& thinking) const {
+  void PrintJson(const Pretrained& opened, const Plan& plan) const {
     const ModelConfig& config = opened.config;
     Json json = Json::MakeObject();
     json.Set("name", opened.name);
@@ -111,11 +110,12 @@ class InfoVerb : public Verb {
     json.Set("state_bytes", plan.state_bytes);
     json.Set("has_tokenizer", opened.tokenizer != nullptr);
     json.Set("has_chat_template", opened.chat_template != nullptr);
-    json.Set("thinking", thinking.supported);
+    json.Set("thinking", opened.thinking.supported);
     fmt::print("{}\n", DumpJson(json));
   }
 
-  void PrintText(Pretrained* opened, const Plan& plan, const ThinkingSupport& thinking, size_t context) const {
+  void PrintText(Pretrained* opened, const Plan& plan, size_t context) const {
+    const ThinkingSupport& thinking = opened->thinking;
     const ModelConfig& config = opened->config;
     const auto row = [](const char* label, const std::string& value) { fmt::print("{:<16} {}\n", label, value); };
     row("name", opened->name);

@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "infer/generate.h"
-
 namespace planish {
 
 constexpr size_t kDefaultContext = 4096;
@@ -29,6 +27,28 @@ Pretrained ModelOptions::Open(bool needs_tokenizer) const {
   open.memory_limit = memory;
   open.context = context > 0 ? static_cast<size_t>(context) : kDefaultContext;
   return OpenPretrained(model, open);
+}
+
+void ThinkingOptions::Declare(OptionSet* options) {
+  options->Group("Thinking");
+  options->Choice("--think", &think, {"default", "on", "off"}, "thinking toggle");
+  options->Int("--thinking-budget", &budget, -1, static_cast<int64_t>(limits::kContext),
+               "tokens of reasoning before it is closed; -1: no limit, 0: off");
+  options->Choice("--toggle", &toggle, {"auto", "slash", "enable_thinking", "detailed"},
+                  "how this model is told; auto finds out from its chat template. detailed: Llama-Nemotron's system line");
+}
+
+void ThinkingOptions::Override(Pretrained* opened) const {
+  if (toggle == "auto") return;
+  ThinkingSupport& support = opened->thinking;
+  support.supported = true;
+  support.kwarg = "enable_thinking";
+  support.toggle = toggle == "slash" ? ThinkingSupport::Toggle::kSlashCommand
+                   : toggle == "detailed" ? ThinkingSupport::Toggle::kDetailedThinking : ThinkingSupport::Toggle::kKwarg;
+}
+
+Thinking ThinkingOptions::Resolve() const {
+  return budget == 0 || think == "off" ? Thinking::kOff : think == "on" ? Thinking::kOn : Thinking::kDefault;
 }
 
 void SamplingOptions::Declare(OptionSet* options) {

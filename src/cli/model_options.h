@@ -3,7 +3,7 @@
 #pragma once
 
 #include "cli/verb.h"
-#include "infer/engine.h"
+#include "infer/generate.h"
 #include "model/pretrained.h"
 
 namespace planish {
@@ -20,6 +20,16 @@ struct ModelOptions {
   Pretrained Open(bool needs_tokenizer = true) const;
   // Positions a sequence may have: --ctx, else the smaller of the model's and 4096.
   size_t ContextFor(const ModelConfig& config) const;
+};
+
+struct ThinkingOptions {
+  std::string think = "default", toggle = "auto";
+  int64_t budget = -1;
+
+  void Declare(OptionSet* options);
+  // Sets the toggle by hand where the template cannot be probed, e.g. Llama-Nemotron's, which passes the system message on.
+  void Override(Pretrained* opened) const;
+  Thinking Resolve() const;  // a budget of 0 is off
 };
 
 struct SamplingOptions {

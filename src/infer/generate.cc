@@ -17,9 +17,10 @@ void ApplyToggle(const ThinkingSupport& support, Thinking thinking, ChatInput* i
     return;
   }
   if (support.toggle == Toggle::kKwarg) {
-    input->kwargs.Set("enable_thinking", on);
+    input->kwargs.Set(support.kwarg, on);
     return;
   }
+  if (support.toggle == Toggle::kNone) return;  // always thinks; EncodeChat closes the tag for it
   const std::string command = support.toggle == Toggle::kSlashCommand ? (on ? "/think" : "/no_think")
                                                                       : (on ? "detailed thinking on" : "detailed thinking off");
   Json::Array& messages = input->messages.AsArray();
@@ -53,16 +54,21 @@ Prompt EncodeChat(const Pretrained& opened, const Json& messages, Thinking think
   if (opened.chat_template == nullptr) {
     throw Error(ExitCode::kUsage, fmt::format("{} has no chat template", opened.name), "`planish generate` with a plain prompt");
   }
-  ChatInput input{.messages = messages, .tools = tools, .add_generation_prompt = add_generation_prompt,
+  ChatInput input{.messages = NormalizeMessages(messages), .tools = tools, .add_generation_prompt = add_generation_prompt,
                   .bos_token = opened.bos_token, .eos_token = opened.eos_token};
-  const ThinkingSupport support = opened.chat_template->DetectThinking();
+  const ThinkingSupport& support = opened.thinking;
   ApplyToggle(support, thinking, &input);
   const Rendered rendered = opened.chat_template->Render(input);
   std::vector<TextSpan> spans;
   for (const RenderedSpan& span : rendered.spans) {
     spans.push_back({span.text, /*parse_special=*/span.origin.kind == Origin::Kind::kTemplate});
   }
-  return {opened.tokenizer->EncodeSpans(spans), ModeAfter(support, rendered.Text())};
+  ReasoningSplitter::Mode mode = ModeAfter(support, rendered.Text());
+  if (thinking == Thinking::kOff && support.supported && support.toggle == Toggle::kNone && mode == ReasoningSplitter::Mode::kThink) {
+    spans.push_back({"\n</think>\n\n", /*parse_special=*/true});
+    mode = ReasoningSplitter::Mode::kOff;
+  }
+  return {opened.tokenizer->EncodeSpans(spans), mode};
 }
 
 Prompt EncodeText(const Pretrained& opened, std::string_view text) {
