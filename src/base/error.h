@@ -49,7 +49,8 @@ Error RuntimeError(fmt::format_string<Args...> format, Args&&... args) {
   return Error(ExitCode::kFailure, fmt::format(format, std::forward<Args>(args)...));
 }
 
-// Text from outside, made safe for one line of a message: control and non-UTF-8 bytes escaped, cut after `limit` bytes.
+// Text from outside, made safe for one line of a message: control characters and non-UTF-8 bytes escaped, cut after
+// `limit` bytes.
 std::string Quoted(std::string_view text, size_t limit = 80);
 
 [[noreturn]] void CheckFailed(const char* condition, const char* file, int line, const std::string& detail);

@@ -14,6 +14,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/limits.h"
 
 namespace planish {
@@ -56,7 +57,7 @@ class Descriptor {
 
 // Opens a regular file for reading and gives its size; folders, sockets and the like are refused.
 std::pair<int, uint64_t> OpenRegular(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // else opening a pipe without a writer waits for ever
   if (fd < 0) throw BadFile("{}: cannot be opened: {}", Quoted(path, 300), Reason(errno));
   struct stat info {};
   if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
@@ -123,7 +124,7 @@ std::string ReadFileMaybeZstd(const std::string& path, uint64_t max_bytes) {
 }
 
 std::string ReadFilePrefix(const std::string& path, size_t bytes) {
-  const Descriptor descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   std::string prefix(bytes, '\0');
   const ssize_t n = descriptor.get() < 0 ? 0 : read(descriptor.get(), prefix.data(), bytes);
   prefix.resize(n > 0 ? static_cast<size_t>(n) : 0);
@@ -151,13 +152,16 @@ LineReader::LineReader(int fd, std::string where, uint64_t max_bytes) : fd_(fd),
 bool LineReader::Next(std::string* line) {
   size_t searched = begin_;
   for (;;) {
-    if (const size_t end = buffer_.find('\n', searched); end != std::string::npos) {
+    const size_t end = buffer_.find('\n', searched);
+    if (std::min(end, buffer_.size()) - begin_ > max_bytes_) {
+      throw BadFile("{}: line {} is longer than {} bytes", where_, line_number_ + 1, max_bytes_);
+    }
+    if (end != std::string::npos) {
       line->assign(buffer_, begin_, end - begin_);
       begin_ = end + 1;
       ++line_number_;
       return true;
     }
-    if (buffer_.size() - begin_ > max_bytes_) throw BadFile("{}: line {} is longer than {} bytes", where_, line_number_ + 1, max_bytes_);
     buffer_.erase(0, begin_);
     begin_ = 0;
     searched = buffer_.size();
@@ -217,6 +221,7 @@ void FileBytes::Release(size_t offset, size_t length) const {
 
 FileWriter::FileWriter(std::string path) : path_(std::move(path)), temporary_(fmt::format("{}.{}.tmp", path_, getpid())) {
   fd_ = Guarded("open", [&] { return open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666); });
+  registered_ = std::make_unique<TemporaryName>(temporary_);
   if (fd_ < 0) throw RuntimeError("{}: cannot be created: {}", Quoted(temporary_, 300), Reason(errno));
 }
 
@@ -259,6 +264,7 @@ void FileWriter::Commit() {
     throw RuntimeError("{}: rename failed: {}", Quoted(path_, 300), Reason(errno));
   }
   temporary_.clear();
+  registered_.reset();
   const std::string folder = std::filesystem::path(path_).parent_path().string();
   const Descriptor parent(open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (parent.get() >= 0) fsync(parent.get());  // some file systems do not allow it on folders: the rename stands anyway

@@ -13,6 +13,8 @@
 
 namespace planish {
 
+class TemporaryName;
+
 // Whole file as bytes. Error(kBadFile) if it cannot be read or is larger than `max_bytes`.
 std::string ReadFile(const std::string& path, uint64_t max_bytes);
 // Like ReadFile, undoing zstd when the content starts with its magic; `max_bytes` bounds the result.
@@ -83,6 +85,7 @@ class FileWriter {
   void Flush();
   std::string path_;
   std::string temporary_;
+  std::unique_ptr<TemporaryName> registered_;  // so that an interrupt removes it
   std::string buffer_;
   uint64_t written_ = 0;
   int fd_ = -1;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/json.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <unordered_set>
+#include <unordered_map>
 
 #include "base/error.h"
 
@@ -14,7 +15,9 @@ namespace {
 // Builds Json values from nlohmann's SAX events; refuses depth, duplicate keys and non-finite numbers.
 class Builder : public nlohmann::json_sax<nlohmann::json> {
  public:
-  Builder(std::string_view where, const JsonParseOptions& options) : where_(where), options_(options) {}
+  // `marks`: ordinals of the strings that MarkNonFinite put in place of numbers.
+  Builder(std::string_view where, const JsonParseOptions& options, std::vector<size_t> marks)
+      : where_(where), options_(options), marks_(std::move(marks)) {}
   Json Take() { return std::move(root_); }
 
   bool null() override { return Add(Json()); }
@@ -26,10 +29,9 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   }
   bool number_float(number_float_t value, const string_t&) override { return Add(Json(double{value})); }
   bool string(string_t& value) override {
-    if (options_.allow_non_finite && value.size() <= 12 && value.starts_with(kMark)) {
-      const char kind = value[kMark.size()];
+    if (IsMark()) {
       const double infinity = std::numeric_limits<double>::infinity();
-      return Add(Json(kind == 'N' ? std::numeric_limits<double>::quiet_NaN() : kind == '-' ? -infinity : infinity));
+      return Add(Json(value[0] == 'N' ? std::numeric_limits<double>::quiet_NaN() : value[0] == '-' ? -infinity : infinity));
     }
     return Add(Json(std::move(value)));
   }
@@ -39,12 +41,12 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   bool end_object() override { return Close(); }
   bool end_array() override { return Close(); }
   bool key(string_t& value) override {
+    if (IsMark()) throw BadFile("{}: not valid JSON: a key is {}, expected a string", where_, value[0] == 'N' ? "NaN" : "Infinity");
     Frame& frame = frames_.back();
-    if (!frame.keys.insert(value).second) {
-      if (options_.reject_duplicate_keys) throw BadFile("{}: not valid JSON: key {} occurs twice", where_, Quoted(value));
-      frame.value.Remove(value);
-    }
-    frame.key = std::move(value);
+    const auto [place, is_new] = frame.places.emplace(value, frame.value.AsObject().size());
+    if (!is_new && options_.reject_duplicate_keys) throw BadFile("{}: not valid JSON: key {} occurs twice", where_, Quoted(value));
+    if (is_new) frame.value.AsObject().emplace_back(std::move(value), Json());
+    frame.next = place->second;
     return true;
   }
   bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& error) override {
@@ -54,13 +56,19 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
     throw BadFile("{}: not valid JSON at byte {}: {}", where_, position, Quoted(reason, 160));
   }
 
-  static constexpr std::string_view kMark = "\x7fnf";
-
  private:
+  // Counts the strings and keys of the text.
+  bool IsMark() {
+    const bool is_mark = next_mark_ < marks_.size() && marks_[next_mark_] == strings_;
+    next_mark_ += is_mark ? 1 : 0;
+    ++strings_;
+    return is_mark;
+  }
+
   struct Frame {
     Json value;
-    std::string key;
-    std::unordered_set<std::string> keys;
+    std::unordered_map<std::string, size_t> places;  // of each key in an object
+    size_t next = 0;                                 // where the next value of an object goes
   };
 
   bool Add(Json value) {
@@ -69,7 +77,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
     } else if (Frame& frame = frames_.back(); frame.value.is_array()) {
       frame.value.Append(std::move(value));
     } else {
-      frame.value.AsObject().emplace_back(std::move(frame.key), std::move(value));
+      frame.value.AsObject()[frame.next].second = std::move(value);
     }
     return true;
   }
@@ -77,7 +85,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
     if (frames_.size() >= options_.max_depth) {
       throw BadFile("{}: not valid JSON: nested deeper than {}", where_, options_.max_depth);
     }
-    frames_.push_back(Frame{std::move(empty), {}, {}});
+    frames_.push_back(Frame{std::move(empty), {}, 0});
     return true;
   }
   bool Close() {
@@ -88,38 +96,36 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
 
   std::string where_;
   JsonParseOptions options_;
+  std::vector<size_t> marks_;
+  size_t next_mark_ = 0, strings_ = 0;
   std::vector<Frame> frames_;
   Json root_;
 };
 
-// Replaces bare NaN, Infinity and -Infinity outside strings by marked strings that Builder turns back into numbers.
-std::string MarkNonFinite(std::string_view text) {
-  std::string out;
-  out.reserve(text.size() + 16);
+// Replaces bare NaN, Infinity and -Infinity outside strings by strings of the same length, so that positions in messages
+// stay right, and lists their ordinals among all strings of the text: no string that is in the file can be mistaken for one.
+std::string MarkNonFinite(std::string_view text, std::vector<size_t>* marks) {
+  std::string out(text);
+  size_t strings = 0;
   bool in_string = false;
-  for (size_t i = 0; i < text.size();) {
-    const char c = text[i];
+  for (size_t i = 0; i < out.size(); ++i) {
     if (in_string) {
-      if (c == '\\' && i + 1 < text.size()) out += text[i++];
-      else if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else {
-      bool matched = false;
-      for (const auto& [word, kind] : {std::pair<std::string_view, char>{"-Infinity", '-'}, {"Infinity", '+'}, {"NaN", 'N'}}) {
-        if (text.substr(i, word.size()) == word) {
-          out += '"';
-          out += "\\u007fnf";
-          out += kind;
-          out += '"';
-          i += word.size();
-          matched = true;
-          break;
-        }
-      }
-      if (matched) continue;
+      if (out[i] == '\\') ++i;
+      else if (out[i] == '"') in_string = false;
+      continue;
     }
-    out += text[i++];
+    if (out[i] == '"') {
+      in_string = true;
+      ++strings;
+      continue;
+    }
+    for (const std::string_view word : {"-Infinity", "Infinity", "NaN"}) {
+      if (text.substr(i, word.size()) != word) continue;
+      marks->push_back(strings++);
+      out.replace(i, word.size(), '"' + std::string(1, word[0]) + std::string(word.size() - 3, ' ') + '"');
+      i += word.size() - 1;
+      break;
+    }
   }
   return out;
 }
@@ -187,7 +193,8 @@ const char* Json::type_name() const {
 }
 
 int64_t Json::AsInt() const {
-  if (type() == Type::kUint) return std::numeric_limits<int64_t>::max();
+  constexpr uint64_t kMax = std::numeric_limits<int64_t>::max();
+  if (type() == Type::kUint) return static_cast<int64_t>(std::min(std::get<uint64_t>(value_), kMax));
   return std::get<int64_t>(value_);
 }
 
@@ -218,13 +225,10 @@ void Json::Remove(std::string_view key) {
 
 Json ParseJson(std::string_view text, std::string_view where, const JsonParseOptions& options) {
   if (text.starts_with("\xEF\xBB\xBF")) throw BadFile("{}: not valid JSON: starts with a byte order mark", where);
-  Builder builder(where, options);
-  if (options.allow_non_finite) {
-    const std::string marked = MarkNonFinite(text);
-    nlohmann::json::sax_parse(marked, &builder);
-  } else {
-    nlohmann::json::sax_parse(text, &builder);
-  }
+  std::vector<size_t> marks;
+  const std::string marked = options.allow_non_finite ? MarkNonFinite(text, &marks) : std::string();
+  Builder builder(where, options, std::move(marks));
+  nlohmann::json::sax_parse(options.allow_non_finite ? marked : text, &builder);
   return builder.Take();
 }
 
@@ -294,7 +298,8 @@ bool JsonReader::Has(std::string_view key) const {
 int64_t JsonReader::Int(std::string_view key, int64_t low, int64_t high) const {
   const std::string expected = fmt::format("an integer in [{}, {}]", low, high);
   const Json& found = Get(key, expected);
-  if (!found.is_integer() || found.AsInt() < low || found.AsInt() > high) Fail(key, expected);
+  const bool saturates = found.type() == Json::Type::kUint && found.AsUint() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  if (!found.is_integer() || saturates || found.AsInt() < low || found.AsInt() > high) Fail(key, expected);
   return found.AsInt();
 }
 
