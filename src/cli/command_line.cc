@@ -3,11 +3,13 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <map>
 #include <new>
 
+#include "base/interrupt.h"
 #include "base/log.h"
 #include "base/parallel.h"
 #include "cli/verb.h"
@@ -50,7 +52,9 @@ class CliOptions : public OptionSet {
     Finish(app_->add_option(names, *target, help)->check(CLI::Range(low, high).description(""))->type_name("INT"), std::to_string(*target));
   }
   void Real(const char* names, double* target, double low, double high, const char* help) override {
-    Finish(app_->add_option(names, *target, help)->check(CLI::Range(low, high).description(""))->type_name("NUMBER"), fmt::format("{}", *target));
+    const auto is_number = [](const std::string& text) { return std::isnan(std::strtod(text.c_str(), nullptr)) ? "Value nan is in no range" : std::string(); };
+    CLI::Option* option = app_->add_option(names, *target, help)->check(CLI::Range(low, high).description(""))->check(is_number);
+    Finish(option->type_name("NUMBER"), fmt::format("{}", *target));
   }
   void Bytes(const char* names, uint64_t* target, const char* help) override {
     const auto parse = [target](const std::string& text) { *target = ParseBytes(text); };
@@ -108,16 +112,34 @@ std::string OverviewText(const std::vector<std::unique_ptr<Verb>>& verbs, const 
          "Exit status: 0 ok, 1 failure, 2 usage, 3 bad input file, 4 does not fit in memory, 5 network, 130 interrupted.\n";
 }
 
-// One line, whatever went wrong.
+// One line, whatever went wrong: names and contents of files can neither break it nor command the terminal.
 int Report(const std::string& verb, const Error& error) {
-  fmt::print(stderr, "planish{}{}: error: {}{}{}\n", verb.empty() ? "" : " ", verb, error.what(), error.hint().empty() ? "" : ". Try: ", error.hint());
+  const std::string text = Quoted(error.what() + (error.hint().empty() ? "" : ". Try: " + error.hint()), std::string::npos);
+  fmt::print(stderr, "planish{}{}: error: {}\n", verb.empty() ? "" : " ", verb, text.substr(1, text.size() - 2));
   return static_cast<int>(error.code());
+}
+
+// Every option with its value and where that came from.
+void PrintConfig(const CLI::App& app, const std::vector<std::string>& arguments) {
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_lnames().empty() || option->get_lnames()[0] == "help" || option->get_lnames()[0] == "print-config") continue;
+    const std::string name = option->get_lnames()[0];
+    const bool on_line = std::any_of(arguments.begin(), arguments.end(), [&](const std::string& argument) {
+      const std::string given = argument.substr(0, argument.find('='));
+      return option->check_name(given) || (given.size() > 2 && given[1] != '-' && option->check_name(given.substr(0, 2)));
+    });
+    const char* origin = option->count() == 0 ? "default" : on_line ? "command line" : "environment";
+    std::string value = option->count() == 0 ? option->get_default_str() : fmt::format("{}", fmt::join(option->results(), " "));
+    if (option->get_items_expected_max() == 0) value = option->count() > 0 ? "true" : "false";
+    fmt::print("{:<22} = {:<24} # {}\n", name, value.empty() ? "\"\"" : value, origin);
+  }
 }
 
 struct CommonOptions {
   int64_t threads = 0;
   bool quiet = false;
   bool verbose = false;
+  bool print_config = false;
 };
 
 int ParseFailure(const CLI::ParseError& error, CLI::App* app, const std::string& verb) {
@@ -141,6 +163,10 @@ int ParseFailure(const CLI::ParseError& error, CLI::App* app, const std::string&
 
 }  // namespace
 
+void FlushOutput() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw RuntimeError("could not write to standard output");
+}
+
 uint64_t ParseBytes(const std::string& text) {
   size_t used = 0;
   double number = -1;
@@ -162,6 +188,7 @@ uint64_t ParseBytes(const std::string& text) {
 
 int RunCommandLine(int argc, char** argv, const std::string& version) {
   std::signal(SIGPIPE, SIG_IGN);
+  InstallInterruptHandler();
   const std::vector<std::unique_ptr<Verb>> verbs = AllVerbs();
   std::string current;
   try {
@@ -169,10 +196,12 @@ int RunCommandLine(int argc, char** argv, const std::string& version) {
     const std::string first = argc > 1 ? argv[1] : "";
     if (first.empty() || first == "--help" || first == "-h" || first == "help") {
       fmt::print(first.empty() ? stderr : stdout, "{}", OverviewText(verbs, version));
+      FlushOutput();
       return first.empty() ? static_cast<int>(ExitCode::kUsage) : 0;
     }
     if (first == "--version" || first == "-V") {
       fmt::print("planish {}, {}, ISA {}\n", version, "compiled by g++ " __VERSION__, IsaName());
+      FlushOutput();
       return 0;
     }
     const auto verb = std::find_if(verbs.begin(), verbs.end(), [&](const auto& v) { return v->name() == first; });
@@ -195,18 +224,25 @@ int RunCommandLine(int argc, char** argv, const std::string& version) {
     options.Int("-t,--threads", &common.threads, 0, 1024, "threads; 0: OMP_NUM_THREADS, else the CPUs this process may use");
     options.Flag("-q,--quiet", &common.quiet, "no messages but errors");
     options.Flag("-v,--verbose", &common.verbose, "more messages");
+    options.Flag("--print-config", &common.print_config, "print every option's value and where it comes from, and exit");
     try {
       app.parse(argc - 1, argv + 1);
     } catch (const CLI::CallForHelp&) {
       fmt::print("{}", app.help());
+      FlushOutput();
       return 0;
     } catch (const CLI::ParseError& error) {
       return ParseFailure(error, &app, first);
     }
+    if (common.print_config) {
+      PrintConfig(app, std::vector<std::string>(argv + 2, argv + argc));
+      FlushOutput();
+      return 0;
+    }
     SetThreadCount(static_cast<int>(common.threads));
     SetLogLevel(common.quiet ? LogLevel::kQuiet : common.verbose ? LogLevel::kDebug : LogLevel::kInfo);
     const ExitCode code = (*verb)->Run(options);
-    if (std::fflush(stdout) != 0) throw RuntimeError("could not write to standard output");
+    FlushOutput();
     return static_cast<int>(code);
   } catch (const Error& error) {
     return Report(current, error);

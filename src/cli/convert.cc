@@ -2,6 +2,7 @@
 // `planish convert`: Hugging Face folder to GGUF and back.
 #include "base/file.h"
 #include "base/log.h"
+#include "base/progress.h"
 #include "cli/model_options.h"
 #include "cli/verbs.h"
 #include "model/export.h"
@@ -30,8 +31,15 @@ class ConvertVerb : public Verb {
     Pretrained opened = model_.Open(/*needs_tokenizer=*/false);
     const std::optional<DType> type = type_ == "keep" ? std::nullopt : DTypeFromName(type_);
     const bool to_gguf = output_.ends_with(".gguf");
-    if (to_gguf) ExportGguf(&opened, output_, type);
-    else ExportHf(&opened, output_, type, shard_bytes_);
+    {
+      std::unique_ptr<Progress> line;
+      const auto progress = [&](uint64_t done, uint64_t total) {
+        if (line == nullptr) line = std::make_unique<Progress>("convert", total >> 20, "MiB");
+        line->Update(done >> 20);
+      };
+      if (to_gguf) ExportGguf(&opened, output_, type, progress);
+      else ExportHf(&opened, output_, type, shard_bytes_, progress);
+    }
     LogInfo("wrote {} as {}{}", output_, to_gguf ? "GGUF" : "a Hugging Face folder", opened.tokenizer == nullptr ? ", without tokenizer" : "");
     return ExitCode::kOk;
   }

@@ -99,7 +99,7 @@ class GenerateVerb : public Verb {
       if (!json_) {
         options.on_piece = [](const ReasoningSplitter::Piece& piece) {
           fmt::print("{}{}", piece.reasoning, piece.answer);
-          std::fflush(stdout);
+          FlushOutput();
         };
       }
       const Generated generated = Generate(*opened_, engine_.get(), prompt, options);
@@ -141,7 +141,7 @@ class GenerateVerb : public Verb {
     out.Set("logprobs", std::move(logprobs));
     out.Set("timings", std::move(timings));
     fmt::print("{}\n", DumpJson(out));
-    std::fflush(stdout);
+    FlushOutput();
   }
 
   ModelOptions model_;

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "model/export.h"
+#include "model/export_progress.h"
 #include "model/gguf_map.h"
 #include "model/gguf_text.h"
 #include "tensor/blocks.h"
@@ -54,7 +55,7 @@ Json StoredTypes(Model* model, const std::vector<std::pair<std::string, DType>>&
 
 }  // namespace
 
-void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType> type) {
+void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType> type, const ExportProgress& progress) {
   if (type && !CanQuantize(*type)) throw UsageError("cannot write GGUF type {} yet", Name(*type));
   const ModelConfig& config = opened->config;
   GgufMetadata metadata = ConfigToGguf(config);
@@ -115,6 +116,7 @@ void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType
       tensors.push_back({*name, stored, shape, [param, stored, heads](std::byte* out) { FillMatrix(*param.weight, stored, heads, out); }});
     }
   });
+  ReportProgress(progress, &tensors);
   WriteGguf(path, metadata, tensors);
 }
 

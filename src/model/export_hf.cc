@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "model/export.h"
+#include "model/export_progress.h"
 #include "tensor/blocks.h"
 #include "tensor/safetensors.h"
 
@@ -69,7 +70,8 @@ Json ConfigToWrite(const Pretrained& opened, std::optional<DType> type) {
 
 }  // namespace
 
-void ExportHf(Pretrained* opened, const std::string& folder, std::optional<DType> type, uint64_t shard_bytes) {
+void ExportHf(Pretrained* opened, const std::string& folder, std::optional<DType> type, uint64_t shard_bytes,
+              const ExportProgress& progress) {
   if (type && *type != DType::kF32 && *type != DType::kF16 && *type != DType::kBF16) {
     throw UsageError("a Hugging Face folder can be written in f32, f16 or bf16, not {}", Name(*type));
   }
@@ -81,6 +83,7 @@ void ExportHf(Pretrained* opened, const std::string& folder, std::optional<DType
     const DType target = TargetType(*opened, param, type);
     tensors.push_back({param.name, target, param.shape, [param, target](std::byte* out) { Fill(param, target, out); }});
   });
+  ReportProgress(progress, &tensors);
   WriteSafetensorsFolder(folder, tensors, shard_bytes);
   if (opened->tokenizer != nullptr) {
     WriteFile(folder + "/tokenizer.json", DumpJson(opened->tokenizer->ToJson(), JsonStyle::kPython, 2) + "\n");
