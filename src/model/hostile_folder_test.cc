@@ -240,7 +240,7 @@ TEST_F(HostileFolder, GoldenTokenIdsOutsideTheVocabularyAreRefused) {
     SCOPED_TRACE(DumpJson(bad));
     SetConfig("eos_token_id", bad);
     ExpectRefused(path(), {"config.json", "eos_token_id"});
-    if (bad.is_array()) continue;
+    if (bad.is_array() || bad == Json(int64_t{-1})) continue;  // -1 is a way to say that there is none
     SetConfig("bos_token_id", bad);
     ExpectRefused(path(), {"config.json", "bos_token_id"});
   }

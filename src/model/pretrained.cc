@@ -152,6 +152,8 @@ Pretrained OpenHf(const std::string& path, const OpenOptions& options) {
   opened.name = LastPathPart(path);
   opened.format = "safetensors";
   opened.config = ReadConfig(path);
+  // Model code that comes with a model is never run.
+  if (opened.config.source.Find("auto_map") != nullptr) LogWarning("{}/config.json: auto_map is ignored: no code of a model is run", path);
   opened.eos_ids = opened.config.eos_ids;
   ReadGenerationConfig(path, &opened);
   ReadTokenizerConfig(path, &opened);
