@@ -58,6 +58,19 @@ double Real(const std::string& text, double low, double high) {
   return value;
 }
 
+const std::string& FileName(const std::string& text) {
+  if (text.empty()) throw UsageError("expected a file name");
+  return text;
+}
+
+// Tokens of reasoning.
+int64_t BudgetOfEffort(const std::string& effort) {
+  if (effort == "low") return 1024;
+  if (effort == "medium") return 4096;
+  if (effort == "high") return -1;
+  throw UsageError("expected low, medium or high, not {}", Quoted(effort));
+}
+
 bool OnOff(const std::string& text) {
   if (text != "on" && text != "off") throw UsageError("expected on or off, not {}", Quoted(text));
   return text == "on";
@@ -104,7 +117,8 @@ void ChatScreen::Speak(const std::string& text, bool again) {
   if (generated.reasoning_tokens > 0) figures_ += fmt::format(" | thinking {} ({})", generated.reasoning_tokens, Name(generated.stopped_by));
   figures_ += fmt::format(" | answer {}", result.ids.size() - std::min(result.ids.size(), generated.reasoning_tokens));
   if (decoded > 0 && result.decode_s > 0) figures_ += fmt::format(" | {:.1f} tok/s", static_cast<double>(decoded) / result.decode_s);
-  if (result.finish != FinishReason::kStop) figures_ += fmt::format(" | ended by {}", Name(result.finish));
+  if (result.finish == FinishReason::kCancelled) figures_ += " | interrupted";
+  else if (result.finish != FinishReason::kStop) figures_ += fmt::format(" | ended by {}", Name(result.finish));
   Say(figures_);
 }
 
@@ -153,29 +167,40 @@ void ChatScreen::Edit() {
   Speak(text, /*again=*/false);
 }
 
+void ChatScreen::Undo() {
+  const size_t before = session_->messages().AsArray().size();
+  const std::string text = session_->Undo();
+  if (session_->messages().AsArray().size() == before) throw UsageError("there is no message to drop");
+  Say(fmt::format("dropped {}", Quoted(text)));
+}
+
+void ChatScreen::SetThinking(const std::string& name, const std::string& value) {
+  ChatSettings& settings = session_->settings;
+  const bool wants_thinking = name == "/think" && OnOff(value);
+  if (!thinks_ && !(name == "/think" && !wants_thinking)) throw UsageError("this model has no thinking mode");
+  if (name == "/think") settings.thinking = wants_thinking ? Thinking::kOn : Thinking::kOff;
+  else if (name == "/effort") settings.budget = BudgetOfEffort(value);
+  else settings.budget = value == "off" ? -1 : Number(value, 0, static_cast<int64_t>(limits::kContext));
+}
+
 bool ChatScreen::Command(const std::string& line) {
   const size_t space = line.find(' ');
   const size_t begin = space == std::string::npos ? std::string::npos : line.find_first_not_of(' ', space);
   const std::string name = line.substr(0, space), rest = begin == std::string::npos ? "" : line.substr(begin);
-  ChatSettings& settings = session_->settings;
   if (name == "/exit" || name == "/quit") return false;
   if (name == "/help") Say(kHelp);
   else if (name == "/clear") session_->Clear();
   else if (name == "/regen") Speak("", /*again=*/true);
   else if (name == "/edit") Edit();
-  else if (name == "/undo") Say(fmt::format("dropped {}", Quoted(session_->Undo())));
-  else if (name == "/think") settings.thinking = OnOff(rest) ? Thinking::kOn : Thinking::kOff;
-  else if (name == "/budget") settings.budget = rest == "off" ? -1 : Number(rest, 0, static_cast<int64_t>(limits::kContext));
-  else if (name == "/effort" && rest == "low") settings.budget = 1024;
-  else if (name == "/effort" && rest == "medium") settings.budget = 4096;
-  else if (name == "/effort" && rest == "high") settings.budget = -1;
+  else if (name == "/undo") Undo();
+  else if (name == "/think" || name == "/budget" || name == "/effort") SetThinking(name, rest);
   else if (name == "/show") show_reasoning_ = OnOff(rest);
   else if (name == "/system") session_->SetSystem(rest);
   else if (name == "/set") Set(rest);
-  else if (name == "/save") WriteFile(rest, DumpJson(session_->messages(), JsonStyle::kPython, 2) + "\n");
-  else if (name == "/load") session_->SetMessages(ParseJson(ReadFile(rest, limits::kConfigBytes), rest));
-  else if (name == "/read") Speak(ReadFile(rest, limits::kTemplateOutputBytes), /*again=*/false);
-  else if (name == "/export") Export(rest);
+  else if (name == "/save") WriteFile(FileName(rest), DumpJson(session_->messages(), JsonStyle::kPython, 2) + "\n");
+  else if (name == "/load") session_->SetMessages(ParseJson(ReadFile(FileName(rest), limits::kConfigBytes), rest));
+  else if (name == "/read") Speak(ReadFile(FileName(rest), limits::kTemplateOutputBytes), /*again=*/false);
+  else if (name == "/export") Export(FileName(rest));
   else if (name == "/stats") Say(fmt::format("{}\nresident {:.0f} MiB", figures_, static_cast<double>(ResidentBytes()) / (1 << 20)));
   else throw UsageError("unknown command {}, see /help", Quoted(line));
   return true;
@@ -183,8 +208,9 @@ bool ChatScreen::Command(const std::string& line) {
 
 void ChatScreen::Converse(const Pretrained& opened) {
   LineEditor editor(Commands());
+  thinks_ = opened.thinking.supported;
   Say(fmt::format("{}, {:.0f} MiB{}. /help lists commands.", opened.name, static_cast<double>(opened.file_bytes) / (1 << 20),
-                  opened.thinking.supported ? "" : ", no thinking mode"));
+                  thinks_ ? "" : ", no thinking mode"));
   while (const auto line = editor.Read("> ")) {
     if (line->find_first_not_of(" \t\n") == std::string::npos) continue;
     try {

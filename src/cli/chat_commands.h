@@ -23,12 +23,15 @@ class ChatScreen {
   void Set(const std::string& assignment);
   void Export(const std::string& path) const;
   void Edit();
+  void Undo();
+  void SetThinking(const std::string& name, const std::string& value);  // /think, /budget, /effort
   void Speak(const std::string& text, bool again);
   void Say(const std::string& text) const;  // a message of the program, dim, on stderr
 
   ChatSession* session_;
   Palette palette_;
   bool show_reasoning_;
+  bool thinks_ = false;  // the model has a thinking mode
   bool was_interrupted_ = false;
   std::string figures_;
 };

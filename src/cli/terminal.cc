@@ -3,15 +3,18 @@
 
 #include <fcntl.h>
 #include <histedit.h>
-#include <poll.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <clocale>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <cwchar>
+#include <filesystem>
 
 #include "base/file.h"
 
@@ -55,29 +58,71 @@ struct LineEditor::Impl {
     return self->prompt.data();
   }
 
-  // Completes a command at the start of the line: as far as all candidates agree.
+  // What the text so far may become: a command, or the path that a command names.
+  std::vector<std::string> Candidates(const std::string& typed) const {
+    std::vector<std::string> found;
+    const size_t space = typed.find(' ');
+    if (space == std::string::npos) {
+      for (const std::string& command : commands) {
+        if (!typed.empty() && command.starts_with(typed)) found.push_back(command);
+      }
+      return found;
+    }
+    const std::string command = typed.substr(0, space + 1);
+    if (command != "/save " && command != "/load " && command != "/read " && command != "/export ") return found;
+    const size_t slash = typed.rfind('/'), name_begin = slash > space ? slash + 1 : space + 1;
+    const std::string folder = typed.substr(space + 1, name_begin - space - 1), begun = typed.substr(name_begin);
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(folder.empty() ? "." : folder, error)) {
+      const std::string name = entry.path().filename().string();
+      if (!name.starts_with(begun) || (begun.empty() && name[0] == '.')) continue;
+      found.push_back(typed.substr(0, name_begin) + name + (entry.is_directory(error) ? "/" : ""));
+    }
+    std::sort(found.begin(), found.end());
+    return found;
+  }
+
+  // Completes as far as all candidates agree; lists them if that is no further.
   static unsigned char Complete(EditLine* line, int) {
     Impl* self = nullptr;
     el_get(line, EL_CLIENTDATA, &self);
     const LineInfo* info = el_line(line);
     const std::string typed(info->buffer, info->cursor);
-    std::string agreed;
-    size_t matches = 0;
-    for (const std::string& command : self->commands) {
-      if (typed.empty() || command.compare(0, typed.size(), typed) != 0) continue;
-      if (matches++ == 0) agreed = command;
-      size_t n = typed.size();
-      while (n < agreed.size() && n < command.size() && agreed[n] == command[n]) ++n;
-      agreed.resize(n);
+    const std::vector<std::string> candidates = self->Candidates(typed);
+    if (candidates.empty()) return CC_ERROR;
+    std::string agreed = candidates[0];
+    for (const std::string& candidate : candidates) {
+      agreed.resize(static_cast<size_t>(std::mismatch(agreed.begin(), agreed.end(), candidate.begin(), candidate.end()).first - agreed.begin()));
     }
-    if (matches == 0 || agreed.size() == typed.size()) return CC_ERROR;
-    el_insertstr(line, agreed.substr(typed.size()).c_str());
-    return CC_REFRESH;
+    if (agreed.size() > typed.size()) {
+      el_insertstr(line, agreed.substr(typed.size()).c_str());
+      return CC_REFRESH;
+    }
+    if (candidates.size() == 1) return CC_ERROR;
+    std::fputc('\n', stderr);
+    const size_t shown_from = typed.find(' ') == std::string::npos ? 0 : std::max(typed.rfind('/'), typed.find(' ')) + 1;  // a path's last part
+    for (size_t i = 0; i < std::min<size_t>(candidates.size(), 50); ++i) std::fprintf(stderr, "%s  ", candidates[i].c_str() + shown_from);
+    std::fputc('\n', stderr);
+    return CC_REDISPLAY;
+  }
+
+  // A terminal in bracketed-paste mode wraps what is pasted in ESC[200~ and ESC[201~: all of it is one message.
+  static unsigned char Paste(EditLine* line, int) {
+    constexpr wchar_t kEnd[] = L"\033[201~";
+    std::wstring text;
+    wchar_t c;
+    while (!text.ends_with(kEnd) && el_wgetc(line, &c) == 1) text += c == L'\r' ? L'\n' : c;
+    if (text.ends_with(kEnd)) text.resize(text.size() - std::wcslen(kEnd));
+    std::replace(text.begin(), text.end(), L'\t', L' ');
+    std::erase_if(text, [](wchar_t x) { return (x < 0x20 && x != L'\n') || x == 0x7F; });
+    while (!text.empty() && text.back() == L'\n') text.pop_back();  // Enter sends it
+    return text.empty() || el_winsertstr(line, text.c_str()) != 0 ? CC_ERROR : CC_REFRESH;
   }
 };
 
 LineEditor::LineEditor(std::vector<std::string> commands) : impl_(new Impl) {
   impl_->commands = std::move(commands);
+  std::setlocale(LC_CTYPE, "C.UTF-8");  // libedit decodes keys by it; numbers keep their point
   impl_->line = el_init("planish", stdin, stderr, stderr);
   impl_->history = history_init();
   history(impl_->history, &impl_->event, H_SETSIZE, 1000);
@@ -89,13 +134,17 @@ LineEditor::LineEditor(std::vector<std::string> commands) : impl_(new Impl) {
   el_set(impl_->line, EL_SIGNAL, 0);
   el_set(impl_->line, EL_ADDFN, "planish-complete", "complete a command", &Impl::Complete);
   el_set(impl_->line, EL_BIND, "^I", "planish-complete", nullptr);
+  el_set(impl_->line, EL_ADDFN, "planish-paste", "insert a pasted block", &Impl::Paste);
+  el_set(impl_->line, EL_BIND, "\033[200~", "planish-paste", nullptr);
   impl_->history_path = HistoryPath();
   if (!impl_->history_path.empty()) history(impl_->history, &impl_->event, H_LOAD, impl_->history_path.c_str());
 }
 
 LineEditor::~LineEditor() {
   if (!impl_->history_path.empty()) {
+    const mode_t before = umask(0177);  // nobody else may read it, not even while it is written
     history(impl_->history, &impl_->event, H_SAVE, impl_->history_path.c_str());
+    umask(before);
     chmod(impl_->history_path.c_str(), 0600);
   }
   history_end(impl_->history);
@@ -110,6 +159,7 @@ std::optional<std::string> LineEditor::Read(const std::string& prompt) {
   sigaction(SIGINT, &action, &before);
   g_interrupted = 0;
   impl_->prompt = prompt;
+  std::fputs("\033[?2004h", stderr);  // bracketed paste
   std::optional<std::string> result;
   for (;;) {
     int count = 0;
@@ -117,28 +167,30 @@ std::optional<std::string> LineEditor::Read(const std::string& prompt) {
     if (g_interrupted != 0) {
       g_interrupted = 0;
       std::fputc('\n', stderr);
-      if (message.empty() && (line == nullptr || count <= 0)) break;
+      const LineInfo* typed = el_line(impl_->line);
+      if (message.empty() && typed->lastchar == typed->buffer) break;
       message.clear();
       impl_->prompt = prompt;
       el_reset(impl_->line);
       continue;
     }
-    if (line == nullptr || count <= 0) break;
+    if (line == nullptr || count <= 0) {
+      std::fputc('\n', stderr);
+      break;
+    }
     std::string text(line, static_cast<size_t>(count));
     if (!text.empty() && text.back() == '\n') text.pop_back();
-    // More input already waiting means a pasted block: its lines belong together.
-    pollfd waiting{STDIN_FILENO, POLLIN, 0};
-    const bool is_pasted = poll(&waiting, 1, 20) > 0 && (waiting.revents & POLLIN) != 0;
     const bool continues = !text.empty() && text.back() == '\\';
     if (continues) text.pop_back();
     message += text;
-    if (!continues && !is_pasted) {
+    if (!continues) {
       result = message;
       break;
     }
     message += '\n';
     impl_->prompt = "... ";
   }
+  std::fputs("\033[?2004l", stderr);
   sigaction(SIGINT, &before, nullptr);
   if (result && !result->empty()) history(impl_->history, &impl_->event, H_ENTER, (*result + "\n").c_str());
   return result;
