@@ -2,6 +2,9 @@
 #include "infer/budget.h"
 
 #include <algorithm>
+#include <string_view>
+
+#include "text/utf8.h"
 
 namespace planish {
 namespace {
@@ -9,6 +12,18 @@ namespace {
 using Mode = ReasoningSplitter::Mode;
 
 constexpr size_t kTailBytes = 64;
+
+std::string_view WithoutBlanks(std::string_view text) {
+  const size_t last = text.find_last_not_of(" \t");
+  return text.substr(0, last == std::string_view::npos ? 0 : last + 1);
+}
+
+bool EndsSentence(std::string_view text) {
+  for (const std::string_view mark : {".", "!", "?", ":", ";", "。", "！", "？", "：", "；"}) {
+    if (text.ends_with(mark)) return true;
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -18,73 +33,106 @@ const char* Name(ThinkingBudget::StoppedBy reason) {
 }
 
 ThinkingBudget::ThinkingBudget(std::shared_ptr<const Tokenizer> tokenizer, Mode start, const BudgetParams& params)
-    : tokenizer_(tokenizer), decoder_(tokenizer, /*skip_special=*/false), splitter_(start), close_message_(params.close_message) {
-  const auto limit = static_cast<int64_t>(params.max_new_tokens);
-  const int64_t reserve = params.answer_reserve >= 0 ? params.answer_reserve : std::min<int64_t>(256, limit / 4);
-  const auto grace_for = [&](int64_t budget) { return params.grace >= 0 ? params.grace : std::clamp<int64_t>((budget + 9) / 10, 16, 500); };
-  budget_ = params.budget;
-  limited_by_reserve_ = false;
-  if (limit > 0 && reserve > 0) {
-    const int64_t wanted = params.budget >= 0 ? params.budget : limit;
-    const int64_t room = std::max<int64_t>(0, limit - reserve - std::min(grace_for(wanted), std::max<int64_t>(0, limit - reserve) / 2));
-    if (params.budget < 0 || room < params.budget) {
-      budget_ = room;
-      limited_by_reserve_ = true;
-    }
-  }
-  grace_ = budget_ < 0 ? 0 : grace_for(budget_);
-  if (limited_by_reserve_) grace_ = std::min(grace_, std::max<int64_t>(0, limit - reserve - budget_));
+    : tokenizer_(std::move(tokenizer)), params_(params), splitter_(start) {
+  SetLimits(static_cast<int64_t>(params.max_new_tokens));
 }
 
-std::string ThinkingBudget::ClosingText() const {
-  const std::string& held = splitter_.held();  // a beginning of the closing tag that is already written
-  const std::string before = tail_.substr(0, tail_.size() - std::min(held.size(), tail_.size()));
-  std::string text;
-  if (held.empty()) {
-    if (before.empty() || before.back() == '\n') text = "";
-    else if (std::string_view(".!?:;").find(before.back()) != std::string_view::npos) text = "\n";
-    else text = ".\n";
-    if (!close_message_.empty()) text += close_message_ + "\n";
+// B = min(B, limit - G - R), and the grace may not reach into the reserve either. `limit`: tokens that are left when the
+// reasoning begins, which is less than max_new_tokens when the model writes the opening tag itself.
+void ThinkingBudget::SetLimits(int64_t limit) {
+  const auto grace_for = [&](int64_t budget) {
+    return params_.grace >= 0 ? params_.grace : std::clamp<int64_t>((budget + 9) / 10, 16, 500);
+  };
+  budget_ = params_.budget;
+  grace_ = budget_ < 0 ? 0 : grace_for(budget_);
+  const auto max_new_tokens = static_cast<int64_t>(params_.max_new_tokens);
+  int64_t reserve = params_.answer_reserve >= 0 ? params_.answer_reserve : std::min<int64_t>(256, max_new_tokens / 4);
+  if (max_new_tokens == 0 || reserve == 0) return;
+  // The closing tag is paid out of the reserve; a message before it would eat the answer.
+  if (!params_.close_message.empty()) reserve += static_cast<int64_t>(ClosingIds().size());
+  const int64_t room = std::max<int64_t>(0, limit - reserve);
+  // A short limit would go to the grace alone: it gets at most half of the room.
+  const int64_t most = room - std::min(grace_for(budget_ >= 0 ? budget_ : limit), room / 2);
+  if (budget_ < 0 || budget_ > most) {
+    budget_ = most;
+    grace_ = grace_for(budget_);
+    budget_is_reserve_ = true;
   }
-  return text + std::string(kCloseTag.substr(held.size())) + "\n\n";
+  if (grace_ > room - budget_) {
+    grace_ = room - budget_;
+    grace_is_reserve_ = true;
+  }
+}
+
+bool ThinkingBudget::IsAtLineStart() const {
+  if (!splitter_.held().empty()) return false;
+  const std::string_view text = WithoutBlanks(tail_);
+  return text.empty() || text.back() == '\n';
+}
+
+// Encoded alone: the ids before it stay as the model chose them, so a merge across the border cannot happen, and what the
+// text decodes to is the concatenation in any case.
+std::vector<int32_t> ThinkingBudget::ClosingIds() const {
+  const std::string& held = splitter_.held();  // a beginning of the closing tag that is already written: only the rest goes in
+  std::string before;
+  if (held.empty()) {
+    if (!IsAtLineStart()) before = EndsSentence(WithoutBlanks(tail_)) ? "\n" : ".\n";
+    if (!params_.close_message.empty()) before += params_.close_message + "\n";
+  }
+  const std::string tag = std::string(kCloseTag.substr(held.size())) + "\n\n";
+  const TextSpan spans[] = {{before, /*parse_special=*/false}, {tag, /*parse_special=*/true}};
+  return tokenizer_->EncodeSpans(spans);
 }
 
 TokenHook::Action ThinkingBudget::Force(StoppedBy reason) {
   stopped_by_ = reason;
+  forced_ = ClosingIds();
+  forced_seen_ = 0;
   Action action;
-  action.forced = tokenizer_->Encode(ClosingText(), {.parse_special = true});
-  forced_left_ = action.forced.size();
+  action.forced = forced_;
   return action;
 }
 
+TokenHook::Action ThinkingBudget::Begin() { return splitter_.mode() == Mode::kThink ? Decide() : Action{}; }
+
 TokenHook::Action ThinkingBudget::OnToken(int32_t id) {
+  ++seen_;
   const Mode before = splitter_.mode();
-  const std::string text = decoder_.Push(id);
-  splitter_.Push(text);
-  if (before == Mode::kAnswer || before == Mode::kOff) {
-    if (forced_left_ > 0) --forced_left_;  // the newlines after a forced close
-    return {};
-  }
-  if (before == Mode::kOpenWait && splitter_.mode() != Mode::kThink) return {};
-  if (before == Mode::kThink) ++used_;
-  tail_ += text;
+  cut_ += tokenizer_->TokenBytes(id);
+  const size_t ready = cut_.size() - CutUtf8Suffix(cut_);
+  const std::string text = LossyUtf8(std::string_view(cut_).substr(0, ready));
+  cut_.erase(0, ready);
+  const ReasoningSplitter::Piece piece = splitter_.Push(text);
+  tail_ += piece.reasoning;
   if (tail_.size() > kTailBytes) tail_.erase(0, tail_.size() - kTailBytes);
-  if (forced_left_ > 0) {
-    --forced_left_;
-    return {};
+  if (forced_seen_ < forced_.size()) {
+    if (forced_[forced_seen_] == id) {
+      ++forced_seen_;
+      ++used_;
+      return {};
+    }
+    forced_.clear();  // another hook put in something else: ours is lost, decide anew
+    forced_seen_ = 0;
   }
-  if (splitter_.mode() == Mode::kAnswer) {
-    stopped_by_ = StoppedBy::kNatural;
-    return {};
+  if (before == Mode::kThink) ++used_;
+  if (before == Mode::kOpenWait) {
+    opening_ += text;
+    if (splitter_.mode() == Mode::kThink) SetLimits(static_cast<int64_t>(params_.max_new_tokens) - static_cast<int64_t>(seen_));
+    // The whole of it in one token; without an opening tag there was no reasoning to end.
+    if (splitter_.mode() == Mode::kAnswer && opening_.find(kOpenTag) != std::string::npos) stopped_by_ = StoppedBy::kNatural;
   }
-  if (text.empty()) return {};  // inside a UTF-8 sequence: never cut there
+  if (before == Mode::kThink && splitter_.mode() == Mode::kAnswer) stopped_by_ = StoppedBy::kNatural;
+  return splitter_.mode() == Mode::kThink ? Decide() : Action{};
+}
+
+TokenHook::Action ThinkingBudget::Decide() {
+  if (!cut_.empty()) return {};  // inside a UTF-8 sequence: never cut there
   if (end_requested_.load(std::memory_order_relaxed)) return Force(StoppedBy::kControl);
   const auto used = static_cast<int64_t>(used_);
   if (budget_ < 0 || used < budget_) return {};
-  const StoppedBy on_time = limited_by_reserve_ ? StoppedBy::kReserve : StoppedBy::kBudget;
-  if (tail_.ends_with('\n')) return Force(on_time);
-  if (used >= budget_ + grace_) return Force(limited_by_reserve_ ? StoppedBy::kReserve : StoppedBy::kGrace);
-  return {};
+  if (IsAtLineStart()) return Force(budget_is_reserve_ ? StoppedBy::kReserve : StoppedBy::kBudget);
+  if (used < budget_ + grace_) return {};
+  return Force(budget_is_reserve_ || grace_is_reserve_ ? StoppedBy::kReserve : StoppedBy::kGrace);
 }
 
 }  // namespace planish

@@ -28,13 +28,13 @@ size_t CommonPrefix(const std::vector<int32_t>& a, const std::vector<int32_t>& b
 
 }  // namespace
 
-size_t ChatSession::TurnBorder(const Prompt& prompt) const {
+size_t ChatSession::TurnBorder(const Prompt& prompt, Thinking thinking) const {
   size_t border = prompt.ids.size();
   for (const char* sentinel : {"a", "7."}) {
     Json answered = messages_;
     answered.Append(Message("assistant", sentinel));
     answered.Append(Message("user", "u"));  // an answer that is not the last message is history
-    border = std::min(border, CommonPrefix(prompt.ids, EncodeChat(*opened_, answered, settings.thinking, false).ids));
+    border = std::min(border, CommonPrefix(prompt.ids, EncodeChat(*opened_, answered, thinking, false).ids));
   }
   return std::min(border, prompt.ids.size() - 1);
 }
@@ -58,7 +58,7 @@ Generated ChatSession::Answer(const Stream& stream, const std::function<bool()>&
   options.sampling.choice = answers_++;
   options.thinking_budget = settings.budget;
   options.resume = DeepestPrefix(prompt.ids);
-  if (const size_t border = TurnBorder(prompt); border > 0) options.snapshot_at = {border};
+  if (const size_t border = TurnBorder(prompt, thinking); border > 0) options.snapshot_at = {border};
   options.is_cancelled = is_cancelled;
   options.on_piece = stream;
   options.on_start = on_start;
@@ -77,7 +77,7 @@ Generated ChatSession::Say(const std::string& text, const Stream& stream, const 
   messages_.Append(Message("user", text));
   try {
     return Answer(stream, is_cancelled, on_start);
-  } catch (const Error&) {
+  } catch (...) {
     messages_.AsArray().pop_back();
     throw;
   }
@@ -87,8 +87,14 @@ Generated ChatSession::Regenerate(const Stream& stream, const std::function<bool
                                   const std::function<void(ThinkingBudget*)>& on_start) {
   Json::Array& messages = messages_.AsArray();
   if (messages.empty() || !HasRole(messages.back(), "assistant")) throw UsageError("there is no answer to generate again");
+  Json dropped = std::move(messages.back());
   messages.pop_back();
-  return Answer(stream, is_cancelled, on_start);
+  try {
+    return Answer(stream, is_cancelled, on_start);
+  } catch (...) {
+    messages_.Append(std::move(dropped));
+    throw;
+  }
 }
 
 std::string ChatSession::Undo() {

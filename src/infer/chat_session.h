@@ -28,7 +28,7 @@ class ChatSession {
   using Stream = std::function<void(const ReasoningSplitter::Piece&)>;
   Generated Say(const std::string& text, const Stream& stream, const std::function<bool()>& is_cancelled = nullptr,
                 const std::function<void(ThinkingBudget*)>& on_start = nullptr);
-  // Drops the last answer and generates another one. Error(kUsage) if there is none.
+  // Drops the last answer and generates another one. Error(kUsage) if there is none. On an error the old one stays.
   Generated Regenerate(const Stream& stream, const std::function<bool()>& is_cancelled = nullptr,
                        const std::function<void(ThinkingBudget*)>& on_start = nullptr);
   // Drops the last user message and all after it; its text, empty if there was none.
@@ -45,7 +45,7 @@ class ChatSession {
   Generated Answer(const Stream& stream, const std::function<bool()>& is_cancelled, const std::function<void(ThinkingBudget*)>& on_start);
   // Longest token prefix that the rendered conversation keeps whatever the answer will be: the only point before the
   // answer that later turns can resume from, because templates drop earlier reasoning (serve.md section 5).
-  size_t TurnBorder(const Prompt& prompt) const;
+  size_t TurnBorder(const Prompt& prompt, Thinking thinking) const;
   std::shared_ptr<const StateSnapshot> DeepestPrefix(const std::vector<int32_t>& ids) const;
 
   const Pretrained* opened_;

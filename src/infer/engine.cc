@@ -54,6 +54,7 @@ struct Engine::Rows {
 
 Engine::Engine(const Model* model, EngineOptions options)
     : model_(model), options_(options), context_(options.context != 0 ? options.context : model->config().max_position) {
+  options_.slots = std::max<size_t>(options_.slots, 1);
   options_.step_tokens = std::max(options_.step_tokens, std::max(options_.slots, kGrid));
 }
 
@@ -65,13 +66,16 @@ Engine::Id Engine::Submit(Request request, DoneCallback done) {
   for (const int32_t id : request.prompt) {
     if (id < 0 || id >= V) throw UsageError("token id {} is outside the vocabulary, expected 0 to {}", id, V - 1);
   }
-  if (request.prompt.size() + request.max_new_tokens > context_) {
-    if (request.prompt.size() >= context_) {
-      throw Error(ExitCode::kUsage, fmt::format("the prompt has {} tokens, but the context is {}", request.prompt.size(), context_),
-                  "a shorter prompt or a larger --ctx");
-    }
-    request.max_new_tokens = context_ - request.prompt.size();
+  CheckSampling(request.sampling, model_->config().vocab_size);
+  const size_t length = request.prompt.size();
+  if (length > context_ || (length == context_ && request.max_new_tokens > 0)) {
+    throw Error(ExitCode::kUsage, fmt::format("the prompt has {} tokens, but the context is {}", length, context_),
+                "a shorter prompt or a larger --ctx");
   }
+  request.max_new_tokens = std::min(request.max_new_tokens, context_ - length);
+  std::sort(request.snapshot_at.begin(), request.snapshot_at.end());
+  std::erase_if(request.snapshot_at, [&](size_t at) { return at == 0 || at > length; });
+  request.snapshot_at.erase(std::unique(request.snapshot_at.begin(), request.snapshot_at.end()), request.snapshot_at.end());
   auto sequence = std::unique_ptr<Sequence>(new Sequence{next_id_++, std::move(request), std::move(done), Sampler({}), {}, {}, {}, {}, 0, {}, {}});
   sequence->sampler = Sampler(sequence->request.sampling);
   waiting_.push_back(std::move(sequence));
@@ -109,7 +113,11 @@ void Engine::Admit() {
     while (sequence->next_snapshot < request.snapshot_at.size() && request.snapshot_at[sequence->next_snapshot] <= sequence->state.length()) {
       ++sequence->next_snapshot;
     }
-    for (const auto& hook : request.hooks) sequence->actions.emplace_back(hook.get(), hook->Begin());
+    for (const auto& hook : request.hooks) {
+      sequence->actions.emplace_back(hook.get(), hook->Begin());
+      if (sequence->actions.back().second.stop) Finish(sequence.get(), FinishReason::kStop);
+    }
+    if (sequence->is_done) continue;
     running_.push_back(std::move(sequence));
   }
 }
@@ -185,7 +193,9 @@ void Engine::Apply(const Rows& rows, const float* hidden) {
   for (size_t i = 0; i < sampling.size(); ++i) std::memcpy(gathered + i * D, last_rows[i], D * sizeof(float));
   float* logits = workspace_.Take(sampling.size() * V);
   model_->Head(gathered, sampling.size(), logits);
-  for (size_t i = 0; i < sampling.size(); ++i) Sample(sampling[i], {logits + i * V, V});
+  for (size_t i = 0; i < sampling.size(); ++i) {
+    if (!sampling[i]->is_done) Sample(sampling[i], {logits + i * V, V});  // a callback of another one may have cancelled it
+  }
 }
 
 void Engine::PromptLogprobs(Sequence* sequence, const float* hidden, size_t first, size_t count) {
@@ -285,8 +295,13 @@ void Engine::Finish(Sequence* sequence, FinishReason reason, std::string error) 
 
 RequestResult Engine::Run(Request request) {
   RequestResult result;
-  Submit(std::move(request), [&](const RequestResult& done) { result = done; });
-  RunUntilIdle();
+  const Id id = Submit(std::move(request), [&](const RequestResult& done) { result = done; });
+  try {
+    RunUntilIdle();
+  } catch (...) {  // a callback or memory failed: what is left of the request refers to `result`
+    for (auto* list : {&waiting_, &running_}) std::erase_if(*list, [&](const auto& sequence) { return sequence->id == id; });
+    throw;
+  }
   return result;
 }
 

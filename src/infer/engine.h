@@ -43,7 +43,7 @@ struct Request {
   bool prompt_logprobs = false;  // log p of prompt id t+1 given ids 0..t, reported with the result
   std::vector<std::shared_ptr<TokenHook>> hooks;
   std::shared_ptr<const StateSnapshot> resume;  // its ids must be a proper prefix of the prompt
-  std::vector<size_t> snapshot_at;              // prompt lengths at which to keep a snapshot, ascending
+  std::vector<size_t> snapshot_at;              // prompt lengths at which to keep a snapshot
   std::function<void(const TokenEvent&)> on_token;
   std::function<bool()> is_cancelled;           // asked before every step; may be null
 };
@@ -72,7 +72,8 @@ class Engine {
 
   using Id = uint64_t;
   using DoneCallback = std::function<void(const RequestResult&)>;
-  // Error(kUsage) if the prompt is empty, has ids outside the vocabulary, or does not fit the context.
+  // Error(kUsage) if the prompt is empty, has ids outside the vocabulary or does not fit the context, or if a sampling
+  // parameter is out of its range. max_new_tokens is lowered to what is left of the context.
   Id Submit(Request request, DoneCallback done);
   void Cancel(Id id);
   // One step over all running sequences. False when there is nothing to do.

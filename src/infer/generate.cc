@@ -71,8 +71,8 @@ Prompt EncodeChat(const Pretrained& opened, const Json& messages, Thinking think
   return {opened.tokenizer->EncodeSpans(spans), mode};
 }
 
-Prompt EncodeText(const Pretrained& opened, std::string_view text) {
-  return {opened.tokenizer->Encode(text, {.parse_special = false, .add_special = true}), ReasoningSplitter::Mode::kOff};
+Prompt EncodeText(const Pretrained& opened, std::string_view text, bool parse_special) {
+  return {opened.tokenizer->Encode(text, {.parse_special = parse_special, .add_special = true}), ReasoningSplitter::Mode::kOff};
 }
 
 SamplingParams DefaultSampling(const GenerationDefaults& defaults) {
@@ -130,6 +130,8 @@ Generated Generate(const Pretrained& opened, Engine* engine, const Prompt& promp
   if (budget != nullptr) {
     generated.reasoning_tokens = budget->used();
     generated.stopped_by = budget->stopped_by();
+    const bool was_cut = generated.result.finish == FinishReason::kLength && budget->is_thinking();
+    if (was_cut && generated.stopped_by == ThinkingBudget::StoppedBy::kNone) generated.stopped_by = ThinkingBudget::StoppedBy::kLength;
   }
   return generated;
 }

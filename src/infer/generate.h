@@ -24,8 +24,8 @@ enum class Thinking { kDefault, kOn, kOff };
 // Messages to ids through the model's chat template. `thinking` is applied in the way the template understands; Error(kUsage)
 // if it is asked for and the model has none. Special tokens are matched in the template's own text only.
 Prompt EncodeChat(const Pretrained& opened, const Json& messages, Thinking thinking, bool add_generation_prompt = true, const Json& tools = Json());
-// Plain text, with BOS if the tokenizer says so.
-Prompt EncodeText(const Pretrained& opened, std::string_view text);
+// Plain text, with BOS if the tokenizer says so. The text of special tokens stays text unless `parse_special`.
+Prompt EncodeText(const Pretrained& opened, std::string_view text, bool parse_special = false);
 
 struct GenerateOptions {
   size_t max_new_tokens = 0;  // 0: what is left of the context

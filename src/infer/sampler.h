@@ -25,6 +25,9 @@ struct SamplingParams {
   std::vector<std::pair<int32_t, float>> logit_bias;
 };
 
+// Error(kUsage) naming a parameter that is out of its range, or a biased id outside the vocabulary.
+void CheckSampling(const SamplingParams& params, size_t vocab_size);
+
 // Tokens a hook allows; one bit a token.
 class TokenMask {
  public:
@@ -45,7 +48,8 @@ class Sampler {
   void SeePrompt(std::span<const int32_t> ids);
   void SeeToken(int32_t id);
 
-  // `logits` [V] is scratch: overwritten. `mask` may be null. -1 when nothing is allowed or all logits are NaN or -inf.
+  // `logits` [V] is scratch: overwritten. `mask` may be null. A NaN is never chosen; -1 when nothing is left: all are NaN,
+  // -inf or not allowed.
   int32_t Sample(std::span<float> logits, uint64_t position, const TokenMask* mask);
   const SamplingParams& params() const { return params_; }
 
