@@ -28,6 +28,7 @@ class GenerateVerb : public Verb {
     options->Text("--ids", &ids_, "JSON file with a list of token ids, used as given");
     options->Flag("--jsonl", &jsonl_, "stdin: lines {\"prompt\": TEXT} or {\"messages\": [...]}");
     options->Flag("--chat", &chat_, "put each prompt through the chat template as a user message");
+    options->Flag("--parse-special", &parse_special_, "match special tokens in plain prompts (never in chat messages)");
     options->Group("Output");
     options->Int("-n", &new_tokens_, 0, static_cast<int64_t>(limits::kContext), "new tokens; 0: up to the context");
     options->Int("--samples", &samples_, 1, 1024, "answers to each prompt");
@@ -60,7 +61,7 @@ class GenerateVerb : public Verb {
       while (lines.Next(&line)) all += (lines.line_number() > 1 ? "\n" : "") + line;
       prompts_.push_back(all);
     }
-    for (const std::string& prompt : prompts_) Answer(chat_ ? ChatPrompt(UserMessage(prompt)) : EncodeText(*opened_, prompt));
+    for (const std::string& prompt : prompts_) Answer(chat_ ? ChatPrompt(UserMessage(prompt)) : EncodeText(*opened_, prompt, parse_special_));
     return ExitCode::kOk;
   }
 
@@ -81,7 +82,7 @@ class GenerateVerb : public Verb {
     const Json json = ParseJson(line, where);
     const JsonReader reader(json, where);
     if (reader.Has("messages")) Answer(ChatPrompt(Json(reader.Array("messages"))));
-    else Answer(chat_ ? ChatPrompt(UserMessage(reader.String("prompt"))) : EncodeText(*opened_, reader.String("prompt")));
+    else Answer(chat_ ? ChatPrompt(UserMessage(reader.String("prompt"))) : EncodeText(*opened_, reader.String("prompt"), parse_special_));
   }
 
   void Answer(const Prompt& prompt) {
@@ -149,7 +150,7 @@ class GenerateVerb : public Verb {
   SamplingOptions sampling_;
   std::vector<std::string> prompts_;
   std::string ids_;
-  bool jsonl_ = false, chat_ = false, ignore_eos_ = false, json_ = false;
+  bool parse_special_ = false, jsonl_ = false, chat_ = false, ignore_eos_ = false, json_ = false;
   int64_t new_tokens_ = 0, samples_ = 1;
   std::unique_ptr<Pretrained> opened_;
   std::unique_ptr<Engine> engine_;
