@@ -30,11 +30,16 @@ size_t CommonPrefix(const std::vector<int32_t>& a, const std::vector<int32_t>& b
 
 size_t ChatSession::TurnBorder(const Prompt& prompt, Thinking thinking) const {
   size_t border = prompt.ids.size();
-  for (const char* sentinel : {"a", "7."}) {
+  // The third stands for empty answers and for those that begin with a newline: it merges with the newline before it.
+  for (const char* sentinel : {"a", "7.", "\n"}) {
     Json answered = messages_;
     answered.Append(Message("assistant", sentinel));
     answered.Append(Message("user", "u"));  // an answer that is not the last message is history
-    border = std::min(border, CommonPrefix(prompt.ids, EncodeChat(*opened_, answered, thinking, false).ids));
+    try {
+      border = std::min(border, CommonPrefix(prompt.ids, EncodeChat(*opened_, answered, thinking, false).ids));
+    } catch (const Error&) {
+      if (*sentinel != '\n') throw;  // some templates refuse an answer without text
+    }
   }
   return std::min(border, prompt.ids.size() - 1);
 }

@@ -3,7 +3,6 @@
 // spellings of the config) and from GGUF files. Tolerances are those of the golden README.
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <map>
 
 #include "base/testing.h"
@@ -11,51 +10,23 @@
 #include "model/mamba2.h"
 #include "model/param_source.h"
 #include "model/gguf_map.h"
+#include "model/golden_case.h"
 #include "model/pretrained.h"
 #include "tensor/safetensors.h"
 
 namespace planish {
 namespace {
 
+using testing::ExpectNear;
+using testing::GoldenCase;
 using testing::GoldenDir;
+using testing::HasGoldenCase;
 using testing::Listing;
+using testing::ReadGoldenCase;
 
 constexpr float kLogitsTolerance = 1e-4f;
 constexpr float kHiddenTolerance = 5e-5f;
 constexpr float kStateTolerance = 5e-5f;
-
-struct Case {
-  std::map<std::string, Tensor> tensors;
-  std::map<std::string, std::vector<int32_t>> ids;
-  size_t hidden_for_len = 0;
-};
-
-Case ReadCase(const std::string& model) {
-  Case found;
-  for (const StoredTensor& tensor : ReadSafetensors(GoldenDir() + "/cases/" + model + ".safetensors", FileBytes::Access::kRead).tensors) {
-    if (tensor.view.dtype == DType::kI32) {
-      std::vector<int32_t> ids(tensor.view.elements());
-      std::memcpy(ids.data(), tensor.view.data, tensor.view.bytes());
-      found.ids[tensor.name] = std::move(ids);
-    } else {
-      found.tensors[tensor.name] = Tensor::ToF32(tensor.view);
-    }
-  }
-  const std::string path = GoldenDir() + "/cases/" + model + ".json";
-  const Json json = ParseJson(ReadFile(path, 1 << 20), path);
-  found.hidden_for_len = static_cast<size_t>(JsonReader(json, path).Int("hidden_for_len", 0, 1 << 20));
-  return found;
-}
-
-void ExpectNear(const float* found, const Tensor& expected, float tolerance, const std::string& what) {
-  float worst = 0;
-  size_t at = 0;
-  for (size_t i = 0; i < expected.elements(); ++i) {
-    const float error = std::abs(found[i] - expected.f32()[i]);
-    if (!(error <= worst)) worst = error, at = i;
-  }
-  EXPECT_LE(worst, tolerance) << what << ": worst at " << at << ": " << found[at] << ", expected " << expected.f32()[at];
-}
 
 std::vector<float> LogitsByForward(const Model& model, const std::vector<int32_t>& ids, const Model::Observer& observer = nullptr,
                                    std::vector<float>* hidden_out = nullptr) {
@@ -83,7 +54,7 @@ std::vector<float> LogitsBySteps(const Model& model, const std::vector<int32_t>&
 }
 
 // The golden `hidden` has the embedding and then one entry a Hugging Face layer, whose last block decides.
-void CheckHidden(const Model& model, const Case& expected) {
+void CheckHidden(const Model& model, const GoldenCase& expected) {
   const auto ids = expected.ids.at("ids_" + std::to_string(expected.hidden_for_len));
   const ModelConfig& config = model.config();
   const size_t size = ids.size() * config.hidden_size;
@@ -104,7 +75,7 @@ void CheckHidden(const Model& model, const Case& expected) {
   ExpectNear(final_norm.data(), expected.tensors.at("final_norm"), kHiddenTolerance, "final norm");
 }
 
-void CheckStates(const Model& model, const Case& expected) {
+void CheckStates(const Model& model, const GoldenCase& expected) {
   SequenceState sequence = model.NewSequence();
   LogitsBySteps(model, expected.ids.at("greedy_prompt"), 5, &sequence);
   for (size_t block = 0; block < model.config().blocks.size(); ++block) {
@@ -124,7 +95,7 @@ void CheckStates(const Model& model, const Case& expected) {
   }
 }
 
-void CheckLogits(const Model& model, const Case& expected) {
+void CheckLogits(const Model& model, const GoldenCase& expected) {
   for (const auto& [name, ids] : expected.ids) {
     if (!name.starts_with("ids_")) continue;
     const Tensor& logits = expected.tensors.at("logits_" + name.substr(4));
@@ -139,9 +110,9 @@ void CheckLogits(const Model& model, const Case& expected) {
 TEST(ModelGolden, HuggingFaceFoldersGiveReferenceLogitsHiddenStatesAndRecurrentStates) {
   size_t checked = 0;
   for (const std::string& name : Listing(GoldenDir() + "/models")) {
-    if (!FileExists(GoldenDir() + "/cases/" + name + ".safetensors")) continue;
+    if (!HasGoldenCase(name)) continue;
     SCOPED_TRACE(name);
-    const Case expected = ReadCase(name);
+    const GoldenCase expected = ReadGoldenCase(name);
     const Pretrained opened = OpenPretrained(GoldenDir() + "/models/" + name, {.needs_tokenizer = false});
     CheckLogits(*opened.model, expected);
     CheckHidden(*opened.model, expected);
@@ -168,7 +139,7 @@ TEST(ModelGolden, PublishedConfigSpellingGivesTheSameModel) {
     EXPECT_EQ(saved.dtype, published.dtype);
     Model model(published);
     FillParams(name, HfParamSource(ReadSafetensorsFolder(folder, FileBytes::Access::kMap), Json()).get(), &model);
-    CheckLogits(model, ReadCase(name));
+    CheckLogits(model, ReadGoldenCase(name));
     ++checked;
   }
   if (checked == 0) GTEST_SKIP() << "no config.published.json under " << GoldenDir() << "/models: set PLANISH_GOLDEN";
@@ -186,8 +157,8 @@ TEST(ModelGolden, GgufFilesGiveReferenceLogits) {
   for (const std::string& file : Listing(folder, ".gguf")) {
     SCOPED_TRACE(file);
     const std::string stem = file.substr(0, file.size() - 5), name = stem.substr(0, stem.rfind('.'));
-    if (!FileExists(GoldenDir() + "/cases/" + name + ".safetensors")) continue;
-    const Case expected = ReadCase(name);
+    if (!HasGoldenCase(name)) continue;
+    const GoldenCase expected = ReadGoldenCase(name);
     const Pretrained opened = OpenPretrained(folder + "/" + file);
     if (stem.ends_with(".f32")) CheckLogits(*opened.model, expected), ++checked;
     for (const auto& [key, logits] : rounded) {
