@@ -18,7 +18,24 @@ using Clock = std::chrono::steady_clock;
 constexpr size_t kGrid = 32;          // prefill slices end at multiples of this
 constexpr size_t kLogprobRows = 64;   // prompt rows whose logits exist at a time
 
+constexpr size_t kTracedTokens = 256;  // of a sequence whose logits are not finite
+
 double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// Where numbers stop being finite: the last tokens once more, looked at after every block. Only on the way to an error.
+std::string WhereNotFinite(const Model& model, std::span<const int32_t> ids, Workspace* workspace) {
+  ids = ids.last(std::min(ids.size(), kTracedTokens));
+  const Workspace::Scope scope(*workspace);
+  const size_t n = ids.size() * model.config().hidden_size;
+  std::optional<int> first;
+  float* hidden = workspace->Take(n);
+  model.Forward(ids, SeqLayout(ids.size()), hidden, workspace, [&](int block, const float* h) {
+    if (!first.has_value() && !std::all_of(h, h + n, [](float x) { return std::isfinite(x); })) first = block;
+  });
+  if (!first.has_value()) return "";
+  if (*first < 0) return ", from the embedding on";
+  return fmt::format(", from layer {} on", model.config().blocks[static_cast<size_t>(*first)].layer);
+}
 
 }  // namespace
 
@@ -234,7 +251,7 @@ void Engine::Sample(Sequence* sequence, std::span<float> logits) {
   TokenEvent event;
   const double log_sum = LogSumExp(logits.data(), logits.size());
   if (!std::isfinite(log_sum)) {
-    Finish(sequence, FinishReason::kError, "the model's logits are not finite");
+    Finish(sequence, FinishReason::kError, "the model's logits are not finite" + WhereNotFinite(*model_, sequence->ids, &workspace_));
     return;
   }
   if (sequence->request.top_logprobs > 0) {

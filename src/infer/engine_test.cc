@@ -446,23 +446,30 @@ TEST_P(EngineTest, AnExceptionFromACallbackLeavesTheEngineUsable) {
 
 INSTANTIATE_TEST_SUITE_P(Models, EngineTest, ::testing::Values("nemotron_h_a", "llama_a"), [](const auto& info) { return std::string(info.param); });
 
-TEST(Engine, LogitsThatAreNotFiniteEndTheRequestWithTheReason) {
-  Pretrained opened = OpenPretrained(PLANISH_SOURCE_DIR "/tests/golden/models/nemotron_h_a", {.needs_tokenizer = false});
-  bool poisoned = false;
-  opened.model->VisitParams([&](const Param& param) {
-    if (param.vector == nullptr || poisoned) return;
-    param.vector->f32()[0] = std::numeric_limits<float>::quiet_NaN();
-    poisoned = true;
-  });
-  ASSERT_TRUE(poisoned);
-  opened.model->ParamsChanged();
-  for (const double temperature : {0.0, 1.0}) {
-    Request request = Greedy({1, 2, 3}, 10);
-    request.sampling.temperature = temperature;
-    const RequestResult result = Engine(opened.model.get()).Run(request);
-    EXPECT_EQ(result.finish, FinishReason::kError);
-    EXPECT_TRUE(result.ids.empty());
-    EXPECT_NE(result.error.find("not finite"), std::string::npos) << result.error;
+TEST(Engine, LogitsThatAreNotFiniteEndTheRequestNamingTheLayer) {
+  const std::string path = PLANISH_SOURCE_DIR "/tests/golden/models/nemotron_h_a";
+  const std::pair<const char*, const char*> cases[] = {{"layers.0.norm.weight", ", from layer 0 on"}, {"layers.3.norm.weight", ", from layer 3 on"},
+                                                       {"norm_f.weight", ""}};
+  for (const auto& [poisoned, where] : cases) {
+    Pretrained opened = OpenPretrained(path, {.needs_tokenizer = false});
+    size_t found = 0;
+    opened.model->VisitParams([&, suffix = std::string(poisoned)](const Param& param) {
+      if (!param.name.ends_with(suffix)) return;
+      param.vector->f32()[0] = std::numeric_limits<float>::quiet_NaN();
+      ++found;
+    });
+    ASSERT_EQ(found, 1u) << poisoned;
+    opened.model->ParamsChanged();
+    for (const double temperature : {0.0, 1.0}) {
+      for (const size_t length : {3, 300}) {
+        Request request = Greedy(RandomIds(*opened.model, length, 1), 10);
+        request.sampling.temperature = temperature;
+        const RequestResult result = Engine(opened.model.get()).Run(request);
+        EXPECT_EQ(result.finish, FinishReason::kError);
+        EXPECT_TRUE(result.ids.empty());
+        EXPECT_EQ(result.error, std::string("the model's logits are not finite") + where);
+      }
+    }
   }
 }
 
