@@ -9,7 +9,7 @@ the next-token distributions, do greedy continuations agree; with --bench, token
   tools/peers/llama_cpp.py --planish build/planish --model model.gguf --bench --threads 2
 
 llama.cpp runs in a process of its own (PyPI package xllamacpp, its built-in server on a local port), because it aborts on
-files it dislikes. It keeps float attention caches and no flash attention here, unless --cache f16 is given. Its API gives
+files it dislikes (its server also on those without a vocabulary: give such a model a tokenizer.json first). It keeps float attention caches and no flash attention here, unless --cache f16 is given. Its API gives
 log-probabilities, not logits; their difference is that of logits up to one constant a position. Exit status: 0 if the file
 opens, ids are equal and the measures are within --max-logprob and --max-kl, else 1.
 """
@@ -133,7 +133,8 @@ class Planish:
 
     def greedy(self, ids, count):
         with tempfile.TemporaryDirectory() as folder:
-            out = self.run("generate", "--ids", self.ids_file(folder, ids), "-n", str(count), "--greedy", "--json")
+            out = self.run("generate", "--ids", self.ids_file(folder, ids), "-n", str(count), "--greedy", "--json",
+                           "--repetition-penalty", "1")  # the model's own defaults may have one
         reply = json.loads(out.splitlines()[-1])
         return reply["ids"], reply["timings"]
 
