@@ -36,11 +36,14 @@ std::string MessageOf(ExitCode code, Body&& body) {
 }
 
 void ExpectContains(const std::string& message, const std::string& part) {
-  EXPECT_NE(message.find(part), std::string::npos) << "message: " << message << ", expected to contain: " << part;
+  EXPECT_NE(message.find(part), std::string::npos)
+      << "message: " << message << ", expected to contain: " << part;
 }
 
 // Writes without waiting for the disk.
-void Put(const std::string& path, std::string_view content) { std::ofstream(path, std::ios::binary) << content; }
+void Put(const std::string& path, std::string_view content) {
+  std::ofstream(path, std::ios::binary) << content;
+}
 
 // Fails the n-th system call (from 0) of all writers while it lives, and counts them.
 class FaultAt {
@@ -93,7 +96,8 @@ TEST(FileWriter, AFaultAtAnyCallLeavesTheOldFileIntactAndNoTemporary) {
     WriteFile(path, old);
     const FaultAt none(-1, 0);
     WriteFile(path, next);
-    EXPECT_EQ(none.calls(), (std::vector<std::string>{"open", "write", "write", "write", "fsync", "close", "rename"}));
+    EXPECT_EQ(none.calls(), (std::vector<std::string>{"open", "write", "write", "write", "fsync",
+                                                      "close", "rename"}));
     n_calls = none.calls().size();
   }
   for (const int error : {ENOSPC, EIO, EDQUOT}) {
@@ -125,9 +129,11 @@ TEST(FileWriter, AnInterruptedWriteGoesOn) {
 
 TEST(FileWriter, FolderThatIsMissingAndTargetThatIsAFolderAreErrors) {
   const TemporaryDir folder;
-  ExpectContains(MessageOf(ExitCode::kFailure, [&] { WriteFile(folder / "no/a", "x"); }), "cannot be created");
+  ExpectContains(MessageOf(ExitCode::kFailure, [&] { WriteFile(folder / "no/a", "x"); }),
+                 "cannot be created");
   MakeDirectories(folder / "sub");
-  ExpectContains(MessageOf(ExitCode::kFailure, [&] { WriteFile(folder / "sub", "x"); }), "rename failed");
+  ExpectContains(MessageOf(ExitCode::kFailure, [&] { WriteFile(folder / "sub", "x"); }),
+                 "rename failed");
   EXPECT_EQ(Listing(folder.path()), std::vector<std::string>{"sub"});
   MakeDirectories(folder / "p/q/r");
   MakeDirectories(folder / "p/q/r");
@@ -140,21 +146,27 @@ TEST(ReadFile, IsBoundedAndRefusesWhatIsNoRegularFile) {
   const TemporaryDir folder;
   WriteFile(folder / "five", "12345");
   EXPECT_EQ(ReadFile(folder / "five", 5), "12345");
-  ExpectContains(MessageOf(ExitCode::kBadFile, [&] { ReadFile(folder / "five", 4); }), "is 5 bytes, expected at most 4");
-  ExpectContains(MessageOf(ExitCode::kBadFile, [&] { ReadFile(folder / "none", 5); }), "cannot be opened");
-  ExpectContains(MessageOf(ExitCode::kBadFile, [&] { ReadFile(folder.path(), 5); }), "is not a regular file");
+  ExpectContains(MessageOf(ExitCode::kBadFile, [&] { ReadFile(folder / "five", 4); }),
+                 "is 5 bytes, expected at most 4");
+  ExpectContains(MessageOf(ExitCode::kBadFile, [&] { ReadFile(folder / "none", 5); }),
+                 "cannot be opened");
+  ExpectContains(MessageOf(ExitCode::kBadFile, [&] { ReadFile(folder.path(), 5); }),
+                 "is not a regular file");
   WriteFile(folder / "empty", "");
   EXPECT_EQ(ReadFile(folder / "empty", 0), "");
   // A pipe that nobody writes to: an error at once, not waiting for ever.
   ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
-  ExpectContains(MessageOf(ExitCode::kBadFile, [&] { ReadFile(folder / "pipe", 5); }), "is not a regular file");
+  ExpectContains(MessageOf(ExitCode::kBadFile, [&] { ReadFile(folder / "pipe", 5); }),
+                 "is not a regular file");
   EXPECT_EQ(ReadFilePrefix(folder / "pipe", 4), "");
   EXPECT_EQ(ReadFilePrefix(folder / "five", 3), "123");
   EXPECT_EQ(ReadFilePrefix(folder / "five", 9), "12345");
   EXPECT_EQ(ReadFilePrefix(folder / "none", 9), "");
   EXPECT_EQ(ReadFilePrefix(folder.path(), 9), "");
-  EXPECT_TRUE(FileExists(folder / "five") && FileExists(folder.path()) && !FileExists(folder / "none"));
-  EXPECT_TRUE(IsDirectory(folder.path()) && !IsDirectory(folder / "five") && !IsDirectory(folder / "none"));
+  EXPECT_TRUE(FileExists(folder / "five") && FileExists(folder.path()) &&
+              !FileExists(folder / "none"));
+  EXPECT_TRUE(IsDirectory(folder.path()) && !IsDirectory(folder / "five") &&
+              !IsDirectory(folder / "none"));
 }
 
 std::string Compressed(const std::string& text) {
@@ -173,7 +185,8 @@ std::string Noise(size_t size) {
 
 TEST(Zstd, IsUnpackedByItsMagicAndPlainFilesStayAsTheyAre) {
   const TemporaryDir folder;
-  for (const std::string& text : {std::string(), std::string("text"), Noise(300'000), std::string(100'000, 'a')}) {
+  for (const std::string& text :
+       {std::string(), std::string("text"), Noise(300'000), std::string(100'000, 'a')}) {
     Put(folder / "a", Compressed(text));
     EXPECT_EQ(ReadFileMaybeZstd(folder / "a", kMax), text);
     Put(folder / "a", text);
@@ -188,13 +201,16 @@ TEST(Zstd, BombsStopAtTheSizeAndAtTheRatio) {
   const std::string noise = Noise(200'000);
   Put(folder / "a", Compressed(noise));
   EXPECT_EQ(ReadFileMaybeZstd(folder / "a", 201'000).size(), noise.size());
-  ExpectContains(MessageOf(ExitCode::kBadFile, [&] { ReadFileMaybeZstd(folder / "a", 199'999); }), "at most 199999");  // even packed
+  ExpectContains(MessageOf(ExitCode::kBadFile, [&] { ReadFileMaybeZstd(folder / "a", 199'999); }),
+                 "at most 199999");  // even packed
   Put(folder / "b", Compressed(noise + std::string(100'000, 'a')));
-  ExpectContains(MessageOf(ExitCode::kBadFile, [&] { ReadFileMaybeZstd(folder / "b", 299'999); }), "unpacks to more than 299999 bytes");
+  ExpectContains(MessageOf(ExitCode::kBadFile, [&] { ReadFileMaybeZstd(folder / "b", 299'999); }),
+                 "unpacks to more than 299999 bytes");
   const std::string bomb = Compressed(std::string(32u << 20, '\0'));
   ASSERT_LT(bomb.size(), 8'000u);
   Put(folder / "c", bomb);
-  ExpectContains(MessageOf(ExitCode::kBadFile, [&] { ReadFileMaybeZstd(folder / "c", kMax); }), "more than 200 times its size");
+  ExpectContains(MessageOf(ExitCode::kBadFile, [&] { ReadFileMaybeZstd(folder / "c", kMax); }),
+                 "more than 200 times its size");
 }
 
 TEST(Zstd, EveryTruncationAndDamageIsAnErrorOrUnpacksUnderTheLimit) {
@@ -202,7 +218,8 @@ TEST(Zstd, EveryTruncationAndDamageIsAnErrorOrUnpacksUnderTheLimit) {
   const std::string packed = Compressed(Noise(600) + std::string(600, 'b'));
   for (size_t n = 4; n < packed.size(); n += 7) {
     Put(folder / "a", packed.substr(0, n));
-    const std::string message = MessageOf(ExitCode::kBadFile, [&] { ReadFileMaybeZstd(folder / "a", kMax); });
+    const std::string message =
+        MessageOf(ExitCode::kBadFile, [&] { ReadFileMaybeZstd(folder / "a", kMax); });
     EXPECT_NE(message, "") << n << " of " << packed.size() << " bytes were taken for whole";
   }
   for (size_t n = 4; n < packed.size(); n += 5) {
@@ -218,7 +235,8 @@ TEST(Zstd, EveryTruncationAndDamageIsAnErrorOrUnpacksUnderTheLimit) {
 }
 
 // Lines of a file, until the end or an error (whose message goes to `error`).
-std::vector<std::string> Lines(const std::string& path, uint64_t max_bytes, std::string* error = nullptr) {
+std::vector<std::string> Lines(const std::string& path, uint64_t max_bytes,
+                               std::string* error = nullptr) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   LineReader reader(fd, "lines", max_bytes);
   std::vector<std::string> lines;
@@ -230,8 +248,10 @@ std::vector<std::string> Lines(const std::string& path, uint64_t max_bytes, std:
     }
     EXPECT_FALSE(reader.Next(&line)) << "lines after the end";
   } catch (const Error& caught) {
-    if (error == nullptr) ADD_FAILURE() << caught.what();
-    else *error = caught.what();
+    if (error == nullptr)
+      ADD_FAILURE() << caught.what();
+    else
+      *error = caught.what();
   }
   close(fd);
   return lines;
@@ -329,10 +349,14 @@ TEST(FileBytes, EmptyFilesFoldersAndMissingFilesAreDefined) {
     EXPECT_EQ(empty->size(), 0u);
     EXPECT_TRUE(empty->bytes().empty());
     empty->Release(0, 1);
-    ExpectContains(MessageOf(ExitCode::kBadFile, [&] { FileBytes::Open(folder.path(), access); }), "is not a regular file");
-    ExpectContains(MessageOf(ExitCode::kBadFile, [&] { FileBytes::Open(folder / "none", access); }), "cannot be opened");
+    ExpectContains(MessageOf(ExitCode::kBadFile, [&] { FileBytes::Open(folder.path(), access); }),
+                   "is not a regular file");
+    ExpectContains(MessageOf(ExitCode::kBadFile, [&] { FileBytes::Open(folder / "none", access); }),
+                   "cannot be opened");
     // Names from outside do not reach the terminal raw.
-    ExpectContains(MessageOf(ExitCode::kBadFile, [&] { FileBytes::Open(folder / "a\x1b[2J\n", access); }), "\\x1b[2J\\n");
+    ExpectContains(
+        MessageOf(ExitCode::kBadFile, [&] { FileBytes::Open(folder / "a\x1b[2J\n", access); }),
+        "\\x1b[2J\\n");
   }
 }
 

@@ -24,7 +24,8 @@ std::string MessageOf(Body&& body) {
     body();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ExitCode::kBadFile);
-    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << "not one line: " << error.what();
+    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos)
+        << "not one line: " << error.what();
     return error.what();
   }
   return {};
@@ -34,14 +35,16 @@ std::string ParseMessage(std::string_view text, const JsonParseOptions& options 
   return MessageOf([&] { ParseJson(text, "f.json", options); });
 }
 
-void ExpectRefused(std::string_view text, const std::string& part, const JsonParseOptions& options = {}) {
+void ExpectRefused(std::string_view text, const std::string& part,
+                   const JsonParseOptions& options = {}) {
   const std::string message = ParseMessage(text, options);
   EXPECT_TRUE(message.starts_with("f.json: not valid JSON")) << text << " gave: " << message;
   EXPECT_NE(message.find(part), std::string::npos) << message << ", expected to contain " << part;
 }
 
 TEST(Json, ValuesKeepTypesAndOrderOfKeys) {
-  const Json json = ParseJson(R"({"z": 1, "a": [true, false, null, -2, 1.5, "x"], "m": {}})", "f.json");
+  const Json json =
+      ParseJson(R"({"z": 1, "a": [true, false, null, -2, 1.5, "x"], "m": {}})", "f.json");
   ASSERT_TRUE(json.is_object());
   EXPECT_EQ(json.AsObject()[0].first, "z");
   EXPECT_EQ(json.AsObject()[1].first, "a");
@@ -68,14 +71,17 @@ TEST(Json, IntegersAreExactToTheEdgesOf64BitsAndLargerOnesBecomeNumbers) {
 }
 
 TEST(Json, DepthOf64IsReadAndDepthOf65IsRefusedForListsObjectsAndMixtures) {
-  for (const auto& [open, close] : {std::pair<std::string, std::string>{"[", "]"}, {R"({"a":)", "}"}}) {
+  for (const auto& [open, close] :
+       {std::pair<std::string, std::string>{"[", "]"}, {R"({"a":)", "}"}}) {
     for (const size_t depth : {63, 64, 65, 100'000}) {
       std::string text;
       for (size_t i = 0; i < depth; ++i) text += open;
       text += open == "[" ? "" : "1";
       for (size_t i = 0; i < depth; ++i) text += close;
-      if (depth <= 64) EXPECT_EQ(ParseMessage(text), "") << depth;
-      else ExpectRefused(text, "nested deeper than 64");
+      if (depth <= 64)
+        EXPECT_EQ(ParseMessage(text), "") << depth;
+      else
+        ExpectRefused(text, "nested deeper than 64");
     }
   }
   EXPECT_EQ(ParseMessage("[[1]]", {.max_depth = 2}), "");
@@ -86,7 +92,8 @@ TEST(Json, DuplicateKeysAreRefusedOrTheLastOneWinsInTheFirstPlace) {
   ExpectRefused(R"({"a": 1, "b": 2, "a": 3})", "key 'a' occurs twice");
   ExpectRefused(R"({"a": 1, "\u0061": 3})", "key 'a' occurs twice");
   EXPECT_EQ(ParseMessage(R"({"a": {"a": 1}, "b": {"a": 1}})"), "");
-  const Json json = ParseJson(R"({"a": 1, "b": 2, "a": [3]})", "f", {.reject_duplicate_keys = false});
+  const Json json =
+      ParseJson(R"({"a": 1, "b": 2, "a": [3]})", "f", {.reject_duplicate_keys = false});
   EXPECT_EQ(DumpJson(json), R"({"a":[3],"b":2})");
 }
 
@@ -116,32 +123,64 @@ TEST(Json, NonFiniteNumbersAreReadOnlyWhenAllowed) {
 }
 
 TEST(Json, NoStringIsMistakenForANonFiniteNumber) {
-  const std::string text = R"({"NaN": "NaN", "x": ["Infinity", "-Infinity", "N", "\u007fnfN", "a\"NaN\\", "\\"], "n": NaN, "I": "I     "})";
+  const std::string text =
+      R"({"NaN": "NaN", "x": ["Infinity", "-Infinity", "N", "\u007fnfN", "a\"NaN\\", "\\"],
+          "n": NaN, "I": "I     "})";
   const Json json = ParseJson(text, "f", {.allow_non_finite = true});
   EXPECT_EQ(*json.Find("NaN"), Json("NaN"));
-  EXPECT_EQ(*json.Find("x"), Json(Json::Array{"Infinity", "-Infinity", "N", "\x7fnfN", "a\"NaN\\", "\\"}));
-  EXPECT_TRUE(json.Find("n")->type() == Json::Type::kDouble && std::isnan(json.Find("n")->AsDouble()));
+  EXPECT_EQ(*json.Find("x"),
+            Json(Json::Array{"Infinity", "-Infinity", "N", "\x7fnfN", "a\"NaN\\", "\\"}));
+  EXPECT_TRUE(json.Find("n")->type() == Json::Type::kDouble &&
+              std::isnan(json.Find("n")->AsDouble()));
   EXPECT_EQ(*json.Find("I"), Json("I     "));
   const JsonParseOptions allowed{.allow_non_finite = true};
   ExpectRefused("{NaN: 1}", "a key is NaN", allowed);
   ExpectRefused("{-Infinity: 1}", "a key is Infinity", allowed);
-  for (const char* bad : {"NaNNaN", "+Infinity", "--Infinity", "Infinit", "nan", "[NaN NaN]", "-NaN", "1NaN"}) ExpectRefused(bad, "byte", allowed);
+  for (const char* bad :
+       {"NaNNaN", "+Infinity", "--Infinity", "Infinit", "nan", "[NaN NaN]", "-NaN", "1NaN"})
+    ExpectRefused(bad, "byte", allowed);
   // A position after a replaced word is that of the file.
   ExpectRefused("[NaN, -Infinity, Infinity, ?]", "at byte 28", allowed);
   ExpectRefused("[123, 123456789, 12345678, ?]", "at byte 28", allowed);
 }
 
 TEST(Json, DamagedTextIsRefusedWithItsPlace) {
-  for (const char* bad : {"", " ", "{", "[1,]", "{\"a\":1,}", "{\"a\" 1}", "{1: 2}", "[1] x", "tru", "'a'", "\"a", "01", "1.", ".5", "+1",
-                          "0x10", "[1 2]", "// c\n1", "\"\\x\"", "\"\\u12\"", "nul", "}", "-", "1e", "\"\\ud800\"", "\"\\udc00\\ud800\""}) {
+  for (const char* bad : {"",
+                          " ",
+                          "{",
+                          "[1,]",
+                          "{\"a\":1,}",
+                          "{\"a\" 1}",
+                          "{1: 2}",
+                          "[1] x",
+                          "tru",
+                          "'a'",
+                          "\"a",
+                          "01",
+                          "1.",
+                          ".5",
+                          "+1",
+                          "0x10",
+                          "[1 2]",
+                          "// c\n1",
+                          "\"\\x\"",
+                          "\"\\u12\"",
+                          "nul",
+                          "}",
+                          "-",
+                          "1e",
+                          "\"\\ud800\"",
+                          "\"\\udc00\\ud800\""}) {
     ExpectRefused(bad, "at byte");
   }
   ExpectRefused("\xEF\xBB\xBF{}", "byte order mark");
   ExpectRefused(std::string_view("\"a\0b\"", 5), "at byte");
   ExpectRefused("\"a\nb\"", "at byte");
   ExpectRefused("\"a\x1f\"", "at byte");
-  // Stray continuation, overlong, surrogate, too large, cut: all refused, and the message itself is clean.
-  for (const char* bad : {"\"\x80\"", "\"\xC0\xAF\"", "\"\xE0\x80\x80\"", "\"\xED\xA0\x80\"", "\"\xF4\x90\x80\x80\"", "\"\xE2\x82\"", "\"\xFF\""}) {
+  // Stray continuation, overlong, surrogate, too large, cut: all refused, and the message itself is
+  // clean.
+  for (const char* bad : {"\"\x80\"", "\"\xC0\xAF\"", "\"\xE0\x80\x80\"", "\"\xED\xA0\x80\"",
+                          "\"\xF4\x90\x80\x80\"", "\"\xE2\x82\"", "\"\xFF\""}) {
     const std::string message = ParseMessage(bad);
     EXPECT_NE(message, "");
     for (const char c : message) EXPECT_TRUE(c >= 0x20 && c < 0x7F) << message;
@@ -149,15 +188,18 @@ TEST(Json, DamagedTextIsRefusedWithItsPlace) {
 }
 
 TEST(Json, EveryPrefixOfAValidTextIsRefusedAndNoDamageCrashes) {
-  const std::string text = R"({"a": [1, -2.5e3, "xé\n\u20ac\ud83d\ude00", NaN], "b": {"c": -Infinity, "d": true}})";
+  const std::string text =
+      R"({"a": [1, -2.5e3, "xé\n\u20ac\ud83d\ude00", NaN], "b": {"c": -Infinity, "d": true}})";
   const JsonParseOptions options{.allow_non_finite = true, .reject_duplicate_keys = false};
   const Json whole = ParseJson(text, "f", options);
   EXPECT_EQ(whole.Find("a")->AsArray()[2], Json("xé\n€😀"));
-  for (size_t n = 0; n < text.size(); ++n) ExpectRefused(std::string_view(text).substr(0, n), "", options);
+  for (size_t n = 0; n < text.size(); ++n)
+    ExpectRefused(std::string_view(text).substr(0, n), "", options);
   Random random(1);
   for (int i = 0; i < 5'000; ++i) {
     std::string damaged = text;
-    for (int k = 0; k < 3; ++k) damaged[random.Below(damaged.size())] = static_cast<char>(random.Below(256));
+    for (int k = 0; k < 3; ++k)
+      damaged[random.Below(damaged.size())] = static_cast<char>(random.Below(256));
     try {
       const Json json = ParseJson(damaged, "f", options);
       const std::string dumped = DumpJson(json, JsonStyle::kPython);
@@ -171,13 +213,34 @@ TEST(Json, EveryPrefixOfAValidTextIsRefusedAndNoDamageCrashes) {
 // Left: repr() of CPython 3.11.
 TEST(Json, FloatsAreSpeltAsPythonDoes) {
   const std::pair<const char*, double> known[] = {
-      {"0.0", 0.0}, {"-0.0", -0.0}, {"1.0", 1.0}, {"-1.0", -1.0}, {"0.1", 0.1}, {"0.30000000000000004", 0.1 + 0.2},
-      {"1e-05", 1e-5}, {"0.0001", 1e-4}, {"0.00012", 1.2e-4}, {"1.2e-05", 1.2e-5}, {"1e+16", 1e16}, {"1000000000000000.0", 1e15},
-      {"9999999999999998.0", 9999999999999998.0}, {"1.2345678901234568e+17", 123456789012345680.0}, {"1e+22", 1e22}, {"1e+100", 1e100},
-      {"5e-324", 5e-324}, {"2.2250738585072014e-308", 2.2250738585072014e-308}, {"1.7976931348623157e+308", 1.7976931348623157e308},
-      {"3.141592653589793", 3.141592653589793}, {"500000.0", 5e5}, {"0.3333333333333333", 1.0 / 3}, {"123456.789", 123456.789},
-      {"9007199254740992.0", 0x1p53}, {"9.999999747378752e-06", static_cast<double>(1e-5f)}, {"NaN", std::nan("")},
-      {"Infinity", kInfinity}, {"-Infinity", -kInfinity}};
+      {"0.0", 0.0},
+      {"-0.0", -0.0},
+      {"1.0", 1.0},
+      {"-1.0", -1.0},
+      {"0.1", 0.1},
+      {"0.30000000000000004", 0.1 + 0.2},
+      {"1e-05", 1e-5},
+      {"0.0001", 1e-4},
+      {"0.00012", 1.2e-4},
+      {"1.2e-05", 1.2e-5},
+      {"1e+16", 1e16},
+      {"1000000000000000.0", 1e15},
+      {"9999999999999998.0", 9999999999999998.0},
+      {"1.2345678901234568e+17", 123456789012345680.0},
+      {"1e+22", 1e22},
+      {"1e+100", 1e100},
+      {"5e-324", 5e-324},
+      {"2.2250738585072014e-308", 2.2250738585072014e-308},
+      {"1.7976931348623157e+308", 1.7976931348623157e308},
+      {"3.141592653589793", 3.141592653589793},
+      {"500000.0", 5e5},
+      {"0.3333333333333333", 1.0 / 3},
+      {"123456.789", 123456.789},
+      {"9007199254740992.0", 0x1p53},
+      {"9.999999747378752e-06", static_cast<double>(1e-5f)},
+      {"NaN", std::nan("")},
+      {"Infinity", kInfinity},
+      {"-Infinity", -kInfinity}};
   for (const auto& [text, value] : known) EXPECT_EQ(PythonFloat(value), text);
 }
 
@@ -200,10 +263,13 @@ TEST(Json, StringsEscapeQuotesBackslashesAndControlsOnly) {
   for (int c = 0; c < 0x20; ++c) all += static_cast<char>(c);
   text += all + "\x7f é€😀";
   const std::string dumped = DumpJson(Json(text));
-  EXPECT_EQ(dumped, "\"a\\\"b\\\\c/"
-                    "\\u0000\\u0001\\u0002\\u0003\\u0004\\u0005\\u0006\\u0007\\b\\t\\n\\u000b\\f\\r\\u000e\\u000f"
-                    "\\u0010\\u0011\\u0012\\u0013\\u0014\\u0015\\u0016\\u0017\\u0018\\u0019\\u001a\\u001b\\u001c\\u001d\\u001e\\u001f"
-                    "\x7f é€😀\"");
+  EXPECT_EQ(
+      dumped,
+      "\"a\\\"b\\\\c/"
+      "\\u0000\\u0001\\u0002\\u0003\\u0004\\u0005\\u0006\\u0007\\b\\t\\n\\u000b\\f\\r\\u000e\\u000f"
+      "\\u0010\\u0011\\u0012\\u0013\\u0014\\u0015\\u0016\\u0017\\u0018\\u0019\\u001a\\u001b\\u001c"
+      "\\u001d\\u001e\\u001f"
+      "\x7f é€😀\"");
   EXPECT_EQ(ParseJson(dumped, "f").AsString(), text);
 }
 
@@ -211,7 +277,9 @@ TEST(Json, StylesAreCompactPythonAndIndented) {
   const Json json = ParseJson(R"({"a":[1,{"b":2.0}],"c":[],"d":{}})", "f");
   EXPECT_EQ(DumpJson(json), R"({"a":[1,{"b":2.0}],"c":[],"d":{}})");
   EXPECT_EQ(DumpJson(json, JsonStyle::kPython), R"({"a": [1, {"b": 2.0}], "c": [], "d": {}})");
-  EXPECT_EQ(DumpJson(json, JsonStyle::kPython, 2), "{\n  \"a\": [\n    1,\n    {\n      \"b\": 2.0\n    }\n  ],\n  \"c\": [],\n  \"d\": {}\n}");
+  EXPECT_EQ(
+      DumpJson(json, JsonStyle::kPython, 2),
+      "{\n  \"a\": [\n    1,\n    {\n      \"b\": 2.0\n    }\n  ],\n  \"c\": [],\n  \"d\": {}\n}");
 }
 
 TEST(Json, SetReplacesInPlaceAndRemoveForgets) {
@@ -227,9 +295,12 @@ TEST(Json, SetReplacesInPlaceAndRemoveForgets) {
 
 class JsonReaderTest : public ::testing::Test {
  protected:
-  Json json_ = ParseJson(R"({"n": 7, "big": 18446744073709551615, "half": 0.5, "text": "abc", "yes": true, "none": null,
-                            "list": [{"x": 1}, 2], "sub": {"deep": {"x": "y"}}, "inf": {"__float__": "Infinity"}, "odd": {"__float__": "1"}})",
-                         "f");
+  Json json_ = ParseJson(
+      R"({"n": 7, "big": 18446744073709551615, "half": 0.5, "text": "abc", "yes": true,
+                            "none": null,
+                            "list": [{"x": 1}, 2], "sub": {"deep": {"x": "y"}},
+                            "inf": {"__float__": "Infinity"}, "odd": {"__float__": "1"}})",
+      "f");
   JsonReader reader_{json_, "config.json"};
 };
 
@@ -254,25 +325,42 @@ TEST_F(JsonReaderTest, ReadsWhatIsThere) {
 
 TEST_F(JsonReaderTest, SaysWhatWhereFoundAndExpected) {
   const auto message = [&](auto read) { return MessageOf([&] { read(reader_); }); };
-  EXPECT_EQ(message([](const JsonReader& r) { r.Int("absent", 1, 9); }), "config.json: absent is missing, expected an integer in [1, 9]");
-  EXPECT_EQ(message([](const JsonReader& r) { r.Int("none", 1, 9); }), "config.json: none is 'null', expected an integer in [1, 9]");
-  EXPECT_EQ(message([](const JsonReader& r) { r.Int("n", 8, 9); }), "config.json: n is '7', expected an integer in [8, 9]");
-  EXPECT_EQ(message([](const JsonReader& r) { r.Int("n", 1, 6); }), "config.json: n is '7', expected an integer in [1, 6]");
-  EXPECT_EQ(message([](const JsonReader& r) { r.Int("half", 0, 9); }), "config.json: half is '0.5', expected an integer in [0, 9]");
-  EXPECT_EQ(message([](const JsonReader& r) { r.Int("text", 0, 9); }), "config.json: text is '\"abc\"', expected an integer in [0, 9]");
-  EXPECT_NE(message([](const JsonReader& r) { r.Int("big", 0, std::numeric_limits<int64_t>::max()); }).find("big is '18446744073709551615'"),
+  EXPECT_EQ(message([](const JsonReader& r) { r.Int("absent", 1, 9); }),
+            "config.json: absent is missing, expected an integer in [1, 9]");
+  EXPECT_EQ(message([](const JsonReader& r) { r.Int("none", 1, 9); }),
+            "config.json: none is 'null', expected an integer in [1, 9]");
+  EXPECT_EQ(message([](const JsonReader& r) { r.Int("n", 8, 9); }),
+            "config.json: n is '7', expected an integer in [8, 9]");
+  EXPECT_EQ(message([](const JsonReader& r) { r.Int("n", 1, 6); }),
+            "config.json: n is '7', expected an integer in [1, 6]");
+  EXPECT_EQ(message([](const JsonReader& r) { r.Int("half", 0, 9); }),
+            "config.json: half is '0.5', expected an integer in [0, 9]");
+  EXPECT_EQ(message([](const JsonReader& r) { r.Int("text", 0, 9); }),
+            "config.json: text is '\"abc\"', expected an integer in [0, 9]");
+  EXPECT_NE(message([](const JsonReader& r) {
+              r.Int("big", 0, std::numeric_limits<int64_t>::max());
+            }).find("big is '18446744073709551615'"),
             std::string::npos);
-  EXPECT_EQ(message([](const JsonReader& r) { r.Number("yes", 0, 1); }), "config.json: yes is 'true', expected a number in [0, 1]");
-  EXPECT_EQ(message([](const JsonReader& r) { r.Number("inf", 0, 1); }), "config.json: inf is object, expected a number in [0, 1]");
-  EXPECT_EQ(message([](const JsonReader& r) { r.Number("odd", 0, 1); }), "config.json: odd is object, expected a number in [0, 1]");
-  EXPECT_EQ(message([](const JsonReader& r) { r.BoolOr("n", true); }), "config.json: n is '7', expected true or false");
-  EXPECT_EQ(message([](const JsonReader& r) { r.StringOr("n", ""); }), "config.json: n is '7', expected a string");
-  EXPECT_EQ(message([](const JsonReader& r) { r.Array("sub"); }), "config.json: sub is object, expected a list");
+  EXPECT_EQ(message([](const JsonReader& r) { r.Number("yes", 0, 1); }),
+            "config.json: yes is 'true', expected a number in [0, 1]");
+  EXPECT_EQ(message([](const JsonReader& r) { r.Number("inf", 0, 1); }),
+            "config.json: inf is object, expected a number in [0, 1]");
+  EXPECT_EQ(message([](const JsonReader& r) { r.Number("odd", 0, 1); }),
+            "config.json: odd is object, expected a number in [0, 1]");
+  EXPECT_EQ(message([](const JsonReader& r) { r.BoolOr("n", true); }),
+            "config.json: n is '7', expected true or false");
+  EXPECT_EQ(message([](const JsonReader& r) { r.StringOr("n", ""); }),
+            "config.json: n is '7', expected a string");
+  EXPECT_EQ(message([](const JsonReader& r) { r.Array("sub"); }),
+            "config.json: sub is object, expected a list");
   EXPECT_EQ(message([](const JsonReader& r) { r.Object("sub").Object("deep").Int("x", 0, 1); }),
             "config.json: sub.deep.x is '\"y\"', expected an integer in [0, 1]");
-  EXPECT_EQ(message([](const JsonReader& r) { r.Element("list", 1); }), "config.json: list[1] is integer, expected an object");
-  EXPECT_EQ(message([](const JsonReader& r) { r.Element("list", 0).String("x"); }), "config.json: list[0].x is '1', expected a string");
-  EXPECT_EQ(MessageOf([] { JsonReader(Json(1), "config.json"); }), "config.json: the top level is integer, expected an object");
+  EXPECT_EQ(message([](const JsonReader& r) { r.Element("list", 1); }),
+            "config.json: list[1] is integer, expected an object");
+  EXPECT_EQ(message([](const JsonReader& r) { r.Element("list", 0).String("x"); }),
+            "config.json: list[0].x is '1', expected a string");
+  EXPECT_EQ(MessageOf([] { JsonReader(Json(1), "config.json"); }),
+            "config.json: the top level is integer, expected an object");
 }
 
 TEST_F(JsonReaderTest, NanIsInNoRange) {

@@ -18,7 +18,8 @@ namespace planish {
 namespace {
 
 TEST(AlignedBuffer, IsAlignedAndWritableToItsLastByte) {
-  for (const size_t bytes : {size_t{1}, size_t{63}, size_t{64}, size_t{65}, size_t{4096}, (size_t{4} << 20) - 1, size_t{4} << 20, (size_t{4} << 20) + 1}) {
+  for (const size_t bytes : {size_t{1}, size_t{63}, size_t{64}, size_t{65}, size_t{4096},
+                             (size_t{4} << 20) - 1, size_t{4} << 20, (size_t{4} << 20) + 1}) {
     AlignedBuffer buffer(bytes);
     ASSERT_NE(buffer.data(), nullptr);
     EXPECT_EQ(buffer.size(), bytes);
@@ -56,7 +57,8 @@ TEST(AlignedBuffer, WhatTheSystemRefusesIsAnErrorWithItsSize) {
     FAIL() << "got 2^60 bytes";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ExitCode::kNoMemory);
-    EXPECT_NE(std::string(error.what()).find("1073741824.00 GiB"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("1073741824.00 GiB"), std::string::npos)
+        << error.what();
   }
 }
 

@@ -21,11 +21,13 @@ class ParallelTest : public ::testing::TestWithParam<int> {
 TEST_P(ParallelTest, CallsEveryIndexExactlyOnceWithAThreadBelowTheCount) {
   ASSERT_EQ(ThreadCount(), GetParam());
   for (const size_t n : {0, 1, 2, 3, 7, 64, 1000}) {
-    const std::unique_ptr<std::atomic<int>[]> seen(new std::atomic<int>[n + 1]{});
+    const std::unique_ptr<std::atomic<int>[]> seen(new std::atomic<int>[n + 1] {});
     std::atomic<int> out_of_range = 0;
     ParallelFor(n, [&](size_t i, int thread) {
-      if (i >= n || thread < 0 || thread >= ThreadCount()) ++out_of_range;
-      else ++seen[i];
+      if (i >= n || thread < 0 || thread >= ThreadCount())
+        ++out_of_range;
+      else
+        ++seen[i];
     });
     EXPECT_EQ(out_of_range, 0);
     for (size_t i = 0; i < n; ++i) EXPECT_EQ(seen[i], 1) << "index " << i << " of " << n;

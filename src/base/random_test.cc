@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Philox against the known answers of its authors, and that the derived numbers have the distribution they claim.
+// Philox against the known answers of its authors, and that the derived numbers have the
+// distribution they claim.
 #include "base/random.h"
 
 #include <gtest/gtest.h>
@@ -17,7 +18,8 @@ TEST(Philox, GivesTheKnownAnswersOfRandom123) {
   EXPECT_EQ(Philox(0, 0, 0), (Four{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
   const uint64_t ones = ~uint64_t{0};
   EXPECT_EQ(Philox(ones, ones, ones), (Four{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
-  EXPECT_EQ(Philox(0x299f31d0a4093822, 0x0370734413198a2e, 0x85a308d3243f6a88), (Four{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
+  EXPECT_EQ(Philox(0x299f31d0a4093822, 0x0370734413198a2e, 0x85a308d3243f6a88),
+            (Four{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
 
 TEST(Random, IsAPureFunctionOfSeedStreamAndPosition) {
@@ -30,20 +32,22 @@ TEST(Random, IsAPureFunctionOfSeedStreamAndPosition) {
   std::set<double> seen;
   for (uint64_t seed = 0; seed < 10; ++seed) {
     for (uint64_t stream = 0; stream < 10; ++stream) {
-      for (uint64_t position = 0; position < 10; ++position) seen.insert(UniformAt(seed, stream, position));
+      for (uint64_t position = 0; position < 10; ++position)
+        seen.insert(UniformAt(seed, stream, position));
     }
   }
   EXPECT_EQ(seen.size(), 1000u);
 }
 
-// Chi-square of counts against equal shares stays below mean + 5 standard deviations (chance below 1e-5 at these degrees of
-// freedom; the seeds are fixed, so this either holds for ever or never).
+// Chi-square of counts against equal shares stays below mean + 5 standard deviations (chance below
+// 1e-5 at these degrees of freedom; the seeds are fixed, so this either holds for ever or never).
 void ExpectEven(const std::vector<size_t>& counts) {
   size_t n = 0;
   for (const size_t count : counts) n += count;
   const double expected = static_cast<double>(n) / static_cast<double>(counts.size());
   double chi = 0;
-  for (const size_t count : counts) chi += std::pow(static_cast<double>(count) - expected, 2) / expected;
+  for (const size_t count : counts)
+    chi += std::pow(static_cast<double>(count) - expected, 2) / expected;
   const auto freedom = static_cast<double>(counts.size() - 1);
   EXPECT_LT(chi, freedom + 5 * std::sqrt(2 * freedom));
   EXPECT_GT(chi, freedom - 5 * std::sqrt(2 * freedom)) << "too even to be random";
@@ -53,7 +57,9 @@ TEST(Random, UniformIsEvenAlongPositionsStreamsAndSeeds) {
   constexpr size_t kBins = 128, kDraws = 50'000;
   std::vector<size_t> by_position(kBins), by_stream(kBins), by_seed(kBins);
   for (uint64_t i = 0; i < kDraws; ++i) {
-    for (const auto& [bins, u] : {std::pair{&by_position, UniformAt(3, 0, i)}, {&by_stream, UniformAt(3, i, 0)}, {&by_seed, UniformAt(i, 0, 3)}}) {
+    for (const auto& [bins, u] : {std::pair{&by_position, UniformAt(3, 0, i)},
+                                  {&by_stream, UniformAt(3, i, 0)},
+                                  {&by_seed, UniformAt(i, 0, 3)}}) {
       ASSERT_TRUE(u >= 0.0 && u < 1.0);
       ++(*bins)[static_cast<size_t>(u * kBins)];
     }
@@ -72,8 +78,11 @@ TEST(Random, BelowIsEvenAndNeverReachesItsBound) {
       ASSERT_LT(value, n);
       ++counts[value];
     }
-    if (n >= 100) ExpectEven(counts);
-    else for (const size_t count : counts) EXPECT_NEAR(static_cast<double>(count), 20'000.0 / n, 5 * std::sqrt(20'000.0 / n));
+    if (n >= 100)
+      ExpectEven(counts);
+    else
+      for (const size_t count : counts)
+        EXPECT_NEAR(static_cast<double>(count), 20'000.0 / n, 5 * std::sqrt(20'000.0 / n));
   }
   EXPECT_DEATH(Random(1).Below(0), "n > 0");
 }
@@ -90,7 +99,9 @@ TEST(Random, NormalHasMeanZeroVarianceOneAndNoSkewOrExcess) {
   }
   // The k-th moment of n draws has variance (E x^2k - (E x^k)^2) / n: 1, 2, 15, 96.
   const double expected[5] = {1, 0, 1, 0, 3}, variance[5] = {0, 1, 2, 15, 96};
-  for (int k = 0; k < 5; ++k) EXPECT_NEAR(moments[k] / kDraws, expected[k], 5 * std::sqrt(variance[k] / kDraws) + 1e-12) << "moment " << k;
+  for (int k = 0; k < 5; ++k)
+    EXPECT_NEAR(moments[k] / kDraws, expected[k], 5 * std::sqrt(variance[k] / kDraws) + 1e-12)
+        << "moment " << k;
 }
 
 }  // namespace

@@ -28,17 +28,20 @@ bool EndsSentence(std::string_view text) {
 }  // namespace
 
 const char* Name(ThinkingBudget::StoppedBy reason) {
-  static constexpr const char* kNames[] = {"none", "natural", "budget", "grace", "reserve", "control", "length"};
+  static constexpr const char* kNames[] = {"none",    "natural", "budget", "grace",
+                                           "reserve", "control", "length"};
   return kNames[static_cast<size_t>(reason)];
 }
 
-ThinkingBudget::ThinkingBudget(std::shared_ptr<const Tokenizer> tokenizer, Mode start, const BudgetParams& params)
+ThinkingBudget::ThinkingBudget(std::shared_ptr<const Tokenizer> tokenizer, Mode start,
+                               const BudgetParams& params)
     : tokenizer_(std::move(tokenizer)), params_(params), splitter_(start) {
   SetLimits(static_cast<int64_t>(params.max_new_tokens));
 }
 
-// B = min(B, limit - G - R), and the grace may not reach into the reserve either. `limit`: tokens that are left when the
-// reasoning begins, which is less than max_new_tokens when the model writes the opening tag itself.
+// B = min(B, limit - G - R), and the grace may not reach into the reserve either. `limit`: tokens
+// that are left when the reasoning begins, which is less than max_new_tokens when the model writes
+// the opening tag itself.
 void ThinkingBudget::SetLimits(int64_t limit) {
   const auto grace_for = [&](int64_t budget) {
     return params_.grace >= 0 ? params_.grace : std::clamp<int64_t>((budget + 9) / 10, 16, 500);
@@ -46,7 +49,8 @@ void ThinkingBudget::SetLimits(int64_t limit) {
   budget_ = params_.budget;
   grace_ = budget_ < 0 ? 0 : grace_for(budget_);
   const auto max_new_tokens = static_cast<int64_t>(params_.max_new_tokens);
-  int64_t reserve = params_.answer_reserve >= 0 ? params_.answer_reserve : std::min<int64_t>(256, max_new_tokens / 4);
+  int64_t reserve = params_.answer_reserve >= 0 ? params_.answer_reserve
+                                                : std::min<int64_t>(256, max_new_tokens / 4);
   if (max_new_tokens == 0 || reserve == 0) return;
   // The closing tag is paid out of the reserve; a message before it would eat the answer.
   if (!params_.close_message.empty()) reserve += static_cast<int64_t>(ClosingIds().size());
@@ -70,10 +74,12 @@ bool ThinkingBudget::IsAtLineStart() const {
   return text.empty() || text.back() == '\n';
 }
 
-// Encoded alone: the ids before it stay as the model chose them, so a merge across the border cannot happen, and what the
-// text decodes to is the concatenation in any case.
+// Encoded alone: the ids before it stay as the model chose them, so a merge across the border
+// cannot happen, and what the text decodes to is the concatenation in any case.
 std::vector<int32_t> ThinkingBudget::ClosingIds() const {
-  const std::string& held = splitter_.held();  // a beginning of the closing tag that is already written: only the rest goes in
+  const std::string& held =
+      splitter_
+          .held();  // a beginning of the closing tag that is already written: only the rest goes in
   std::string before;
   if (held.empty()) {
     if (!IsAtLineStart()) before = EndsSentence(WithoutBlanks(tail_)) ? "\n" : ".\n";
@@ -93,7 +99,9 @@ TokenHook::Action ThinkingBudget::Force(StoppedBy reason) {
   return action;
 }
 
-TokenHook::Action ThinkingBudget::Begin() { return splitter_.mode() == Mode::kThink ? Decide() : Action{}; }
+TokenHook::Action ThinkingBudget::Begin() {
+  return splitter_.mode() == Mode::kThink ? Decide() : Action{};
+}
 
 TokenHook::Action ThinkingBudget::OnToken(int32_t id) {
   ++seen_;
@@ -117,11 +125,14 @@ TokenHook::Action ThinkingBudget::OnToken(int32_t id) {
   if (before == Mode::kThink) ++used_;
   if (before == Mode::kOpenWait) {
     opening_ += text;
-    if (splitter_.mode() == Mode::kThink) SetLimits(static_cast<int64_t>(params_.max_new_tokens) - static_cast<int64_t>(seen_));
+    if (splitter_.mode() == Mode::kThink)
+      SetLimits(static_cast<int64_t>(params_.max_new_tokens) - static_cast<int64_t>(seen_));
     // The whole of it in one token; without an opening tag there was no reasoning to end.
-    if (splitter_.mode() == Mode::kAnswer && opening_.find(kOpenTag) != std::string::npos) stopped_by_ = StoppedBy::kNatural;
+    if (splitter_.mode() == Mode::kAnswer && opening_.find(kOpenTag) != std::string::npos)
+      stopped_by_ = StoppedBy::kNatural;
   }
-  if (before == Mode::kThink && splitter_.mode() == Mode::kAnswer) stopped_by_ = StoppedBy::kNatural;
+  if (before == Mode::kThink && splitter_.mode() == Mode::kAnswer)
+    stopped_by_ = StoppedBy::kNatural;
   return splitter_.mode() == Mode::kThink ? Decide() : Action{};
 }
 

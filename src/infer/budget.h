@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Thinking budget: lets the model think for B tokens, then closes its reasoning softly: at a newline if one comes within the
-// grace, with a full stop if it must be cut. A natural close always wins. Also keeps a reserve of the token limit for the
-// answer, so that thinking cannot eat all of it.
+// Thinking budget: lets the model think for B tokens, then closes its reasoning softly: at a
+// newline if one comes within the grace, with a full stop if it must be cut. A natural close always
+// wins. Also keeps a reserve of the token limit for the answer, so that thinking cannot eat all of
+// it.
 #pragma once
 
 #include <atomic>
@@ -16,11 +17,12 @@
 namespace planish {
 
 struct BudgetParams {
-  int64_t budget = -1;        // B: tokens of reasoning, -1 for no limit, 0: closed before the first one
-  int64_t grace = -1;         // G: tokens to wait for a newline, -1: clamp(ceil(B/10), 16, 500)
-  size_t max_new_tokens = 0;  // of the request
+  int64_t budget = -1;  // B: tokens of reasoning, -1 for no limit, 0: closed before the first one
+  int64_t grace = -1;   // G: tokens to wait for a newline, -1: clamp(ceil(B/10), 16, 500)
+  size_t max_new_tokens = 0;    // of the request
   int64_t answer_reserve = -1;  // R: tokens kept for the answer, -1: min(256, max_new_tokens/4)
-  std::string close_message;  // put before the closing tag when it is forced; plain text, special tokens are not matched
+  // Put before the closing tag when it is forced; plain text, special tokens are not matched in it.
+  std::string close_message;
 };
 
 class ThinkingBudget : public TokenHook {
@@ -28,13 +30,16 @@ class ThinkingBudget : public TokenHook {
   enum class StoppedBy { kNone, kNatural, kBudget, kGrace, kReserve, kControl, kLength };
 
   // `start`: kThink when the prompt ends in an open tag, kOpenWait when the model opens it.
-  ThinkingBudget(std::shared_ptr<const Tokenizer> tokenizer, ReasoningSplitter::Mode start, const BudgetParams& params);
+  ThinkingBudget(std::shared_ptr<const Tokenizer> tokenizer, ReasoningSplitter::Mode start,
+                 const BudgetParams& params);
   Action Begin() override;
   Action OnToken(int32_t id) override;
 
-  // "Answer now": closes the reasoning at the next token. Safe from another thread and from a signal handler.
+  // "Answer now": closes the reasoning at the next token. Safe from another thread and from a
+  // signal handler.
   void EndThinking() { end_requested_.store(true, std::memory_order_relaxed); }
-  size_t used() const { return used_; }  // reasoning tokens so far, those of the closing tag and all forced ones included
+  // Reasoning tokens so far, those of the closing tag and all forced ones included.
+  size_t used() const { return used_; }
   int64_t effective_budget() const { return budget_; }  // after the answer reserve, -1: none
   bool is_thinking() const { return splitter_.mode() == ReasoningSplitter::Mode::kThink; }
   // kLength is never set here: a hook does not learn that its sequence ended.

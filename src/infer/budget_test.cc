@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The thinking budget driven by scripted texts: every way in which reasoning ends, over tokenizers that cut the tags in any
-// number of pieces.
+// The thinking budget driven by scripted texts: every way in which reasoning ends, over tokenizers
+// that cut the tags in any number of pieces.
 #include "infer/budget.h"
 
 #include <gtest/gtest.h>
@@ -15,7 +15,8 @@ namespace {
 using Mode = ReasoningSplitter::Mode;
 using StoppedBy = ThinkingBudget::StoppedBy;
 
-// 256 byte tokens, and every piece of `extra` as an added token, so that a script can choose how text is cut.
+// 256 byte tokens, and every piece of `extra` as an added token, so that a script can choose how
+// text is cut.
 std::shared_ptr<const Tokenizer> MakeTokenizer(const std::vector<std::string>& extra = {}) {
   GgufVocabulary vocabulary;
   vocabulary.pre = "llama-bpe";
@@ -32,11 +33,12 @@ std::shared_ptr<const Tokenizer> MakeTokenizer(const std::vector<std::string>& e
   return Tokenizer::FromGguf(vocabulary, "test.gguf");
 }
 
-// Plays the engine: Begin, then a scripted token at a time, with forced tokens put in at once. Ends after the closing tag.
+// Plays the engine: Begin, then a scripted token at a time, with forced tokens put in at once. Ends
+// after the closing tag.
 struct Play {
-  std::string text;        // all, forced included
-  std::string forced;      // all forced text
-  size_t sampled = 0;      // tokens taken from the script
+  std::string text;    // all, forced included
+  std::string forced;  // all forced text
+  size_t sampled = 0;  // tokens taken from the script
   size_t forced_tokens = 0;
   std::vector<bool> is_forced;
 };
@@ -45,7 +47,8 @@ class Player {
  public:
   explicit Player(std::shared_ptr<const Tokenizer> tokenizer) : tokenizer_(std::move(tokenizer)) {}
 
-  Play Run(ThinkingBudget* budget, const std::vector<std::string>& pieces, size_t max_tokens = 100'000) const {
+  Play Run(ThinkingBudget* budget, const std::vector<std::string>& pieces,
+           size_t max_tokens = 100'000) const {
     Play play;
     TokenHook::Action action = budget->Begin();
     size_t next = 0;
@@ -92,12 +95,15 @@ class BudgetTest : public ::testing::Test {
     StoppedBy stopped_by;
     size_t used;
   };
-  Outcome Run(Mode start, const BudgetParams& params, const std::vector<std::string>& pieces, size_t max_tokens = 100'000) {
+  Outcome Run(Mode start, const BudgetParams& params, const std::vector<std::string>& pieces,
+              size_t max_tokens = 100'000) {
     ThinkingBudget budget(tokenizer_, start, params);
     Play play = Player(tokenizer_).Run(&budget, pieces, max_tokens);
     return {std::move(play), budget.stopped_by(), budget.used()};
   }
-  Outcome Think(const BudgetParams& params, std::string_view text) { return Run(Mode::kThink, params, Bytes(text)); }
+  Outcome Think(const BudgetParams& params, std::string_view text) {
+    return Run(Mode::kThink, params, Bytes(text));
+  }
 
   std::shared_ptr<const Tokenizer> tokenizer_ = MakeTokenizer();
 };
@@ -129,9 +135,12 @@ TEST_F(BudgetTest, WaitsForTheNextNewlineWithinTheGrace) {
 
 TEST_F(BudgetTest, CutsWithAFullStopWhenTheGraceIsOver) {
   // G = clamp(ceil(B/10), 16, 500).
-  for (const auto& [budget, grace] : {std::pair<size_t, size_t>{10, 16}, {160, 16}, {161, 17}, {300, 30}, {6000, 500}}) {
+  for (const auto& [budget, grace] :
+       {std::pair<size_t, size_t>{10, 16}, {160, 16}, {161, 17}, {300, 30}, {6000, 500}}) {
     const auto out = Think({.budget = static_cast<int64_t>(budget)}, std::string(7000, 'x'));
-    EXPECT_EQ(out.text.substr(0, budget + grace + 12), std::string(budget + grace, 'x') + ".\n</think>\n\n") << budget;
+    EXPECT_EQ(out.text.substr(0, budget + grace + 12),
+              std::string(budget + grace, 'x') + ".\n</think>\n\n")
+        << budget;
     EXPECT_EQ(out.stopped_by, StoppedBy::kGrace);
   }
   const auto none = Think({.budget = 10, .grace = 0}, std::string(100, 'x'));
@@ -149,16 +158,21 @@ TEST_F(BudgetTest, ClosingTextFitsWhatStandsBefore) {
   const auto forced_after = [&](const std::string& text) {
     return Think({.budget = static_cast<int64_t>(text.size()), .grace = 0}, text + "zzz").forced;
   };
-  for (const char* text : {"a\n", "a.\n", "a\n\n", "a\n  "}) EXPECT_EQ(forced_after(text), "</think>\n\n") << text;
-  for (const char* text : {"a.", "a!", "a?", "a:", "a;", "a. ", "思う。"}) EXPECT_EQ(forced_after(text), "\n</think>\n\n") << text;
-  for (const char* text : {"a", "a,", "a ", "*"}) EXPECT_EQ(forced_after(text), ".\n</think>\n\n") << text;
+  for (const char* text : {"a\n", "a.\n", "a\n\n", "a\n  "})
+    EXPECT_EQ(forced_after(text), "</think>\n\n") << text;
+  for (const char* text : {"a.", "a!", "a?", "a:", "a;", "a. ", "思う。"})
+    EXPECT_EQ(forced_after(text), "\n</think>\n\n") << text;
+  for (const char* text : {"a", "a,", "a ", "*"})
+    EXPECT_EQ(forced_after(text), ".\n</think>\n\n") << text;
 }
 
 TEST_F(BudgetTest, ABeginningOfTheClosingTagIsOnlyCompleted) {
   const std::string tag = "</think>";
   for (size_t n = 1; n < tag.size(); ++n) {
     const std::string text = "abc" + tag.substr(0, n);
-    const auto out = Think({.budget = static_cast<int64_t>(text.size()), .grace = 0, .close_message = "Time is up."}, text + "zzz");
+    const auto out = Think(
+        {.budget = static_cast<int64_t>(text.size()), .grace = 0, .close_message = "Time is up."},
+        text + "zzz");
     EXPECT_EQ(out.forced, tag.substr(n) + "\n\n");
     EXPECT_EQ(out.text.substr(0, 3 + 8 + 2), "abc</think>\n\n");
     EXPECT_EQ(out.stopped_by, StoppedBy::kGrace);
@@ -171,8 +185,10 @@ TEST_F(BudgetTest, CloseMessageIsPlainTextBeforeTheTag) {
   const auto special = MakeTokenizer({"<|end|>", "</think>"});
   ThinkingBudget budget(special, Mode::kThink, {.budget = 0, .close_message = "<|end|>"});
   const std::vector<int32_t> forced = budget.Begin().forced;
-  EXPECT_EQ(std::count(forced.begin(), forced.end(), *special->Find("<|end|>")), 0) << "a message may not smuggle special tokens";
-  EXPECT_EQ(std::count(forced.begin(), forced.end(), *special->Find("</think>")), 1) << "the tag is one token where there is one";
+  EXPECT_EQ(std::count(forced.begin(), forced.end(), *special->Find("<|end|>")), 0)
+      << "a message may not smuggle special tokens";
+  EXPECT_EQ(std::count(forced.begin(), forced.end(), *special->Find("</think>")), 1)
+      << "the tag is one token where there is one";
   EXPECT_EQ(special->Decode(forced), "<|end|>\n</think>\n\n");
 }
 
@@ -195,14 +211,16 @@ TEST_F(BudgetTest, NeverCutsInsideACharacter) {
 
 TEST_F(BudgetTest, NeverCutsAfterATokenThatEndsInsideACharacter) {
   tokenizer_ = MakeTokenizer();
-  // "a" and the first two bytes of a character of four in one token: text comes out, yet the character is open.
+  // "a" and the first two bytes of a character of four in one token: text comes out, yet the
+  // character is open.
   GgufVocabulary vocabulary = tokenizer_->ToGguf();
   std::string spelled;
   AppendByteLevel("a\xF0\x9F", &spelled);
   vocabulary.tokens.push_back(spelled);
   vocabulary.types.push_back(1);
   tokenizer_ = Tokenizer::FromGguf(vocabulary, "test.gguf");
-  const auto out = Run(Mode::kThink, {.budget = 1, .grace = 0}, {"a\xF0\x9F", "\x98", "\x80", "b", "c"});
+  const auto out =
+      Run(Mode::kThink, {.budget = 1, .grace = 0}, {"a\xF0\x9F", "\x98", "\x80", "b", "c"});
   EXPECT_EQ(out.text.substr(0, 17), "a😀.\n</think>\n\n");
 }
 
@@ -234,7 +252,8 @@ TEST_F(BudgetTest, OpenWaitCountsFromTheTagAndLeavesAnswersWithoutOneAlone) {
   const auto out = Run(Mode::kOpenWait, {.budget = 4, .grace = 0}, Bytes("\n<think>abcdefgh"));
   EXPECT_EQ(out.text.substr(0, 24), "\n<think>abcd.\n</think>\n\n");
   EXPECT_EQ(out.used, 4 + out.forced_tokens);
-  const auto plain = Run(Mode::kOpenWait, {.budget = 4, .grace = 0}, Bytes("no tag at all\n<think>plain text"));
+  const auto plain =
+      Run(Mode::kOpenWait, {.budget = 4, .grace = 0}, Bytes("no tag at all\n<think>plain text"));
   EXPECT_EQ(plain.forced, "");
   EXPECT_EQ(plain.used, 0u);
   EXPECT_EQ(plain.stopped_by, StoppedBy::kNone);
@@ -244,16 +263,19 @@ TEST_F(BudgetTest, OpenWaitCountsFromTheTagAndLeavesAnswersWithoutOneAlone) {
   EXPECT_EQ(zero.text.substr(0, 17), "<think></think>\n\n");
   EXPECT_EQ(zero.stopped_by, StoppedBy::kBudget);
   // A tag in the answer is plain text: it opens no second budget.
-  const auto twice = Run(Mode::kOpenWait, {.budget = 9, .grace = 0}, Bytes("<think>a</think>b<think>" + std::string(50, 'x')));
+  const auto twice = Run(Mode::kOpenWait, {.budget = 9, .grace = 0},
+                         Bytes("<think>a</think>b<think>" + std::string(50, 'x')));
   EXPECT_EQ(twice.forced, "");
   EXPECT_EQ(twice.stopped_by, StoppedBy::kNatural);
   tokenizer_ = MakeTokenizer({"<think></think>"});
-  EXPECT_EQ(Run(Mode::kOpenWait, {.budget = 0}, {"<think></think>", "a"}).stopped_by, StoppedBy::kNatural);
+  EXPECT_EQ(Run(Mode::kOpenWait, {.budget = 0}, {"<think></think>", "a"}).stopped_by,
+            StoppedBy::kNatural);
 }
 
 TEST_F(BudgetTest, OffAndAnswerAreNeverTouched) {
   for (const Mode mode : {Mode::kOff, Mode::kAnswer}) {
-    const auto out = Run(mode, {.budget = 0, .max_new_tokens = 8}, Bytes("<think>text</think> and more\n"));
+    const auto out =
+        Run(mode, {.budget = 0, .max_new_tokens = 8}, Bytes("<think>text</think> and more\n"));
     EXPECT_EQ(out.forced, "");
     EXPECT_EQ(out.used, 0u);
     EXPECT_EQ(out.stopped_by, StoppedBy::kNone);
@@ -310,7 +332,8 @@ TEST_F(BudgetTest, BudgetsOfZeroOneTwoAndThirtyTwo) {
     EXPECT_EQ(lines.stopped_by, StoppedBy::kBudget);
     EXPECT_EQ(lines.used, budget + 10);
     const auto solid = Think({.budget = static_cast<int64_t>(budget)}, std::string(100, 'x'));
-    const std::string expected = budget == 0 ? "</think>\n\n" : std::string(budget + 16, 'x') + ".\n</think>\n\n";
+    const std::string expected =
+        budget == 0 ? "</think>\n\n" : std::string(budget + 16, 'x') + ".\n</think>\n\n";
     EXPECT_EQ(solid.text.substr(0, expected.size()), expected) << budget;
     EXPECT_EQ(solid.used, expected.size()) << "forced tokens count";
   }
@@ -328,13 +351,21 @@ TEST_F(BudgetTest, TheReserveLeavesAnAnswerWhateverTheModelDoes) {
         for (const bool opens : {false, true}) {
           for (const std::string* text : {&wall, &emoji}) {
             for (const char* message : {"", "I have to answer now, because the time is over."}) {
-              const BudgetParams params{.budget = budget, .grace = grace, .max_new_tokens = limit, .close_message = message};
+              const BudgetParams params{.budget = budget,
+                                        .grace = grace,
+                                        .max_new_tokens = limit,
+                                        .close_message = message};
               const std::string script = (opens ? "\n<think>" : "") + *text;
-              const auto out = Run(opens ? Mode::kOpenWait : Mode::kThink, params, Bytes(script), limit);
+              const auto out =
+                  Run(opens ? Mode::kOpenWait : Mode::kThink, params, Bytes(script), limit);
               const size_t close = out.text.find("</think>\n\n");
-              if (limit < 100 && *message != 0) continue;  // the message alone takes most of so short a limit
-              ASSERT_NE(close, std::string::npos) << "limit " << limit << " budget " << budget << " grace " << grace << " opens " << opens;
-              EXPECT_GT(out.text.size(), close + 10) << "no token is left: limit " << limit << " budget " << budget << " grace " << grace << " opens " << opens;
+              if (limit < 100 && *message != 0)
+                continue;  // the message alone takes most of so short a limit
+              ASSERT_NE(close, std::string::npos) << "limit " << limit << " budget " << budget
+                                                  << " grace " << grace << " opens " << opens;
+              EXPECT_GT(out.text.size(), close + 10)
+                  << "no token is left: limit " << limit << " budget " << budget << " grace "
+                  << grace << " opens " << opens;
               EXPECT_EQ(out.is_forced.size(), limit);
               EXPECT_FALSE(out.is_forced.back());
             }
@@ -346,7 +377,9 @@ TEST_F(BudgetTest, TheReserveLeavesAnAnswerWhateverTheModelDoes) {
 }
 
 TEST_F(BudgetTest, TheReserveLowersTheBudgetAsTheFormulaSays) {
-  const auto effective = [&](const BudgetParams& params) { return ThinkingBudget(tokenizer_, Mode::kThink, params).effective_budget(); };
+  const auto effective = [&](const BudgetParams& params) {
+    return ThinkingBudget(tokenizer_, Mode::kThink, params).effective_budget();
+  };
   // B = min(B, limit - G - R), R = min(256, limit / 4).
   EXPECT_EQ(effective({.budget = 100, .max_new_tokens = 1000}), 100);
   EXPECT_EQ(effective({.budget = 900, .max_new_tokens = 1000}), 1000 - 90 - 250);
@@ -354,15 +387,29 @@ TEST_F(BudgetTest, TheReserveLowersTheBudgetAsTheFormulaSays) {
   EXPECT_EQ(effective({.budget = 5000, .max_new_tokens = 4000}), 4000 - 500 - 256);
   EXPECT_EQ(effective({.budget = 5000, .max_new_tokens = 4000, .answer_reserve = 0}), 5000);
   EXPECT_EQ(effective({.budget = -1, .max_new_tokens = 4000, .answer_reserve = 0}), -1);
-  EXPECT_EQ(effective({.budget = 900, .grace = 10, .max_new_tokens = 1000, .answer_reserve = 100}), 890);
+  EXPECT_EQ(effective({.budget = 900, .grace = 10, .max_new_tokens = 1000, .answer_reserve = 100}),
+            890);
   EXPECT_EQ(effective({.budget = -1, .max_new_tokens = 0}), -1);
   EXPECT_EQ(effective({.budget = 50, .max_new_tokens = 10, .answer_reserve = 20}), 0);
 
-  EXPECT_EQ(Run(Mode::kThink, {.max_new_tokens = 200}, Bytes(std::string(300, 'x')), 200).stopped_by, StoppedBy::kReserve);
-  EXPECT_EQ(Run(Mode::kThink, {.max_new_tokens = 200}, Bytes(std::string(300, '\n')), 200).stopped_by, StoppedBy::kReserve);
-  EXPECT_EQ(Run(Mode::kThink, {.budget = 20, .max_new_tokens = 200}, Bytes(std::string(300, 'x')), 200).stopped_by, StoppedBy::kGrace);
-  EXPECT_EQ(Run(Mode::kThink, {.budget = 20, .grace = 1000, .max_new_tokens = 200}, Bytes(std::string(300, 'x')), 200).stopped_by, StoppedBy::kReserve);
-  EXPECT_EQ(Run(Mode::kThink, {.max_new_tokens = 4000, .answer_reserve = 0}, Bytes(std::string(300, 'x')), 200).stopped_by, StoppedBy::kNone);
+  EXPECT_EQ(
+      Run(Mode::kThink, {.max_new_tokens = 200}, Bytes(std::string(300, 'x')), 200).stopped_by,
+      StoppedBy::kReserve);
+  EXPECT_EQ(
+      Run(Mode::kThink, {.max_new_tokens = 200}, Bytes(std::string(300, '\n')), 200).stopped_by,
+      StoppedBy::kReserve);
+  EXPECT_EQ(
+      Run(Mode::kThink, {.budget = 20, .max_new_tokens = 200}, Bytes(std::string(300, 'x')), 200)
+          .stopped_by,
+      StoppedBy::kGrace);
+  EXPECT_EQ(Run(Mode::kThink, {.budget = 20, .grace = 1000, .max_new_tokens = 200},
+                Bytes(std::string(300, 'x')), 200)
+                .stopped_by,
+            StoppedBy::kReserve);
+  EXPECT_EQ(Run(Mode::kThink, {.max_new_tokens = 4000, .answer_reserve = 0},
+                Bytes(std::string(300, 'x')), 200)
+                .stopped_by,
+            StoppedBy::kNone);
 }
 
 TEST_F(BudgetTest, ForcedTokensThatAnotherHookDisplacedAreForcedAgain) {

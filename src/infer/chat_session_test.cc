@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A conversation with a tiny hybrid: its book-keeping, and that answers computed from kept states are those of a session
-// that starts from nothing.
+// A conversation with a tiny hybrid: its book-keeping, and that answers computed from kept states
+// are those of a session that starts from nothing.
 #include "infer/chat_session.h"
 
 #include <gtest/gtest.h>
@@ -17,14 +17,17 @@
 namespace planish {
 namespace {
 
-// The tiny hybrid with a chat template beside it; templates: nano2 (reasoning, history loses it), chatml (none).
+// The tiny hybrid with a chat template beside it; templates: nano2 (reasoning, history loses it),
+// chatml (none).
 const Pretrained& Opened(const std::string& chat_template) {
   static testing::TemporaryDir folder;
   static std::map<std::string, Pretrained> opened;
   if (!opened.contains(chat_template)) {
     const std::string golden = PLANISH_SOURCE_DIR "/tests/golden", path = folder / chat_template;
-    std::filesystem::copy(golden + "/models/nemotron_h_a", path, std::filesystem::copy_options::recursive);
-    WriteFile(path + "/chat_template.jinja", ReadFile(golden + "/chat/" + chat_template + ".jinja", 1 << 20));
+    std::filesystem::copy(golden + "/models/nemotron_h_a", path,
+                          std::filesystem::copy_options::recursive);
+    WriteFile(path + "/chat_template.jinja",
+              ReadFile(golden + "/chat/" + chat_template + ".jinja", 1 << 20));
     opened[chat_template] = OpenPretrained(path);
   }
   return opened[chat_template];
@@ -53,13 +56,15 @@ class ChatSessionTest : public ::testing::TestWithParam<Setting> {
 
 std::string Roles(const ChatSession& session) {
   std::string roles;
-  for (const Json& message : session.messages().AsArray()) roles += message.Find("role")->AsString().substr(0, 1);
+  for (const Json& message : session.messages().AsArray())
+    roles += message.Find("role")->AsString().substr(0, 1);
   return roles;
 }
 
 TEST_P(ChatSessionTest, LaterTurnsResumeAndAnswerAsAFreshSessionDoes) {
   session_.SetSystem("You are terse.");
-  for (const char* text : {"Hello there, who are you?", "And what is 12 + 30?", "Why?", "Write a poem about the sea, please."}) {
+  for (const char* text : {"Hello there, who are you?", "And what is 12 + 30?", "Why?",
+                           "Write a poem about the sea, please."}) {
     const Json before = session_.messages();
     const Generated warm = session_.Say(text, nullptr);
     Engine fresh_engine(opened_.model.get());
@@ -71,7 +76,9 @@ TEST_P(ChatSessionTest, LaterTurnsResumeAndAnswerAsAFreshSessionDoes) {
     EXPECT_EQ(warm.answer, cold.answer);
     EXPECT_EQ(warm.reasoning, cold.reasoning);
     ASSERT_EQ(warm.logprobs.size(), cold.logprobs.size());
-    EXPECT_EQ(std::memcmp(warm.logprobs.data(), cold.logprobs.data(), warm.logprobs.size() * sizeof(double)), 0);
+    EXPECT_EQ(std::memcmp(warm.logprobs.data(), cold.logprobs.data(),
+                          warm.logprobs.size() * sizeof(double)),
+              0);
     EXPECT_EQ(cold.result.resumed_tokens, 0u);
     EXPECT_EQ(session_.messages(), fresh.messages());
     if (before.AsArray().size() > 1) {
@@ -122,7 +129,8 @@ TEST_P(ChatSessionTest, ClearKeepsTheSystemMessageAndSetSystemReplacesIt) {
   session_.SetSystem("B");
   EXPECT_EQ(session_.messages().AsArray()[0].Find("content")->AsString(), "B");
   EXPECT_EQ(Roles(session_), "s");
-  // A changed system message: nothing of the kept states fits beyond what is really shared, and the answer is a fresh one's.
+  // A changed system message: nothing of the kept states fits beyond what is really shared, and the
+  // answer is a fresh one's.
   const Generated changed = session_.Say("One", nullptr);
   Engine fresh_engine(opened_.model.get());
   ChatSession fresh(&opened_, &fresh_engine);
@@ -143,7 +151,9 @@ TEST_P(ChatSessionTest, AnErrorLeavesTheConversationAsItWas) {
   for (int i = 0; i < 2000; ++i) flood += " word";
   EXPECT_THROW(session_.Say(flood, nullptr), Error);
   EXPECT_EQ(session_.messages(), before);
-  const auto fail = [](const ReasoningSplitter::Piece&) { throw RuntimeError("the reader is gone"); };
+  const auto fail = [](const ReasoningSplitter::Piece&) {
+    throw RuntimeError("the reader is gone");
+  };
   EXPECT_THROW(session_.Say("Two", fail), Error);
   EXPECT_EQ(session_.messages(), before);
   EXPECT_THROW(session_.Regenerate(fail), Error);
@@ -153,7 +163,9 @@ TEST_P(ChatSessionTest, AnErrorLeavesTheConversationAsItWas) {
 
 TEST_P(ChatSessionTest, StreamedPiecesAddUpAndCancellingKeepsWhatWasSaid) {
   std::string reasoning, answer;
-  const Generated whole = session_.Say("One", [&](const ReasoningSplitter::Piece& piece) { reasoning += piece.reasoning, answer += piece.answer; });
+  const Generated whole = session_.Say("One", [&](const ReasoningSplitter::Piece& piece) {
+    reasoning += piece.reasoning, answer += piece.answer;
+  });
   EXPECT_EQ(reasoning, whole.reasoning);
   EXPECT_EQ(answer, whole.answer);
   session_.Undo();
@@ -166,12 +178,15 @@ TEST_P(ChatSessionTest, StreamedPiecesAddUpAndCancellingKeepsWhatWasSaid) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Templates, ChatSessionTest,
-                         ::testing::Values(Setting{"nano2", Thinking::kDefault, -1}, Setting{"nano2", Thinking::kDefault, 4},
-                                           Setting{"nano2", Thinking::kDefault, 0}, Setting{"nano2", Thinking::kOff, -1},
+                         ::testing::Values(Setting{"nano2", Thinking::kDefault, -1},
+                                           Setting{"nano2", Thinking::kDefault, 4},
+                                           Setting{"nano2", Thinking::kDefault, 0},
+                                           Setting{"nano2", Thinking::kOff, -1},
                                            Setting{"chatml", Thinking::kDefault, -1}),
                          [](const auto& info) {
                            const Setting& s = info.param;
-                           return std::string(s.chat_template) + (s.thinking == Thinking::kOff ? "_off" : "") +
+                           return std::string(s.chat_template) +
+                                  (s.thinking == Thinking::kOff ? "_off" : "") +
                                   (s.budget >= 0 ? "_budget" + std::to_string(s.budget) : "");
                          });
 
@@ -188,9 +203,14 @@ TEST(ChatSession, SetMessagesRefusesWhatIsNoConversation) {
     }
     return {};
   };
-  EXPECT_EQ(message(R"([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "x": 1}])"), "");
-  EXPECT_EQ(message(R"({"role": "user"})"), "the conversation is object, expected a list of messages");
-  EXPECT_EQ(message(R"([{"role": "user", "content": "a"}, {"role": "user"}])"), "message 1 has no content that is a string");
+  EXPECT_EQ(
+      message(
+          R"([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "x": 1}])"),
+      "");
+  EXPECT_EQ(message(R"({"role": "user"})"),
+            "the conversation is object, expected a list of messages");
+  EXPECT_EQ(message(R"([{"role": "user", "content": "a"}, {"role": "user"}])"),
+            "message 1 has no content that is a string");
   EXPECT_EQ(message(R"([{"content": "a"}])"), "message 0 has no role that is a string");
   EXPECT_EQ(message(R"([{"role": 1, "content": "a"}])"), "message 0 has no role that is a string");
   EXPECT_NE(message("[1]"), "");
@@ -221,7 +241,8 @@ TEST(Thinking, ForcedClosingShowsInTextCountsAndReason) {
   size_t forced = 0;
   for (const double logprob : generated.logprobs) forced += std::isnan(logprob) ? 1 : 0;
   EXPECT_GT(forced, 0u);
-  EXPECT_LE(generated.reasoning_tokens, 3 + 16 + 3 + forced);  // budget, grace, the end of a character
+  EXPECT_LE(generated.reasoning_tokens,
+            3 + 16 + 3 + forced);  // budget, grace, the end of a character
   EXPECT_GE(generated.reasoning_tokens, 3 + forced);
   // Too short for a reserve: the limit cuts the reasoning, and the result says so.
   options.max_new_tokens = 3;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine on tiny models: golden greedy decoding, and that a request's tokens and log-probabilities keep their bits
-// whatever else runs: batch neighbours, step size, threads, cuts, snapshots, cancellations.
+// The engine on tiny models: golden greedy decoding, and that a request's tokens and
+// log-probabilities keep their bits whatever else runs: batch neighbours, step size, threads, cuts,
+// snapshots, cancellations.
 #include "infer/engine.h"
 
 #include <gtest/gtest.h>
@@ -52,7 +53,8 @@ uint64_t Bits(double value) {
 }
 
 // Submits `request`; `outcome` is filled as it runs.
-Engine::Id Start(Engine* engine, Request request, Outcome* outcome, RequestResult* result = nullptr) {
+Engine::Id Start(Engine* engine, Request request, Outcome* outcome,
+                 RequestResult* result = nullptr) {
   request.on_token = [outcome](const TokenEvent& event) {
     outcome->ids.push_back(event.id);
     outcome->logprob_bits.push_back(Bits(event.logprob));
@@ -64,7 +66,8 @@ Engine::Id Start(Engine* engine, Request request, Outcome* outcome, RequestResul
   });
 }
 
-Outcome RunAlone(const Model* model, const Request& request, EngineOptions options = {}, RequestResult* result = nullptr) {
+Outcome RunAlone(const Model* model, const Request& request, EngineOptions options = {},
+                 RequestResult* result = nullptr) {
   Engine engine(model, options);
   Outcome outcome;
   Start(&engine, request, &outcome, result);
@@ -91,7 +94,8 @@ class EngineTest : public ::testing::TestWithParam<const char*> {
     std::vector<Request> requests;
     for (size_t i = 0; i < count; ++i) {
       Request request = Greedy(RandomIds(*model_, kLengths[i % 8], i), 6 + i % 5);
-      if (i % 2 == 1) request.sampling = {.temperature = 0.8, .top_p = 0.9, .repetition_penalty = 1.1, .seed = i};
+      if (i % 2 == 1)
+        request.sampling = {.temperature = 0.8, .top_p = 0.9, .repetition_penalty = 1.1, .seed = i};
       requests.push_back(std::move(request));
     }
     return requests;
@@ -114,7 +118,9 @@ TEST_P(EngineTest, BatchesGiveTheBitsOfRunningAloneWhoeverJoinsWhen) {
         for (size_t step = 0; step < join_after; ++step) engine.Step();
       }
       engine.RunUntilIdle();
-      for (size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(found[i], alone[i]) << "request " << i << ", " << slots << " slots, joined after " << join_after;
+      for (size_t i = 0; i < requests.size(); ++i)
+        EXPECT_EQ(found[i], alone[i])
+            << "request " << i << ", " << slots << " slots, joined after " << join_after;
     }
   }
 }
@@ -122,14 +128,23 @@ TEST_P(EngineTest, BatchesGiveTheBitsOfRunningAloneWhoeverJoinsWhen) {
 TEST_P(EngineTest, StepSizeAndThreadsDoNotChangeABit) {
   const std::vector<Request> requests = Mixed(8);
   std::vector<Outcome> first;
-  for (const auto& [step_tokens, threads] : {std::pair<size_t, int>{512, 1}, {512, 2}, {512, 3}, {64, 1}, {32, 1}, {32, 3}, {1, 1}, {100, 2}}) {
+  for (const auto& [step_tokens, threads] : {std::pair<size_t, int>{512, 1},
+                                             {512, 2},
+                                             {512, 3},
+                                             {64, 1},
+                                             {32, 1},
+                                             {32, 3},
+                                             {1, 1},
+                                             {100, 2}}) {
     SetThreadCount(threads);
     Engine engine(model_, {.slots = 4, .step_tokens = step_tokens});
     std::vector<Outcome> found(requests.size());
     for (size_t i = 0; i < requests.size(); ++i) Start(&engine, requests[i], &found[i]);
     engine.RunUntilIdle();
     if (first.empty()) first = found;
-    for (size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(found[i], first[i]) << "request " << i << ", steps of " << step_tokens << ", " << threads << " threads";
+    for (size_t i = 0; i < requests.size(); ++i)
+      EXPECT_EQ(found[i], first[i])
+          << "request " << i << ", steps of " << step_tokens << ", " << threads << " threads";
   }
 }
 
@@ -137,7 +152,8 @@ TEST_P(EngineTest, ResumingFromASnapshotGivesTheBitsOfAColdRun) {
   const Request cold = Greedy(RandomIds(*model_, 100, 5), 8);
   const Outcome expected = RunAlone(model_, cold);
   Request cutting = cold;
-  cutting.snapshot_at = {64, 1, 37, 37, 0, 99, 100, 101};  // in any order; beyond the prompt means nothing
+  cutting.snapshot_at = {64, 1,  37,  37,
+                         0,  99, 100, 101};  // in any order; beyond the prompt means nothing
   RequestResult result;
   EXPECT_EQ(RunAlone(model_, cutting, {}, &result), expected) << "cuts change nothing";
   std::vector<size_t> lengths;
@@ -149,7 +165,8 @@ TEST_P(EngineTest, ResumingFromASnapshotGivesTheBitsOfAColdRun) {
       warm.resume = snapshot;
       if (extra_cut > 0) warm.snapshot_at = {20, extra_cut};
       RequestResult warm_result;
-      EXPECT_EQ(RunAlone(model_, warm, {}, &warm_result), expected) << "from " << snapshot->ids.size();
+      EXPECT_EQ(RunAlone(model_, warm, {}, &warm_result), expected)
+          << "from " << snapshot->ids.size();
       EXPECT_EQ(warm_result.resumed_tokens, snapshot->ids.size() < 100 ? snapshot->ids.size() : 0);
       // The snapshot itself is not used up.
       EXPECT_EQ(snapshot->state.length(), snapshot->ids.size());
@@ -195,7 +212,11 @@ TEST_P(EngineTest, LogprobsAreOfTheRawDistributionAndTopOnesComeInOrder) {
   Request request = Greedy(RandomIds(*model_, 20, 1), 10);
   request.top_logprobs = 5;
   const Outcome plain = RunAlone(model_, request);
-  request.sampling = {.temperature = 0.5, .top_k = 3, .frequency_penalty = 0.5, .seed = 3, .logit_bias = {{plain.ids[0], -100.0f}}};
+  request.sampling = {.temperature = 0.5,
+                      .top_k = 3,
+                      .frequency_penalty = 0.5,
+                      .seed = 3,
+                      .logit_bias = {{plain.ids[0], -100.0f}}};
   Engine engine(model_);
   std::vector<TokenEvent> events;
   request.on_token = [&](const TokenEvent& event) { events.push_back(event); };
@@ -226,7 +247,8 @@ TEST_P(EngineTest, CancellingOneAtAnyStepLeavesTheOthersBits) {
       Engine engine(model_, {.slots = 4, .step_tokens = 64});
       std::vector<Outcome> found(requests.size());
       std::vector<Engine::Id> ids;
-      for (size_t i = 0; i < requests.size(); ++i) ids.push_back(Start(&engine, requests[i], &found[i]));
+      for (size_t i = 0; i < requests.size(); ++i)
+        ids.push_back(Start(&engine, requests[i], &found[i]));
       for (size_t step = 0; step < at_step; ++step) engine.Step();
       const size_t before = found[victim].ids.size();
       const bool was_done = found[victim].finish != FinishReason::kError;
@@ -259,7 +281,8 @@ TEST_P(EngineTest, ACallbackMayCancelAndSubmitOthers) {
   engine.RunUntilIdle();
   EXPECT_EQ(dones, 1);
   EXPECT_EQ(victim.finish, FinishReason::kCancelled);
-  EXPECT_TRUE(victim.ids.empty()) << "no token after the cancellation, though it was in the same step";
+  EXPECT_TRUE(victim.ids.empty())
+      << "no token after the cancellation, though it was in the same step";
   EXPECT_EQ(late, last_alone);
 }
 
@@ -280,10 +303,12 @@ TEST_P(EngineTest, IsCancelledStopsWaitingAndRunningRequests) {
   EXPECT_TRUE(waiting.ids.empty());
 }
 
-// After `after` tokens forces `ids`, then allows only `only` (if >= 0), then stops after `stop_after` tokens.
+// After `after` tokens forces `ids`, then allows only `only` (if >= 0), then stops after
+// `stop_after` tokens.
 class ScriptedHook : public TokenHook {
  public:
-  ScriptedHook(size_t vocab_size, size_t after, std::vector<int32_t> ids, int32_t only = -1, size_t stop_after = ~size_t{0})
+  ScriptedHook(size_t vocab_size, size_t after, std::vector<int32_t> ids, int32_t only = -1,
+               size_t stop_after = ~size_t{0})
       : after_(after), ids_(std::move(ids)), stop_after_(stop_after), mask_(vocab_size) {
     if (only >= 0) mask_.Allow(static_cast<size_t>(only)), has_mask_ = true;
   }
@@ -327,15 +352,21 @@ TEST_P(EngineTest, ForcedTokensGoInWhereTheHookSaysAndTheModelGoesOnFromThem) {
     const RequestResult result = engine.Run(request);
     ASSERT_EQ(result.ids.size(), 12u) << "forced tokens count";
     EXPECT_EQ(hook->seen(), result.ids);
-    std::vector<int32_t> expected(free_run.ids.begin(), free_run.ids.begin() + static_cast<ptrdiff_t>(after));
+    std::vector<int32_t> expected(free_run.ids.begin(),
+                                  free_run.ids.begin() + static_cast<ptrdiff_t>(after));
     expected.insert(expected.end(), forced.begin(), forced.end());
-    EXPECT_EQ(std::vector<int32_t>(result.ids.begin(), result.ids.begin() + static_cast<ptrdiff_t>(expected.size())), expected);
-    for (size_t i = 0; i < 12; ++i) EXPECT_EQ(was_forced[i], i >= after && i < after + forced.size());
+    EXPECT_EQ(std::vector<int32_t>(result.ids.begin(),
+                                   result.ids.begin() + static_cast<ptrdiff_t>(expected.size())),
+              expected);
+    for (size_t i = 0; i < 12; ++i)
+      EXPECT_EQ(was_forced[i], i >= after && i < after + forced.size());
     // The rest is what the model says after a prompt that ends in them.
     std::vector<int32_t> longer = prompt;
     longer.insert(longer.end(), expected.begin(), expected.end());
     const Outcome rest = RunAlone(model_, Greedy(longer, 12 - expected.size()));
-    EXPECT_EQ(std::vector<int32_t>(result.ids.begin() + static_cast<ptrdiff_t>(expected.size()), result.ids.end()), rest.ids);
+    EXPECT_EQ(std::vector<int32_t>(result.ids.begin() + static_cast<ptrdiff_t>(expected.size()),
+                                   result.ids.end()),
+              rest.ids);
   }
 }
 
@@ -347,7 +378,8 @@ TEST_P(EngineTest, MaxNewTokensAndStopEndForcedRunsToo) {
   EXPECT_EQ(result.ids.size(), 3u);
   EXPECT_EQ(result.finish, FinishReason::kLength);
   request = Greedy(RandomIds(*model_, 4, 2), 30);
-  request.hooks = {std::make_shared<ScriptedHook>(V, 1, std::vector<int32_t>{1, 2, 3, 4, 5}, -1, 4)};
+  request.hooks = {
+      std::make_shared<ScriptedHook>(V, 1, std::vector<int32_t>{1, 2, 3, 4, 5}, -1, 4)};
   result = Engine(model_).Run(request);
   EXPECT_EQ(result.ids.size(), 4u);
   EXPECT_EQ(result.finish, FinishReason::kStop);
@@ -383,12 +415,15 @@ TEST_P(EngineTest, EndIdsStopUnlessIgnored) {
   const Outcome free_run = RunAlone(model_, request);
   Request ending = request;
   ending.end_ids = {free_run.ids[5]};
-  const auto first = static_cast<size_t>(std::find(free_run.ids.begin(), free_run.ids.end(), free_run.ids[5]) - free_run.ids.begin());
+  const auto first = static_cast<size_t>(
+      std::find(free_run.ids.begin(), free_run.ids.end(), free_run.ids[5]) - free_run.ids.begin());
   bool saw_end = false;
   ending.on_token = [&](const TokenEvent& event) { saw_end = event.is_end; };
   const RequestResult result = Engine(model_).Run(ending);
   EXPECT_EQ(result.finish, FinishReason::kStop);
-  EXPECT_EQ(result.ids, std::vector<int32_t>(free_run.ids.begin(), free_run.ids.begin() + static_cast<ptrdiff_t>(first + 1)));
+  EXPECT_EQ(result.ids,
+            std::vector<int32_t>(free_run.ids.begin(),
+                                 free_run.ids.begin() + static_cast<ptrdiff_t>(first + 1)));
   EXPECT_TRUE(saw_end);
   ending.ignore_end = true;
   const RequestResult on = Engine(model_).Run(ending);
@@ -398,13 +433,15 @@ TEST_P(EngineTest, EndIdsStopUnlessIgnored) {
 
 TEST_P(EngineTest, ContextAndTokenLimitsHoldAndSlotsAreNeverZero) {
   const std::vector<int32_t> prompt = RandomIds(*model_, 30, 1);
-  for (const size_t wanted : {size_t{1}, size_t{10}, size_t{11}, std::numeric_limits<size_t>::max()}) {
+  for (const size_t wanted :
+       {size_t{1}, size_t{10}, size_t{11}, std::numeric_limits<size_t>::max()}) {
     Engine engine(model_, {.slots = 0, .context = 40});
     const RequestResult result = engine.Run(Greedy(prompt, wanted));
     EXPECT_EQ(result.ids.size(), std::min<size_t>(wanted, 10));
     EXPECT_EQ(result.finish, FinishReason::kLength);
   }
-  EXPECT_EQ(Engine(model_, {.context = 30}).Run(Greedy(prompt, 0)).finish, FinishReason::kLength) << "scoring alone needs no room";
+  EXPECT_EQ(Engine(model_, {.context = 30}).Run(Greedy(prompt, 0)).finish, FinishReason::kLength)
+      << "scoring alone needs no room";
 }
 
 TEST_P(EngineTest, BadRequestsAreUsageErrors) {
@@ -420,9 +457,11 @@ TEST_P(EngineTest, BadRequestsAreUsageErrors) {
   };
   const auto V = static_cast<int32_t>(model_->config().vocab_size);
   EXPECT_EQ(message(Greedy({}, 1)), "the prompt is empty, expected at least one token");
-  EXPECT_EQ(message(Greedy({0, V}, 1)), fmt::format("token id {} is outside the vocabulary, expected 0 to {}", V, V - 1));
+  EXPECT_EQ(message(Greedy({0, V}, 1)),
+            fmt::format("token id {} is outside the vocabulary, expected 0 to {}", V, V - 1));
   EXPECT_NE(message(Greedy({0, -1}, 1)), "");
-  EXPECT_EQ(message(Greedy(std::vector<int32_t>(40, 1), 1)), "the prompt has 40 tokens, but the context is 40");
+  EXPECT_EQ(message(Greedy(std::vector<int32_t>(40, 1), 1)),
+            "the prompt has 40 tokens, but the context is 40");
   EXPECT_NE(message(Greedy(std::vector<int32_t>(41, 1), 0)), "");
   Request biased = Greedy({1}, 1);
   biased.sampling.logit_bias = {{V, 1.0f}};
@@ -444,12 +483,15 @@ TEST_P(EngineTest, AnExceptionFromACallbackLeavesTheEngineUsable) {
   EXPECT_EQ(engine.Run(request).ids, expected.ids);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, EngineTest, ::testing::Values("nemotron_h_a", "llama_a"), [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(Models, EngineTest, ::testing::Values("nemotron_h_a", "llama_a"),
+                         [](const auto& info) { return std::string(info.param); });
 
 TEST(Engine, LogitsThatAreNotFiniteEndTheRequestNamingTheLayer) {
   const std::string path = PLANISH_SOURCE_DIR "/tests/golden/models/nemotron_h_a";
-  const std::pair<const char*, const char*> cases[] = {{"layers.0.norm.weight", ", from layer 0 on"}, {"layers.3.norm.weight", ", from layer 3 on"},
-                                                       {"norm_f.weight", ""}};
+  const std::pair<const char*, const char*> cases[] = {
+      {"layers.0.norm.weight", ", from layer 0 on"},
+      {"layers.3.norm.weight", ", from layer 3 on"},
+      {"norm_f.weight", ""}};
   for (const auto& [poisoned, where] : cases) {
     Pretrained opened = OpenPretrained(path, {.needs_tokenizer = false});
     size_t found = 0;
@@ -486,8 +528,10 @@ void ExpectGoldenGreedy(const Model& model, const testing::GoldenCase& expected)
     const float* row = logits.f32() + step++ * V;
     const double log_sum = LogSumExp(row, V);
     double worst = 0;
-    for (const auto& [id, logprob] : event.top) worst = std::max(worst, std::abs(logprob - (static_cast<double>(row[id]) - log_sum)));
-    EXPECT_LE(worst, 2e-4) << "log-probabilities of step " << step - 1;  // twice that of logits: the normaliser moves too
+    for (const auto& [id, logprob] : event.top)
+      worst = std::max(worst, std::abs(logprob - (static_cast<double>(row[id]) - log_sum)));
+    EXPECT_LE(worst, 2e-4) << "log-probabilities of step "
+                           << step - 1;  // twice that of logits: the normaliser moves too
   };
   Engine engine(&model);
   EXPECT_EQ(engine.Run(request).ids, ids);
@@ -499,10 +543,13 @@ TEST(EngineGolden, GreedyDecodingOfHuggingFaceFoldersGivesTheReferenceIds) {
   for (const std::string& name : Listing(GoldenDir() + "/models")) {
     if (!testing::HasGoldenCase(name)) continue;
     SCOPED_TRACE(name);
-    ExpectGoldenGreedy(*OpenPretrained(GoldenDir() + "/models/" + name, {.needs_tokenizer = false}).model, testing::ReadGoldenCase(name));
+    ExpectGoldenGreedy(
+        *OpenPretrained(GoldenDir() + "/models/" + name, {.needs_tokenizer = false}).model,
+        testing::ReadGoldenCase(name));
     ++checked;
   }
-  if (checked == 0) GTEST_SKIP() << "no models under " << GoldenDir() << "/models: set PLANISH_GOLDEN";
+  if (checked == 0)
+    GTEST_SKIP() << "no models under " << GoldenDir() << "/models: set PLANISH_GOLDEN";
 }
 
 TEST(EngineGolden, GreedyDecodingOfGgufFilesInF32GivesTheReferenceIds) {
@@ -511,10 +558,14 @@ TEST(EngineGolden, GreedyDecodingOfGgufFilesInF32GivesTheReferenceIds) {
     const std::string name = file.substr(0, file.size() - 9);
     if (!testing::HasGoldenCase(name)) continue;
     SCOPED_TRACE(file);
-    ExpectGoldenGreedy(*OpenPretrained(GoldenDir() + "/gguf/" + file, {.needs_tokenizer = false}).model, testing::ReadGoldenCase(name));
+    ExpectGoldenGreedy(
+        *OpenPretrained(GoldenDir() + "/gguf/" + file, {.needs_tokenizer = false}).model,
+        testing::ReadGoldenCase(name));
     ++checked;
   }
-  if (checked == 0) GTEST_SKIP() << "no *.f32.gguf under " << GoldenDir() << "/gguf: set PLANISH_GOLDEN to the full set";
+  if (checked == 0)
+    GTEST_SKIP() << "no *.f32.gguf under " << GoldenDir()
+                 << "/gguf: set PLANISH_GOLDEN to the full set";
 }
 
 }  // namespace

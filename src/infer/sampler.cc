@@ -22,18 +22,23 @@ void CheckSampling(const SamplingParams& params, size_t vocab_size) {
     if (!ok) throw UsageError("{} is {}, expected {}", name, value, expected);
   };
   const auto in_unit = [](double value) { return value >= 0 && value <= 1; };
-  check(params.temperature >= 0 && std::isfinite(params.temperature), "temperature", params.temperature, "a number of at least 0");
+  check(params.temperature >= 0 && std::isfinite(params.temperature), "temperature",
+        params.temperature, "a number of at least 0");
   check(in_unit(params.top_p), "top_p", params.top_p, "a number in [0, 1]");
   check(in_unit(params.min_p), "min_p", params.min_p, "a number in [0, 1]");
-  check(params.repetition_penalty > 0 && std::isfinite(params.repetition_penalty), "repetition_penalty", params.repetition_penalty,
-        "a number above 0");
-  check(std::isfinite(params.frequency_penalty), "frequency_penalty", params.frequency_penalty, "a number");
-  check(std::isfinite(params.presence_penalty), "presence_penalty", params.presence_penalty, "a number");
+  check(params.repetition_penalty > 0 && std::isfinite(params.repetition_penalty),
+        "repetition_penalty", params.repetition_penalty, "a number above 0");
+  check(std::isfinite(params.frequency_penalty), "frequency_penalty", params.frequency_penalty,
+        "a number");
+  check(std::isfinite(params.presence_penalty), "presence_penalty", params.presence_penalty,
+        "a number");
   for (const auto& [id, bias] : params.logit_bias) {
     if (id < 0 || static_cast<size_t>(id) >= vocab_size) {
-      throw UsageError("logit_bias names token {}, expected an id from 0 to {}", id, vocab_size - 1);
+      throw UsageError("logit_bias names token {}, expected an id from 0 to {}", id,
+                       vocab_size - 1);
     }
-    check(bias < std::numeric_limits<float>::infinity(), "logit_bias", static_cast<double>(bias), "a number");  // -inf forbids
+    check(bias < std::numeric_limits<float>::infinity(), "logit_bias", static_cast<double>(bias),
+          "a number");  // -inf forbids
   }
 }
 
@@ -46,12 +51,16 @@ void Sampler::SeeToken(int32_t id) { ++counts_[id].answer; }
 
 void Sampler::Penalise(std::span<float> logits) const {
   for (const auto& [id, bias] : params_.logit_bias) logits[static_cast<size_t>(id)] += bias;
-  if (params_.repetition_penalty == 1.0 && params_.frequency_penalty == 0.0 && params_.presence_penalty == 0.0) return;
+  if (params_.repetition_penalty == 1.0 && params_.frequency_penalty == 0.0 &&
+      params_.presence_penalty == 0.0)
+    return;
   const auto repetition = static_cast<float>(params_.repetition_penalty);
   for (const auto& [id, count] : counts_) {
     float& logit = logits[static_cast<size_t>(id)];
     logit = logit > 0 ? logit / repetition : logit * repetition;
-    if (count.answer > 0) logit -= static_cast<float>(params_.frequency_penalty * count.answer + params_.presence_penalty);
+    if (count.answer > 0)
+      logit -=
+          static_cast<float>(params_.frequency_penalty * count.answer + params_.presence_penalty);
   }
 }
 
@@ -71,14 +80,18 @@ int32_t Sampler::Draw(std::span<const float> logits, uint64_t position) const {
   const size_t V = logits.size(), best = ArgMax(logits.data(), V);
   const float top = logits[best];
   if (!(top > kForbidden)) return -1;
-  if (top == std::numeric_limits<float>::infinity()) return static_cast<int32_t>(best);  // no other can be drawn beside it
-  // Temperature first, relative to the largest, so that nothing overflows however small it is. NaN weighs nothing.
+  if (top == std::numeric_limits<float>::infinity())
+    return static_cast<int32_t>(best);  // no other can be drawn beside it
+  // Temperature first, relative to the largest, so that nothing overflows however small it is. NaN
+  // weighs nothing.
   const auto weight_of = [&](int32_t id) {
     const float logit = logits[static_cast<size_t>(id)];
-    return logit > kForbidden ? std::exp((static_cast<double>(logit) - static_cast<double>(top)) / params_.temperature) : 0.0;
+    return logit > kForbidden ? std::exp((static_cast<double>(logit) - static_cast<double>(top)) /
+                                         params_.temperature)
+                              : 0.0;
   };
-  std::vector<int32_t> ids;      // candidates, in descending order where a filter needs that
-  std::vector<double> weights;   // of ids
+  std::vector<int32_t> ids;     // candidates, in descending order where a filter needs that
+  std::vector<double> weights;  // of ids
   const auto weigh = [&] {
     weights.clear();
     for (const int32_t id : ids) weights.push_back(weight_of(id));
@@ -92,8 +105,8 @@ int32_t Sampler::Draw(std::span<const float> logits, uint64_t position) const {
   }
   const double all = weigh();
   if (params_.top_p < 1.0) {
-    // The shortest beginning of the descending order that holds top_p of the weight. It is short almost always, so only
-    // as much as is needed gets sorted.
+    // The shortest beginning of the descending order that holds top_p of the weight. It is short
+    // almost always, so only as much as is needed gets sorted.
     for (size_t sorted = 64;; sorted *= 16) {
       if (params_.top_k <= 0) {
         ids = TopK(logits.data(), V, sorted);
@@ -101,7 +114,8 @@ int32_t Sampler::Draw(std::span<const float> logits, uint64_t position) const {
       }
       double kept = 0;
       size_t count = 0;
-      while (count < ids.size() && (count == 0 || kept < params_.top_p * all)) kept += weights[count++];
+      while (count < ids.size() && (count == 0 || kept < params_.top_p * all))
+        kept += weights[count++];
       if (kept < params_.top_p * all && params_.top_k <= 0 && sorted < V) continue;
       ids.resize(count);
       weights.resize(count);
@@ -112,7 +126,8 @@ int32_t Sampler::Draw(std::span<const float> logits, uint64_t position) const {
     const double least = std::min(params_.min_p, 1.0);  // the largest weight is 1
     for (double& weight : weights) weight = weight < least ? 0.0 : weight;
   }
-  double target = UniformAt(params_.seed, params_.choice, position) * std::accumulate(weights.begin(), weights.end(), 0.0);
+  double target = UniformAt(params_.seed, params_.choice, position) *
+                  std::accumulate(weights.begin(), weights.end(), 0.0);
   int32_t last = -1;
   for (size_t i = 0; i < ids.size(); ++i) {
     if (weights[i] <= 0.0) continue;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chooses a token from a row of logits. Order: logit bias, penalties, mask, temperature, top_k, top_p, min_p, draw.
-// Temperature 0 is the largest value, lowest id on ties. Random numbers are keyed by (seed, choice, position), so a result
-// does not depend on batch neighbours.
+// Chooses a token from a row of logits. Order: logit bias, penalties, mask, temperature, top_k,
+// top_p, min_p, draw. Temperature 0 is the largest value, lowest id on ties. Random numbers are
+// keyed by (seed, choice, position), so a result does not depend on batch neighbours.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,8 @@ void CheckSampling(const SamplingParams& params, size_t vocab_size);
 // Tokens a hook allows; one bit a token.
 class TokenMask {
  public:
-  explicit TokenMask(size_t vocab_size, bool allowed = false) : bits_((vocab_size + 63) / 64, allowed ? ~uint64_t{0} : 0) {}
+  explicit TokenMask(size_t vocab_size, bool allowed = false)
+      : bits_((vocab_size + 63) / 64, allowed ? ~uint64_t{0} : 0) {}
   void Allow(size_t id) { bits_[id / 64] |= uint64_t{1} << id % 64; }
   void Forbid(size_t id) { bits_[id / 64] &= ~(uint64_t{1} << id % 64); }
   bool Allows(size_t id) const { return bits_[id / 64] >> id % 64 & 1; }
@@ -44,12 +45,13 @@ class Sampler {
  public:
   explicit Sampler(SamplingParams params) : params_(std::move(params)) {}
 
-  // Tokens of the prompt and of the answer, for the penalties: repetition counts both, frequency and presence the answer.
+  // Tokens of the prompt and of the answer, for the penalties: repetition counts both, frequency
+  // and presence the answer.
   void SeePrompt(std::span<const int32_t> ids);
   void SeeToken(int32_t id);
 
-  // `logits` [V] is scratch: overwritten. `mask` may be null. A NaN is never chosen; -1 when nothing is left: all are NaN,
-  // -inf or not allowed.
+  // `logits` [V] is scratch: overwritten. `mask` may be null. A NaN is never chosen; -1 when
+  // nothing is left: all are NaN, -inf or not allowed.
   int32_t Sample(std::span<float> logits, uint64_t position, const TokenMask* mask);
   const SamplingParams& params() const { return params_; }
 

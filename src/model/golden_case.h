@@ -23,11 +23,15 @@ struct GoldenCase {
   size_t hidden_for_len = 0;
 };
 
-inline bool HasGoldenCase(const std::string& model) { return FileExists(GoldenDir() + "/cases/" + model + ".safetensors"); }
+inline bool HasGoldenCase(const std::string& model) {
+  return FileExists(GoldenDir() + "/cases/" + model + ".safetensors");
+}
 
 inline GoldenCase ReadGoldenCase(const std::string& model) {
   GoldenCase found;
-  for (const StoredTensor& tensor : ReadSafetensors(GoldenDir() + "/cases/" + model + ".safetensors", FileBytes::Access::kRead).tensors) {
+  for (const StoredTensor& tensor :
+       ReadSafetensors(GoldenDir() + "/cases/" + model + ".safetensors", FileBytes::Access::kRead)
+           .tensors) {
     if (tensor.view.dtype == DType::kI32) {
       std::vector<int32_t> ids(tensor.view.elements());
       std::memcpy(ids.data(), tensor.view.data, tensor.view.bytes());
@@ -38,18 +42,21 @@ inline GoldenCase ReadGoldenCase(const std::string& model) {
   }
   const std::string path = GoldenDir() + "/cases/" + model + ".json";
   const Json json = ParseJson(ReadFile(path, 1 << 20), path);
-  found.hidden_for_len = static_cast<size_t>(JsonReader(json, path).Int("hidden_for_len", 0, 1 << 20));
+  found.hidden_for_len =
+      static_cast<size_t>(JsonReader(json, path).Int("hidden_for_len", 0, 1 << 20));
   return found;
 }
 
-inline void ExpectNear(const float* found, const Tensor& expected, float tolerance, const std::string& what) {
+inline void ExpectNear(const float* found, const Tensor& expected, float tolerance,
+                       const std::string& what) {
   float worst = 0;
   size_t at = 0;
   for (size_t i = 0; i < expected.elements(); ++i) {
     const float error = std::abs(found[i] - expected.f32()[i]);
     if (!(error <= worst)) worst = error, at = i;
   }
-  EXPECT_LE(worst, tolerance) << what << ": worst at " << at << ": " << found[at] << ", expected " << expected.f32()[at];
+  EXPECT_LE(worst, tolerance) << what << ": worst at " << at << ": " << found[at] << ", expected "
+                              << expected.f32()[at];
 }
 
 }  // namespace planish::testing
