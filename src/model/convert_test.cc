@@ -308,6 +308,58 @@ TEST(Convert, GoldenMistralIsWrittenAsLlamaAndComesBackAsMistral) {
   if (checked == 0) GTEST_SKIP() << "no mistral under " << GoldenDir() << "/models: set PLANISH_GOLDEN";
 }
 
+TEST(Convert, GoldenEndOfTextIdsAndSamplingDefaultsSurviveGguf) {
+  size_t checked = 0;
+  for (const std::string& folder : ModelFolders()) {
+    if (!HasGguf(ReadConfig(folder))) continue;
+    SCOPED_TRACE(folder);
+    const TemporaryDir temporary;
+    Pretrained source = OpenPretrained(folder, kAnyTokenizer);
+    source.eos_ids = {2, 5, 7, 9};
+    source.generation = {.temperature = 0.6, .top_p = 0.95, .min_p = 0.01, .repetition_penalty = 1.1, .top_k = 20, .do_sample = true};
+    ExportGguf(&source, temporary / "a.gguf", std::nullopt);
+    const GgufFile file = GgufFile::Open(temporary / "a.gguf", FileBytes::Access::kRead);
+    // What other programs see: GGUF has names for three of the ids.
+    EXPECT_EQ(file.Int("tokenizer.ggml.eos_token_id", 0, 511), 2);
+    EXPECT_EQ(file.Int("tokenizer.ggml.eot_token_id", 0, 511), 5);
+    EXPECT_EQ(file.Int("tokenizer.ggml.eom_token_id", 0, 511), 7);
+    Pretrained middle = OpenPretrained(temporary / "a.gguf", kAnyTokenizer);
+    EXPECT_EQ(middle.eos_ids, source.eos_ids);
+    EXPECT_EQ(middle.generation, source.generation);
+    ExportHf(&middle, temporary / "hf", std::nullopt, kShardBytes);
+    const Pretrained back = OpenPretrained(temporary / "hf", kAnyTokenizer);
+    EXPECT_EQ(back.eos_ids, source.eos_ids);
+    EXPECT_EQ(back.generation, source.generation);
+    ++checked;
+  }
+  if (checked == 0) GTEST_SKIP() << "no models under " << GoldenDir() << "/models: set PLANISH_GOLDEN";
+}
+
+TEST(Convert, GoldenLayersThatConfigJsonCannotSayAreRefusedBeforeAnythingIsWritten) {
+  size_t checked = 0;
+  for (const std::string& path : GgufFiles()) {
+    Pretrained opened = OpenPretrained(path, kAnyTokenizer);
+    if (opened.config.family == Family::kDeci) continue;  // whose config.json describes each layer
+    SCOPED_TRACE(path);
+    for (auto block = opened.config.blocks.rbegin(); block != opened.config.blocks.rend(); ++block) {
+      if (auto* ffn = std::get_if<FfnConfig>(&block->mixer)) {
+        ffn->intermediate_size += 32;
+        break;
+      }
+    }
+    const TemporaryDir temporary;
+    try {
+      ExportHf(&opened, temporary / "hf", std::nullopt, kShardBytes);
+      ADD_FAILURE() << "wrote a config.json that describes another model";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::kUsage) << error.what();
+    }
+    EXPECT_TRUE(Listing(temporary.path()).empty());
+    ++checked;
+  }
+  if (checked == 0) GTEST_SKIP() << "no GGUF files under " << GoldenDir() << "/gguf: set PLANISH_GOLDEN";
+}
+
 // Fails every system call of the writers in turn, until one run has no failure left to inject.
 template <typename Export>
 size_t FailEachCall(const Export& export_once) {
