@@ -26,12 +26,14 @@ const OpenOptions kAnyTokenizer = {.needs_tokenizer = false};
 
 std::vector<std::string> ModelFolders() {
   std::vector<std::string> folders;
-  for (const std::string& name : Listing(GoldenDir() + "/models")) folders.push_back(GoldenDir() + "/models/" + name);
+  for (const std::string& name : Listing(GoldenDir() + "/models"))
+    folders.push_back(GoldenDir() + "/models/" + name);
   return folders;
 }
 std::vector<std::string> GgufFiles() {
   std::vector<std::string> files;
-  for (const std::string& name : Listing(GoldenDir() + "/gguf", ".gguf")) files.push_back(GoldenDir() + "/gguf/" + name);
+  for (const std::string& name : Listing(GoldenDir() + "/gguf", ".gguf"))
+    files.push_back(GoldenDir() + "/gguf/" + name);
   return files;
 }
 
@@ -51,7 +53,8 @@ bool HasGguf(const ModelConfig& config) {
 
 std::map<std::string, StoredTensor> TensorsOf(const std::string& folder) {
   std::map<std::string, StoredTensor> tensors;
-  for (StoredTensor& tensor : ReadSafetensorsFolder(folder, FileBytes::Access::kRead)) tensors.emplace(tensor.name, std::move(tensor));
+  for (StoredTensor& tensor : ReadSafetensorsFolder(folder, FileBytes::Access::kRead))
+    tensors.emplace(tensor.name, std::move(tensor));
   return tensors;
 }
 
@@ -74,14 +77,18 @@ void ExpectSameA(const StoredTensor& before, const StoredTensor& after) {
       EXPECT_EQ(b, a) << before.name << " head " << h;
       continue;
     }
-    EXPECT_LE(UlpDistance(a, b), 2u) << before.name << " head " << h << ": " << b << ", expected " << a;
-    EXPECT_EQ(static_cast<float>(-std::exp(static_cast<double>(b))), static_cast<float>(-std::exp(static_cast<double>(a)))) << before.name << " head " << h;
+    EXPECT_LE(UlpDistance(a, b), 2u)
+        << before.name << " head " << h << ": " << b << ", expected " << a;
+    EXPECT_EQ(static_cast<float>(-std::exp(static_cast<double>(b))),
+              static_cast<float>(-std::exp(static_cast<double>(a))))
+        << before.name << " head " << h;
   }
 }
 
 void ExpectSameTensors(const std::string& before, const std::string& after) {
   const auto expected = TensorsOf(before), found = TensorsOf(after);
-  for (const auto& [name, tensor] : found) EXPECT_TRUE(expected.contains(name)) << name << " is new";
+  for (const auto& [name, tensor] : found)
+    EXPECT_TRUE(expected.contains(name)) << name << " is new";
   for (const auto& [name, tensor] : expected) {
     const auto other = found.find(name);
     if (other == found.end()) {
@@ -92,12 +99,15 @@ void ExpectSameTensors(const std::string& before, const std::string& after) {
       const TensorView &a = tensor.view, &b = other->second.view;
       EXPECT_EQ(Name(b.dtype), Name(a.dtype)) << name;
       EXPECT_EQ(b.shape.ToString(), a.shape.ToString()) << name;
-      EXPECT_TRUE(a.bytes() == b.bytes() && std::memcmp(a.data, b.data, a.bytes()) == 0) << name << " has other bytes";
+      EXPECT_TRUE(a.bytes() == b.bytes() && std::memcmp(a.data, b.data, a.bytes()) == 0)
+          << name << " has other bytes";
     }
   }
 }
 
-Json ReadJson(const std::string& path) { return ParseJson(ReadFile(path, limits::kTokenizerBytes), path, {.allow_non_finite = true}); }
+Json ReadJson(const std::string& path) {
+  return ParseJson(ReadFile(path, limits::kTokenizerBytes), path, {.allow_non_finite = true});
+}
 
 // Texts of the golden tokenizer cases; token ids of any vocabulary can be compared on them.
 std::vector<std::string> GoldenTexts() {
@@ -106,12 +116,14 @@ std::vector<std::string> GoldenTexts() {
     const std::string path = GoldenDir() + "/tokenizer/" + name + "/golden.json";
     if (!FileExists(path)) continue;
     const Json json = ReadJson(path);
-    for (const Json& item : json.Find("cases")->AsArray()) texts.push_back(item.Find("text")->AsString());
+    for (const Json& item : json.Find("cases")->AsArray())
+      texts.push_back(item.Find("text")->AsString());
   }
   return texts;
 }
 
-void ExpectSameTokenizers(const Tokenizer& before, const Tokenizer& after, const std::vector<std::string>& texts) {
+void ExpectSameTokenizers(const Tokenizer& before, const Tokenizer& after,
+                          const std::vector<std::string>& texts) {
   for (const bool add_special : {false, true}) {
     for (const std::string& text : texts) {
       const EncodeOptions options{.add_special = add_special};
@@ -162,12 +174,14 @@ TEST(Convert, GoldenFoldersComeBackUnchangedThroughGguf) {
       ++checked;
     }
   }
-  if (checked + refused == 0) GTEST_SKIP() << "no models under " << GoldenDir() << "/models: set PLANISH_GOLDEN";
+  if (checked + refused == 0)
+    GTEST_SKIP() << "no models under " << GoldenDir() << "/models: set PLANISH_GOLDEN";
 }
 
 std::vector<float> Logits(const Model& model, const std::vector<int32_t>& ids) {
   Workspace workspace;
-  std::vector<float> hidden(ids.size() * model.config().hidden_size), logits(ids.size() * model.config().vocab_size);
+  std::vector<float> hidden(ids.size() * model.config().hidden_size),
+      logits(ids.size() * model.config().vocab_size);
   model.Forward(ids, SeqLayout(ids.size()), hidden.data(), &workspace);
   model.Head(hidden.data(), ids.size(), logits.data());
   return logits;
@@ -175,7 +189,8 @@ std::vector<float> Logits(const Model& model, const std::vector<int32_t>& ids) {
 
 std::vector<int32_t> SomeIds(const ModelConfig& config, size_t count) {
   std::vector<int32_t> ids(count);
-  for (size_t t = 0; t < count; ++t) ids[t] = static_cast<int32_t>((t * 7919 + 13) % config.vocab_size);
+  for (size_t t = 0; t < count; ++t)
+    ids[t] = static_cast<int32_t>((t * 7919 + 13) % config.vocab_size);
   return ids;
 }
 
@@ -193,7 +208,8 @@ TEST(Convert, GoldenGgufFilesOfAForeignWriterComeBackUnchangedThroughAFolder) {
     SCOPED_TRACE(path);
     const TemporaryDir temporary;
     Pretrained source = OpenPretrained(path, kAnyTokenizer);
-    ASSERT_TRUE(source.config.source.is_null()) << "a file that planish wrote is no test of a foreign one";
+    ASSERT_TRUE(source.config.source.is_null())
+        << "a file that planish wrote is no test of a foreign one";
     ExportHf(&source, temporary / "hf", std::nullopt, kShardBytes);
     Pretrained folder = OpenPretrained(temporary / "hf", kAnyTokenizer);
     EXPECT_EQ(folder.config.rope_scaling.kind, source.config.rope_scaling.kind);
@@ -210,18 +226,22 @@ TEST(Convert, GoldenGgufFilesOfAForeignWriterComeBackUnchangedThroughAFolder) {
         is_lossless = false;  // a folder holds it rounded to bf16
         continue;
       }
-      const bool same = other->view.dtype == tensor.view.dtype && std::memcmp(other->view.data, tensor.view.data, tensor.view.bytes()) == 0;
-      EXPECT_TRUE(same) << tensor.name << " is " << Name(other->view.dtype) << ", expected the bytes of " << Name(tensor.view.dtype);
+      const bool same = other->view.dtype == tensor.view.dtype &&
+                        std::memcmp(other->view.data, tensor.view.data, tensor.view.bytes()) == 0;
+      EXPECT_TRUE(same) << tensor.name << " is " << Name(other->view.dtype)
+                        << ", expected the bytes of " << Name(tensor.view.dtype);
     }
     EXPECT_EQ(after.tensors().size(), before.tensors().size());
     if (is_lossless) {
       // The very same numbers meet the very same kernels; only A may differ, by the rounding of its logarithm.
       const std::vector<int32_t> ids = SomeIds(source.config, 50);
-      EXPECT_LE(LargestDifference(Logits(*source.model, ids), Logits(*folder.model, ids)), source.config.HasMamba() ? 1e-5f : 0.0f);
+      EXPECT_LE(LargestDifference(Logits(*source.model, ids), Logits(*folder.model, ids)),
+                source.config.HasMamba() ? 1e-5f : 0.0f);
     }
     ++checked;
   }
-  if (checked == 0) GTEST_SKIP() << "no GGUF files under " << GoldenDir() << "/gguf: set PLANISH_GOLDEN";
+  if (checked == 0)
+    GTEST_SKIP() << "no GGUF files under " << GoldenDir() << "/gguf: set PLANISH_GOLDEN";
 }
 
 TEST(Convert, GoldenLlama3ScalingIsRecoveredFromItsDivisors) {
@@ -241,13 +261,16 @@ TEST(Convert, GoldenLlama3ScalingIsRecoveredFromItsDivisors) {
     for (const BlockConfig& block : config.blocks) {
       const auto* attention = std::get_if<AttentionConfig>(&block.mixer);
       if (attention == nullptr) continue;
-      EXPECT_EQ(RopeInverseFrequencies(attention->head_dim, config.rope_theta, found),
-                RopeInverseFrequencies(attention->head_dim, config.rope_theta, config.rope_scaling));
+      EXPECT_EQ(
+          RopeInverseFrequencies(attention->head_dim, config.rope_theta, found),
+          RopeInverseFrequencies(attention->head_dim, config.rope_theta, config.rope_scaling));
       break;
     }
     ++checked;
   }
-  if (checked == 0) GTEST_SKIP() << "no model with llama3 scaling under " << GoldenDir() << "/models: set PLANISH_GOLDEN";
+  if (checked == 0)
+    GTEST_SKIP() << "no model with llama3 scaling under " << GoldenDir()
+                 << "/models: set PLANISH_GOLDEN";
 }
 
 TEST(Convert, GoldenQuantisedFilesHoldEachRowAsTheQuantiserMakesIt) {
@@ -280,13 +303,15 @@ TEST(Convert, GoldenQuantisedFilesHoldEachRowAsTheQuantiserMakesIt) {
         for (size_t r = 0; r < out; ++r) {
           param.weight->DequantizeRow(r, row.data());
           QuantizeRow(expected, row.data(), bytes.data(), in);
-          ASSERT_EQ(std::memcmp(weight.row(r), bytes.data(), bytes.size()), 0) << param.name << " row " << r;
+          ASSERT_EQ(std::memcmp(weight.row(r), bytes.data(), bytes.size()), 0)
+              << param.name << " row " << r;
         }
       });
       ++checked;
     }
   }
-  if (checked == 0) GTEST_SKIP() << "no models under " << GoldenDir() << "/models: set PLANISH_GOLDEN";
+  if (checked == 0)
+    GTEST_SKIP() << "no models under " << GoldenDir() << "/models: set PLANISH_GOLDEN";
 }
 
 TEST(Convert, GoldenMistralIsWrittenAsLlamaAndComesBackAsMistral) {
@@ -299,13 +324,15 @@ TEST(Convert, GoldenMistralIsWrittenAsLlamaAndComesBackAsMistral) {
     ExportGguf(&source, temporary / "a.gguf", std::nullopt);
     const GgufFile file = GgufFile::Open(temporary / "a.gguf", FileBytes::Access::kRead);
     EXPECT_EQ(file.String("general.architecture"), "llama");
-    for (const auto& [key, value] : file.metadata()) EXPECT_FALSE(key.starts_with("mistral.")) << key;
+    for (const auto& [key, value] : file.metadata())
+      EXPECT_FALSE(key.starts_with("mistral.")) << key;
     const Pretrained middle = OpenPretrained(temporary / "a.gguf", kAnyTokenizer);
     const std::vector<int32_t> ids = SomeIds(source.config, 40);
     EXPECT_EQ(Logits(*middle.model, ids), Logits(*source.model, ids));
     ++checked;
   }
-  if (checked == 0) GTEST_SKIP() << "no mistral under " << GoldenDir() << "/models: set PLANISH_GOLDEN";
+  if (checked == 0)
+    GTEST_SKIP() << "no mistral under " << GoldenDir() << "/models: set PLANISH_GOLDEN";
 }
 
 TEST(Convert, GoldenEndOfTextIdsAndSamplingDefaultsSurviveGguf) {
@@ -316,7 +343,12 @@ TEST(Convert, GoldenEndOfTextIdsAndSamplingDefaultsSurviveGguf) {
     const TemporaryDir temporary;
     Pretrained source = OpenPretrained(folder, kAnyTokenizer);
     source.eos_ids = {2, 5, 7, 9};
-    source.generation = {.temperature = 0.6, .top_p = 0.95, .min_p = 0.01, .repetition_penalty = 1.1, .top_k = 20, .do_sample = true};
+    source.generation = {.temperature = 0.6,
+                         .top_p = 0.95,
+                         .min_p = 0.01,
+                         .repetition_penalty = 1.1,
+                         .top_k = 20,
+                         .do_sample = true};
     ExportGguf(&source, temporary / "a.gguf", std::nullopt);
     const GgufFile file = GgufFile::Open(temporary / "a.gguf", FileBytes::Access::kRead);
     // What other programs see: GGUF has names for three of the ids.
@@ -332,7 +364,8 @@ TEST(Convert, GoldenEndOfTextIdsAndSamplingDefaultsSurviveGguf) {
     EXPECT_EQ(back.generation, source.generation);
     ++checked;
   }
-  if (checked == 0) GTEST_SKIP() << "no models under " << GoldenDir() << "/models: set PLANISH_GOLDEN";
+  if (checked == 0)
+    GTEST_SKIP() << "no models under " << GoldenDir() << "/models: set PLANISH_GOLDEN";
 }
 
 TEST(Convert, GoldenLayersThatConfigJsonCannotSayAreRefusedBeforeAnythingIsWritten) {
@@ -341,7 +374,8 @@ TEST(Convert, GoldenLayersThatConfigJsonCannotSayAreRefusedBeforeAnythingIsWritt
     Pretrained opened = OpenPretrained(path, kAnyTokenizer);
     if (opened.config.family == Family::kDeci) continue;  // whose config.json describes each layer
     SCOPED_TRACE(path);
-    for (auto block = opened.config.blocks.rbegin(); block != opened.config.blocks.rend(); ++block) {
+    for (auto block = opened.config.blocks.rbegin(); block != opened.config.blocks.rend();
+         ++block) {
       if (auto* ffn = std::get_if<FfnConfig>(&block->mixer)) {
         ffn->intermediate_size += 32;
         break;
@@ -357,7 +391,8 @@ TEST(Convert, GoldenLayersThatConfigJsonCannotSayAreRefusedBeforeAnythingIsWritt
     EXPECT_TRUE(Listing(temporary.path()).empty());
     ++checked;
   }
-  if (checked == 0) GTEST_SKIP() << "no GGUF files under " << GoldenDir() << "/gguf: set PLANISH_GOLDEN";
+  if (checked == 0)
+    GTEST_SKIP() << "no GGUF files under " << GoldenDir() << "/gguf: set PLANISH_GOLDEN";
 }
 
 // Fails every system call of the writers in turn, until one run has no failure left to inject.
@@ -381,7 +416,8 @@ size_t FailEachCall(const Export& export_once) {
 
 TEST(Convert, GoldenExportsThatAreCutOffLeaveNothingThatOpensAsAModel) {
   const std::string folder = GoldenDir() + "/models/llama_a";
-  if (!FileExists(folder + "/config.json")) GTEST_SKIP() << "no " << folder << ": set PLANISH_GOLDEN";
+  if (!FileExists(folder + "/config.json"))
+    GTEST_SKIP() << "no " << folder << ": set PLANISH_GOLDEN";
   Pretrained source = OpenPretrained(folder, kAnyTokenizer);
   const size_t gguf_calls = FailEachCall([&](size_t n, const bool* was_hit) {
     const TemporaryDir temporary;
@@ -403,8 +439,10 @@ TEST(Convert, GoldenExportsThatAreCutOffLeaveNothingThatOpensAsAModel) {
     } catch (const Error& error) {
       SetFaultHook(nullptr);
       EXPECT_EQ(error.code(), ExitCode::kFailure) << error.what();
-      EXPECT_THROW(OpenPretrained(temporary / "hf", kAnyTokenizer), Error) << "call " << n << " left a model";
-      EXPECT_TRUE(Listing(temporary / "hf", ".tmp").empty()) << "call " << n << " left a temporary file";
+      EXPECT_THROW(OpenPretrained(temporary / "hf", kAnyTokenizer), Error)
+          << "call " << n << " left a model";
+      EXPECT_TRUE(Listing(temporary / "hf", ".tmp").empty())
+          << "call " << n << " left a temporary file";
       // A second try in the same place succeeds and gives the same model.
       if (n % 8 != 0) return;
       ExportHf(&source, temporary / "hf", std::nullopt, kShardBytes);

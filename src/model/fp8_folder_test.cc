@@ -20,7 +20,8 @@ using testing::TemporaryDir;
 
 // Sizes that are no multiples of 128, so that blocks at the right and lower edge are cut.
 constexpr size_t kHidden = 160, kWidth = 288, kVocab = 64;
-constexpr const char* kConfig = R"({"model_type": "llama", "hidden_size": 160, "intermediate_size": 288, "num_hidden_layers": 2,
+constexpr const char* kConfig =
+    R"({"model_type": "llama", "hidden_size": 160, "intermediate_size": 288, "num_hidden_layers": 2,
     "num_attention_heads": 5, "num_key_value_heads": 5, "vocab_size": 64, "rms_norm_eps": 1e-05, "rope_theta": 10000.0,
     "max_position_embeddings": 256, "tie_word_embeddings": true, "torch_dtype": "bfloat16"})";
 
@@ -49,7 +50,8 @@ class Fp8Folder {
     for (const std::string layer : {"model.layers.0.", "model.layers.1."}) {
       AddPlain(layer + "input_layernorm.weight", {kHidden});
       AddPlain(layer + "post_attention_layernorm.weight", {kHidden});
-      for (const char* name : {"q_proj", "k_proj", "v_proj", "o_proj"}) AddMatrix(layer + "self_attn." + name + ".weight", kHidden, kHidden);
+      for (const char* name : {"q_proj", "k_proj", "v_proj", "o_proj"})
+        AddMatrix(layer + "self_attn." + name + ".weight", kHidden, kHidden);
       AddMatrix(layer + "mlp.gate_proj.weight", kWidth, kHidden);
       AddMatrix(layer + "mlp.up_proj.weight", kWidth, kHidden);
       AddMatrix(layer + "mlp.down_proj.weight", kHidden, kWidth);
@@ -72,13 +74,16 @@ class Fp8Folder {
       if (matrix.scales.empty()) continue;
       const char* suffix = kind_.form == ScaleForm::kBlocks ? "_scale_inv" : "_scale";
       const DType dtype = kind_.scale_dtype;
-      tensors.push_back({name + suffix, dtype, matrix.scale_shape, [&matrix = matrix, dtype](std::byte* out) {
-                           for (size_t i = 0; i < matrix.scales.size(); ++i) {
-                             const uint16_t half = BF16FromFloat(matrix.scales[i]);
-                             if (dtype == DType::kBF16) std::memcpy(out + 2 * i, &half, 2);
-                             else std::memcpy(out + 4 * i, &matrix.scales[i], 4);
-                           }
-                         }});
+      tensors.push_back(
+          {name + suffix, dtype, matrix.scale_shape, [&matrix = matrix, dtype](std::byte* out) {
+             for (size_t i = 0; i < matrix.scales.size(); ++i) {
+               const uint16_t half = BF16FromFloat(matrix.scales[i]);
+               if (dtype == DType::kBF16)
+                 std::memcpy(out + 2 * i, &half, 2);
+               else
+                 std::memcpy(out + 4 * i, &matrix.scales[i], 4);
+             }
+           }});
     }
     WriteSafetensorsFolder(folder, tensors);
     Json config = ParseJson(kConfig, "kConfig");
@@ -86,7 +91,8 @@ class Fp8Folder {
       Json quantization = Json::MakeObject();
       quantization.Set("quant_method", "fp8");
       if (kind_.form == ScaleForm::kBlocks) {
-        quantization.Set("weight_block_size", Json::Array{Json(uint64_t{kind_.block_out}), Json(uint64_t{kind_.block_in})});
+        quantization.Set("weight_block_size", Json::Array{Json(uint64_t{kind_.block_out}),
+                                                          Json(uint64_t{kind_.block_in})});
       }
       config.Set("quantization_config", std::move(quantization));
     }
@@ -96,25 +102,38 @@ class Fp8Folder {
  private:
   template <typename T>
   static std::function<void(std::byte*)> Copy(const std::vector<T>& values) {
-    return [&values](std::byte* out) { std::memcpy(out, values.data(), values.size() * sizeof(T)); };
+    return
+        [&values](std::byte* out) { std::memcpy(out, values.data(), values.size() * sizeof(T)); };
   }
 
   float Normal() { return std::normal_distribution<float>()(random_); }
 
   void AddPlain(const std::string& name, Shape shape) {
     Tensor tensor = Tensor::F32(shape);
-    for (size_t i = 0; i < tensor.elements(); ++i) tensor.f32()[i] = shape.rank() == 1 ? 1.0f + 0.1f * Normal() : Normal();
+    for (size_t i = 0; i < tensor.elements(); ++i)
+      tensor.f32()[i] = shape.rank() == 1 ? 1.0f + 0.1f * Normal() : Normal();
     plain_.emplace(name, std::move(tensor));
   }
 
   void AddMatrix(const std::string& name, size_t out, size_t in) {
-    Matrix matrix{.shape = {out, in}, .codes = std::vector<uint8_t>(out * in), .scale_shape = {}, .scales = {}, .values = std::vector<float>(out * in)};
+    Matrix matrix{.shape = {out, in},
+                  .codes = std::vector<uint8_t>(out * in),
+                  .scale_shape = {},
+                  .scales = {},
+                  .values = std::vector<float>(out * in)};
     size_t block_out = out, block_in = in;
     switch (kind_.form) {
-      case ScaleForm::kScalar: break;
-      case ScaleForm::kOne: matrix.scale_shape = {1}; break;
-      case ScaleForm::kRows: matrix.scale_shape = {out}, block_out = 1; break;
-      case ScaleForm::kRowsByOne: matrix.scale_shape = {out, 1}, block_out = 1; break;
+      case ScaleForm::kScalar:
+        break;
+      case ScaleForm::kOne:
+        matrix.scale_shape = {1};
+        break;
+      case ScaleForm::kRows:
+        matrix.scale_shape = {out}, block_out = 1;
+        break;
+      case ScaleForm::kRowsByOne:
+        matrix.scale_shape = {out, 1}, block_out = 1;
+        break;
       case ScaleForm::kBlocks:
         block_out = kind_.block_out, block_in = kind_.block_in;
         matrix.scale_shape = {(out + block_out - 1) / block_out, (in + block_in - 1) / block_in};
@@ -122,7 +141,8 @@ class Fp8Folder {
     }
     matrix.scales.resize(matrix.scale_shape.elements());
     for (float& scale : matrix.scales) {
-      scale = std::exp(Normal()) / 100.0f;  // far enough apart that a scale in the wrong place shows
+      scale =
+          std::exp(Normal()) / 100.0f;  // far enough apart that a scale in the wrong place shows
       if (kind_.scale_dtype == DType::kBF16) scale = FloatFromBF16(BF16FromFloat(scale));
     }
     const size_t columns = (in + block_in - 1) / block_in;
@@ -130,7 +150,8 @@ class Fp8Folder {
       for (size_t c = 0; c < in; ++c) {
         const uint8_t code = F8E4M3FromFloat(8.0f * Normal());
         matrix.codes[r * in + c] = code;
-        matrix.values[r * in + c] = FloatFromF8E4M3(code) * matrix.scales[r / block_out * columns + c / block_in];
+        matrix.values[r * in + c] =
+            FloatFromF8E4M3(code) * matrix.scales[r / block_out * columns + c / block_in];
       }
     }
     matrices_.emplace(name, std::move(matrix));
@@ -142,7 +163,9 @@ class Fp8Folder {
   std::map<std::string, Matrix> matrices_;
 };
 
-Pretrained Open(const std::string& path) { return OpenPretrained(path, {.needs_tokenizer = false}); }
+Pretrained Open(const std::string& path) {
+  return OpenPretrained(path, {.needs_tokenizer = false});
+}
 
 std::vector<float> Logits(const Model& model) {
   std::vector<int32_t> ids;
@@ -166,11 +189,15 @@ std::string Refusal(const std::string& folder) {
 }
 
 constexpr Fp8Kind kKinds[] = {
-    {"scalar", ScaleForm::kScalar, DType::kF32},        {"scalar, bf16", ScaleForm::kScalar, DType::kBF16},
-    {"[1]", ScaleForm::kOne, DType::kF32},              {"[out]", ScaleForm::kRows, DType::kF32},
-    {"[out], bf16", ScaleForm::kRows, DType::kBF16},    {"[out, 1]", ScaleForm::kRowsByOne, DType::kF32},
+    {"scalar", ScaleForm::kScalar, DType::kF32},
+    {"scalar, bf16", ScaleForm::kScalar, DType::kBF16},
+    {"[1]", ScaleForm::kOne, DType::kF32},
+    {"[out]", ScaleForm::kRows, DType::kF32},
+    {"[out], bf16", ScaleForm::kRows, DType::kBF16},
+    {"[out, 1]", ScaleForm::kRowsByOne, DType::kF32},
     {"[out, 1], bf16", ScaleForm::kRowsByOne, DType::kBF16},
-    {"128 x 128", ScaleForm::kBlocks, DType::kF32},     {"128 x 128, bf16", ScaleForm::kBlocks, DType::kBF16},
+    {"128 x 128", ScaleForm::kBlocks, DType::kF32},
+    {"128 x 128, bf16", ScaleForm::kBlocks, DType::kBF16},
     {"64 x 32", ScaleForm::kBlocks, DType::kF32, 64, 32},
 };
 
@@ -224,14 +251,16 @@ TEST(Fp8Folder, MissingScaleIsRefusedByName) {
     source.matrices().at("model.layers.1.mlp.up_proj.weight").scales.clear();
     source.Write(temporary / "fp8", /*as_fp8=*/true);
     const std::string message = Refusal(temporary / "fp8");
-    EXPECT_NE(message.find("model.layers.1.mlp.up_proj.weight_scale"), std::string::npos) << message;
+    EXPECT_NE(message.find("model.layers.1.mlp.up_proj.weight_scale"), std::string::npos)
+        << message;
     EXPECT_EQ(message.find("model.layers.0"), std::string::npos) << message;
   }
 }
 
 TEST(Fp8Folder, ScalesOfTheWrongShapeAreRefusedByName) {
   // Neither one, nor one a row, nor one a block of a [160, 288] matrix.
-  for (const Shape& shape : {Shape{2}, Shape{159}, Shape{288}, Shape{1, 160}, Shape{3, 2}, Shape{2, 2}, Shape{160, 3}, Shape{1, 2, 3}}) {
+  for (const Shape& shape : {Shape{2}, Shape{159}, Shape{288}, Shape{1, 160}, Shape{3, 2},
+                             Shape{2, 2}, Shape{160, 3}, Shape{1, 2, 3}}) {
     SCOPED_TRACE(shape.ToString());
     const TemporaryDir temporary;
     Fp8Folder source({"128 x 128", ScaleForm::kBlocks, DType::kF32}, 6);
@@ -240,7 +269,9 @@ TEST(Fp8Folder, ScalesOfTheWrongShapeAreRefusedByName) {
     matrix.scales.assign(shape.elements(), 1.0f);
     source.Write(temporary / "fp8", /*as_fp8=*/true);
     const std::string message = Refusal(temporary / "fp8");
-    EXPECT_NE(message.find("model.layers.0.mlp.down_proj.weight_scale_inv is " + shape.ToString()), std::string::npos) << message;
+    EXPECT_NE(message.find("model.layers.0.mlp.down_proj.weight_scale_inv is " + shape.ToString()),
+              std::string::npos)
+        << message;
   }
 }
 

@@ -5,15 +5,18 @@
 
 namespace planish {
 
-GenerationConfig ParseGenerationConfig(const Json& json, const std::string& where, size_t vocab_size) {
+GenerationConfig ParseGenerationConfig(const Json& json, const std::string& where,
+                                       size_t vocab_size) {
   const JsonReader reader(json, where);
   GenerationConfig config;
   GenerationDefaults& defaults = config.defaults;
   if (reader.Has("temperature")) defaults.temperature = reader.Number("temperature", 0.0, 100.0);
   if (reader.Has("top_p")) defaults.top_p = reader.Number("top_p", 0.0, 1.0);
   if (reader.Has("min_p")) defaults.min_p = reader.Number("min_p", 0.0, 1.0);
-  if (reader.Has("repetition_penalty")) defaults.repetition_penalty = reader.Number("repetition_penalty", 1e-3, 100.0);
-  if (reader.Has("top_k")) defaults.top_k = reader.Int("top_k", 0, static_cast<int64_t>(limits::kVocabSize));
+  if (reader.Has("repetition_penalty"))
+    defaults.repetition_penalty = reader.Number("repetition_penalty", 1e-3, 100.0);
+  if (reader.Has("top_k"))
+    defaults.top_k = reader.Int("top_k", 0, static_cast<int64_t>(limits::kVocabSize));
   if (reader.Has("do_sample")) defaults.do_sample = reader.BoolOr("do_sample", false);
   if (!reader.Has("eos_token_id")) return config;
   const Json& eos = *json.Find("eos_token_id");
@@ -28,7 +31,8 @@ GenerationConfig ParseGenerationConfig(const Json& json, const std::string& wher
   return config;
 }
 
-Json GenerationConfigToJson(const GenerationDefaults& defaults, std::optional<int32_t> bos_id, const std::vector<int32_t>& eos_ids) {
+Json GenerationConfigToJson(const GenerationDefaults& defaults, std::optional<int32_t> bos_id,
+                            const std::vector<int32_t>& eos_ids) {
   Json json = Json::MakeObject();
   if (bos_id) json.Set("bos_token_id", int64_t{*bos_id});
   if (eos_ids.size() == 1) {

@@ -22,11 +22,14 @@ struct GenerationDefaults {
 
 struct GenerationConfig {
   GenerationDefaults defaults;
-  std::optional<std::vector<int32_t>> eos_ids;  // set if the object has them: they replace those of config.json
+  std::optional<std::vector<int32_t>>
+      eos_ids;  // set if the object has them: they replace those of config.json
 };
 
 // Error(kBadFile) naming `where` for numbers out of range and token ids outside [0, vocab_size).
-GenerationConfig ParseGenerationConfig(const Json& json, const std::string& where, size_t vocab_size);
-Json GenerationConfigToJson(const GenerationDefaults& defaults, std::optional<int32_t> bos_id, const std::vector<int32_t>& eos_ids);
+GenerationConfig ParseGenerationConfig(const Json& json, const std::string& where,
+                                       size_t vocab_size);
+Json GenerationConfigToJson(const GenerationDefaults& defaults, std::optional<int32_t> bos_id,
+                            const std::vector<int32_t>& eos_ids);
 
 }  // namespace planish

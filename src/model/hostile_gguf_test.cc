@@ -32,7 +32,8 @@ std::map<std::string, std::string> GoldenFiles() {
   std::map<std::string, std::string> files;
   for (const std::string& name : Listing(GoldenDir() + "/gguf", ".gguf")) {
     const std::string model = name.substr(0, name.find('.'));
-    if (!files.contains(model) || name.ends_with(".f32.gguf")) files[model] = GoldenDir() + "/gguf/" + name;
+    if (!files.contains(model) || name.ends_with(".f32.gguf"))
+      files[model] = GoldenDir() + "/gguf/" + name;
   }
   return files;
 }
@@ -43,36 +44,55 @@ void AppendScalar(std::string* out, GgufType type, const GgufValue& from, size_t
     return std::visit(
         [&](const auto& v) -> T {
           using V = std::decay_t<decltype(v)>;
-          if constexpr (std::is_arithmetic_v<V>) return static_cast<T>(v);
-          else if constexpr (std::is_same_v<V, std::string> || std::is_same_v<V, std::vector<std::string>>) return T{};
-          else return static_cast<T>(v[i]);
+          if constexpr (std::is_arithmetic_v<V>)
+            return static_cast<T>(v);
+          else if constexpr (std::is_same_v<V, std::string> ||
+                             std::is_same_v<V, std::vector<std::string>>)
+            return T{};
+          else
+            return static_cast<T>(v[i]);
         },
         from.value);
   };
   switch (type) {
-    case GgufType::kUint8: return AppendRaw(out, number(uint8_t{}));
-    case GgufType::kInt8: return AppendRaw(out, number(int8_t{}));
-    case GgufType::kBool: return AppendRaw(out, number(uint8_t{}));
-    case GgufType::kUint16: return AppendRaw(out, number(uint16_t{}));
-    case GgufType::kInt16: return AppendRaw(out, number(int16_t{}));
-    case GgufType::kUint32: return AppendRaw(out, number(uint32_t{}));
-    case GgufType::kInt32: return AppendRaw(out, number(int32_t{}));
-    case GgufType::kUint64: return AppendRaw(out, number(uint64_t{}));
-    case GgufType::kInt64: return AppendRaw(out, number(int64_t{}));
-    case GgufType::kFloat32: return AppendRaw(out, number(float{}));
-    case GgufType::kFloat64: return AppendRaw(out, number(double{}));
+    case GgufType::kUint8:
+      return AppendRaw(out, number(uint8_t{}));
+    case GgufType::kInt8:
+      return AppendRaw(out, number(int8_t{}));
+    case GgufType::kBool:
+      return AppendRaw(out, number(uint8_t{}));
+    case GgufType::kUint16:
+      return AppendRaw(out, number(uint16_t{}));
+    case GgufType::kInt16:
+      return AppendRaw(out, number(int16_t{}));
+    case GgufType::kUint32:
+      return AppendRaw(out, number(uint32_t{}));
+    case GgufType::kInt32:
+      return AppendRaw(out, number(int32_t{}));
+    case GgufType::kUint64:
+      return AppendRaw(out, number(uint64_t{}));
+    case GgufType::kInt64:
+      return AppendRaw(out, number(int64_t{}));
+    case GgufType::kFloat32:
+      return AppendRaw(out, number(float{}));
+    case GgufType::kFloat64:
+      return AppendRaw(out, number(double{}));
     case GgufType::kString:
-      *out += GgufBuilder::Text(from.is_array() ? std::get<std::vector<std::string>>(from.value)[i] : std::get<std::string>(from.value));
+      *out += GgufBuilder::Text(from.is_array() ? std::get<std::vector<std::string>>(from.value)[i]
+                                                : std::get<std::string>(from.value));
       return;
-    case GgufType::kArray: FAIL() << "array in an array";
+    case GgufType::kArray:
+      FAIL() << "array in an array";
   }
 }
 
 size_t CountOf(const GgufValue& array) {
   return std::visit(
       [](const auto& v) -> size_t {
-        if constexpr (requires { v.size(); }) return v.size();
-        else return 0;
+        if constexpr (requires { v.size(); })
+          return v.size();
+        else
+          return 0;
       },
       array.value);
 }
@@ -85,7 +105,8 @@ void WriteWithKeys(const GgufFile& source, const Metadata& metadata, const std::
     if (value.is_array()) {
       AppendRaw(&bytes, static_cast<uint32_t>(value.element_type));
       AppendRaw(&bytes, uint64_t{CountOf(value)});
-      for (size_t i = 0; i < CountOf(value); ++i) AppendScalar(&bytes, value.element_type, value, i);
+      for (size_t i = 0; i < CountOf(value); ++i)
+        AppendScalar(&bytes, value.element_type, value, i);
     } else {
       AppendScalar(&bytes, value.type, value, 0);
     }
@@ -95,7 +116,8 @@ void WriteWithKeys(const GgufFile& source, const Metadata& metadata, const std::
   for (const StoredTensor& tensor : source.tensors()) {
     std::vector<uint64_t> dims;
     for (size_t i = tensor.view.shape.rank(); i > 0; --i) dims.push_back(tensor.view.shape[i - 1]);
-    builder.Tensor(tensor.name, dims, static_cast<uint32_t>(Traits(tensor.view.dtype).gguf_id), data.size());
+    builder.Tensor(tensor.name, dims, static_cast<uint32_t>(Traits(tensor.view.dtype).gguf_id),
+                   data.size());
     data.append(reinterpret_cast<const char*>(tensor.view.data), tensor.view.bytes());
     data.resize((data.size() + 31) / 32 * 32);
   }
@@ -113,13 +135,16 @@ bool OpensAndRuns(const std::string& path, std::string* message) {
     const Model& model = *pretrained.model;
     Workspace workspace;
     const std::vector<int32_t> ids = {0, static_cast<int32_t>(pretrained.config.vocab_size - 1), 1};
-    std::vector<float> hidden(ids.size() * pretrained.config.hidden_size), logits(pretrained.config.vocab_size);
+    std::vector<float> hidden(ids.size() * pretrained.config.hidden_size),
+        logits(pretrained.config.vocab_size);
     model.Forward(ids, SeqLayout(ids.size()), hidden.data(), &workspace);
     model.Head(hidden.data(), 1, logits.data());
-    if (pretrained.tokenizer != nullptr) pretrained.tokenizer->Encode("Every file of strangers is read with care. 123");
+    if (pretrained.tokenizer != nullptr)
+      pretrained.tokenizer->Encode("Every file of strangers is read with care. 123");
     opened = true;
   } catch (const Error& error) {
-    EXPECT_TRUE(error.code() == ExitCode::kBadFile || error.code() == ExitCode::kNoMemory) << error.what();
+    EXPECT_TRUE(error.code() == ExitCode::kBadFile || error.code() == ExitCode::kNoMemory)
+        << error.what();
     *message = error.what();
   } catch (const std::exception& error) {
     ADD_FAILURE() << "threw " << error.what();
@@ -129,7 +154,8 @@ bool OpensAndRuns(const std::string& path, std::string* message) {
 }
 
 template <typename T>
-std::vector<GgufValue> SpoiledArrays(const GgufValue& old, const std::vector<T>& items, const std::vector<T>& bad_items) {
+std::vector<GgufValue> SpoiledArrays(const GgufValue& old, const std::vector<T>& items,
+                                     const std::vector<T>& bad_items) {
   std::vector<GgufValue> spoiled;
   const auto add = [&](std::vector<T> changed) {
     GgufValue value = old;
@@ -153,15 +179,18 @@ std::vector<GgufValue> SpoiledArrays(const GgufValue& old, const std::vector<T>&
 // The value in all the ways it can lie.
 std::vector<GgufValue> Spoiled(const GgufValue& old) {
   constexpr double kInf = std::numeric_limits<double>::infinity();
-  std::vector<GgufValue> values = {GgufValue::String("x"), GgufValue::String(""), GgufValue::F32(0.5f), GgufValue::I32(-1), GgufValue::Bool(true),
-                                   GgufValue::U32s({1, 2}), GgufValue::Strings({"a", "b"})};
+  std::vector<GgufValue> values = {GgufValue::String("x"),        GgufValue::String(""),
+                                   GgufValue::F32(0.5f),          GgufValue::I32(-1),
+                                   GgufValue::Bool(true),         GgufValue::U32s({1, 2}),
+                                   GgufValue::Strings({"a", "b"})};
   const auto add_same_type = [&](auto v) {
     GgufValue value = old;
     value.value = v;
     values.push_back(std::move(value));
   };
   if (const auto* v = std::get_if<uint64_t>(&old.value)) {
-    for (const uint64_t bad : {uint64_t{0}, uint64_t{1}, uint64_t{3}, *v + 1, *v - 1, *v * 2, *v * 1000, uint64_t{1} << 31, uint64_t{0xFFFFFFFF}}) {
+    for (const uint64_t bad : {uint64_t{0}, uint64_t{1}, uint64_t{3}, *v + 1, *v - 1, *v * 2,
+                               *v * 1000, uint64_t{1} << 31, uint64_t{0xFFFFFFFF}}) {
       add_same_type(bad & 0xFFFFFFFF);
     }
   } else if (const auto* s = std::get_if<std::string>(&old.value)) {
@@ -171,10 +200,15 @@ std::vector<GgufValue> Spoiled(const GgufValue& old) {
   } else if (std::holds_alternative<double>(old.value)) {
     for (const double bad : {0.0, -1.0, 1e-40, 1e38, kInf, -kInf, std::nan("")}) add_same_type(bad);
   }
-  const auto extend = [&](std::vector<GgufValue> more) { values.insert(values.end(), more.begin(), more.end()); };
-  if (const auto* a = std::get_if<std::vector<uint64_t>>(&old.value)) extend(SpoiledArrays<uint64_t>(old, *a, {0, 1, 3, 0x7FFFFFFF}));
-  if (const auto* a = std::get_if<std::vector<int64_t>>(&old.value)) extend(SpoiledArrays<int64_t>(old, *a, {-1, 0, 3, 6, 0x7FFFFFFF}));
-  if (const auto* a = std::get_if<std::vector<std::string>>(&old.value)) extend(SpoiledArrays<std::string>(old, *a, {"", "\xff", "a b c", "<0x-1>", a->front()}));
+  const auto extend = [&](std::vector<GgufValue> more) {
+    values.insert(values.end(), more.begin(), more.end());
+  };
+  if (const auto* a = std::get_if<std::vector<uint64_t>>(&old.value))
+    extend(SpoiledArrays<uint64_t>(old, *a, {0, 1, 3, 0x7FFFFFFF}));
+  if (const auto* a = std::get_if<std::vector<int64_t>>(&old.value))
+    extend(SpoiledArrays<int64_t>(old, *a, {-1, 0, 3, 6, 0x7FFFFFFF}));
+  if (const auto* a = std::get_if<std::vector<std::string>>(&old.value))
+    extend(SpoiledArrays<std::string>(old, *a, {"", "\xff", "a b c", "<0x-1>", a->front()}));
   return values;
 }
 
@@ -193,9 +227,12 @@ TEST(HostileGguf, GoldenFilesWithOneSpoiledKeyAreRefusedOrOpen) {
       std::vector<GgufValue> values = Spoiled(source.metadata()[k].second);
       for (size_t i = 0; i <= values.size(); ++i) {  // the last time: without the key
         Metadata metadata = source.metadata();
-        SCOPED_TRACE(fmt::format("{}: {} spoiled in way {} of {}", name, metadata[k].first, i, values.size()));
-        if (i == values.size()) metadata.erase(metadata.begin() + static_cast<ptrdiff_t>(k));
-        else metadata[k].second = values[i];
+        SCOPED_TRACE(fmt::format("{}: {} spoiled in way {} of {}", name, metadata[k].first, i,
+                                 values.size()));
+        if (i == values.size())
+          metadata.erase(metadata.begin() + static_cast<ptrdiff_t>(k));
+        else
+          metadata[k].second = values[i];
         WriteWithKeys(source, metadata, path);
         ++(OpensAndRuns(path, &message) ? opened : refused);
         if (HasFailure()) break;
@@ -203,7 +240,8 @@ TEST(HostileGguf, GoldenFilesWithOneSpoiledKeyAreRefusedOrOpen) {
     }
   }
   SetLogLevel(level);
-  if (opened + refused == 0) GTEST_SKIP() << "no GGUF files under " << GoldenDir() << "/gguf: set PLANISH_GOLDEN";
+  if (opened + refused == 0)
+    GTEST_SKIP() << "no GGUF files under " << GoldenDir() << "/gguf: set PLANISH_GOLDEN";
   RecordProperty("opened", static_cast<int>(opened));
   RecordProperty("refused", static_cast<int>(refused));
   EXPECT_GT(opened, refused / 20);
@@ -253,8 +291,10 @@ TEST(HostileGguf, GoldenLiesAboutSizesAreRefusedByName) {
       {"nemotron_h_a", "nemotron_h.ssm.time_step_rank", u32(4), "ssm_"},
       {"nemotron_h_a", "nemotron_h.ssm.conv_kernel", u32(3), "ssm_conv1d.weight"},
       {"nemotron_h_a", "nemotron_h.ssm.conv_kernel", u32(0), "conv_kernel"},
-      {"nemotron_h_a", "nemotron_h.attention.head_count_kv", GgufValue::U32s({0, 0, 0}), "head_count_kv"},
-      {"nemotron_h_a", "nemotron_h.feed_forward_length", GgufValue::U32s({0}), "feed_forward_length"},
+      {"nemotron_h_a", "nemotron_h.attention.head_count_kv", GgufValue::U32s({0, 0, 0}),
+       "head_count_kv"},
+      {"nemotron_h_a", "nemotron_h.feed_forward_length", GgufValue::U32s({0}),
+       "feed_forward_length"},
       {"deci_gguf", "deci.attention.head_count_kv", GgufValue::U32s({2, 2}), "head_count_kv"},
   };
   const std::map<std::string, std::string> files = GoldenFiles();
@@ -271,10 +311,12 @@ TEST(HostileGguf, GoldenLiesAboutSizesAreRefusedByName) {
     WriteWithKeys(source, metadata, temporary / "lie.gguf");
     std::string message;
     EXPECT_FALSE(OpensAndRuns(temporary / "lie.gguf", &message));
-    EXPECT_NE(message.find(lie.complaint), std::string::npos) << "no " << lie.complaint << " in: " << message;
+    EXPECT_NE(message.find(lie.complaint), std::string::npos)
+        << "no " << lie.complaint << " in: " << message;
     ++checked;
   }
-  if (checked == 0) GTEST_SKIP() << "no golden GGUF files under " << GoldenDir() << "/gguf: set PLANISH_GOLDEN";
+  if (checked == 0)
+    GTEST_SKIP() << "no golden GGUF files under " << GoldenDir() << "/gguf: set PLANISH_GOLDEN";
 }
 
 }  // namespace
