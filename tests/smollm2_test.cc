@@ -127,6 +127,7 @@ TEST_F(SmolLm2Golden, MemoryStaysNearTheFileAndItsStates) {
   const std::string question = Member(messages.back(), "content").AsString() + "\n";
   for (const bool is_mapped : {true, false}) {
     if (!is_mapped) arguments.emplace_back("--no-mmap");
+    if (is_mapped && !kHasRealMemory) continue;  // the other tests answer from the mapped file
     const Outcome outcome = RunProgram(arguments, {.input = question});
     EXPECT_EQ(outcome.status, 0) << outcome.err;
     ASSERT_GT(outcome.out.size(), 1u);
