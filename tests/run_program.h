@@ -2,6 +2,7 @@
 // For the tests of the whole program: runs build/planish as a user or another program would, and keeps all that came out.
 #pragma once
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -70,12 +71,9 @@ inline Outcome RunProgram(const std::vector<std::string>& arguments, const RunOp
     }
     dup2(in, STDIN_FILENO);
     dup2(err, STDERR_FILENO);
-    if (options.standard_output == RunOptions::Stdout::kFull) {
-      if (std::freopen("/dev/full", "w", stdout) == nullptr) _exit(126);
-    } else {
-      dup2(closed_pipe[1] >= 0 ? closed_pipe[1] : out, STDOUT_FILENO);
-      if (closed_pipe[0] >= 0) close(closed_pipe[0]);
-    }
+    const bool is_full = options.standard_output == RunOptions::Stdout::kFull;
+    dup2(is_full ? open("/dev/full", O_WRONLY) : closed_pipe[1] >= 0 ? closed_pipe[1] : out, STDOUT_FILENO);
+    if (closed_pipe[0] >= 0) close(closed_pipe[0]);
     alarm(options.limit_s);
     execv(PLANISH_BINARY, argv.data());
     _exit(127);
