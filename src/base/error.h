@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two ways to fail. Error: the world is wrong (file, flag, request); thrown, and caught only in cli/main.cc, per
+// The two ways to fail. Error: the world is wrong (file, flag, request); thrown, and caught only in cli/command_line.cc, per
 // request or per record. PLANISH_CHECK: we are wrong; prints where and aborts. Kernels use PLANISH_DCHECK only.
 #pragma once
 
@@ -19,7 +19,6 @@ enum class ExitCode : int {
   kBadFile = 3,    // bad or unsupported input file
   kNoMemory = 4,   // would not fit in memory; the message says what would
   kNetwork = 5,    // network or bind
-  kLocked = 19,    // run directory locked
   kInterrupted = 130,
 };
 

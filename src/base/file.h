@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading and writing files. Every writer of planish goes through FileWriter: it writes NAME.tmp, flushes, renames, so a
+// Reading and writing files. Every writer of planish goes through FileWriter: it writes NAME.PID.tmp, flushes, renames, so a
 // reader never sees half a file, and each system call passes a fault-injection point that tests use to fail the N-th one.
 #pragma once
 

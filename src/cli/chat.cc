@@ -31,7 +31,7 @@ class ChatVerb : public Verb {
 
   ExitCode Run(const OptionSet& options) override {
     Pretrained opened = model_.Open();
-    thinking_.Override(&opened);
+    thinking_.Apply(&opened);
     Engine engine(opened.model.get(), {.context = model_.ContextFor(opened.config)});
     ChatSession session(&opened, &engine);
     session.settings.sampling = sampling_.Merge(options, opened.generation);
@@ -39,11 +39,8 @@ class ChatVerb : public Verb {
     session.settings.budget = thinking_.budget;
     session.settings.thinking = thinking_.Resolve();
     if (opened.chat_template == nullptr) throw Error(ExitCode::kUsage, fmt::format("{} has no chat template", opened.name), "planish generate");
-    if (session.settings.thinking == Thinking::kOn && !opened.thinking.supported) {
-      throw Error(ExitCode::kUsage, fmt::format("{} has no thinking mode", opened.name), "a reasoning model, or no --think");
-    }
     if (!system_.empty()) session.SetSystem(system_);
-    ChatScreen screen(&session, UseColor(color_), !hide_);
+    ChatScreen screen(&session, UseColor(color_, STDERR_FILENO), !hide_);
     if (isatty(STDIN_FILENO) != 0) screen.Converse(opened);
     else screen.AnswerOnce(ReadAllInput());
     return screen.was_interrupted() ? ExitCode::kInterrupted : ExitCode::kOk;

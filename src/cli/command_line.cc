@@ -93,6 +93,9 @@ size_t EditDistance(const std::string& a, const std::string& b) {
 }
 
 std::string Nearest(const std::string& word, const std::vector<std::string>& candidates) {
+  for (const std::string& candidate : candidates) {
+    if (word.size() > 3 && candidate.starts_with(word)) return candidate;
+  }
   const auto closer = [&](const std::string& a, const std::string& b) { return EditDistance(word, a) < EditDistance(word, b); };
   const auto best = std::min_element(candidates.begin(), candidates.end(), closer);
   return best == candidates.end() || EditDistance(word, *best) > std::max<size_t>(2, word.size() / 2) ? "" : *best;
@@ -109,7 +112,7 @@ std::string OverviewText(const std::vector<std::unique_ptr<Verb>>& verbs, const 
   }
   return text +
          "\n`planish VERB --help` lists a verb's options with two examples. MODEL is a Hugging Face folder or a GGUF file.\n"
-         "Exit status: 0 ok, 1 failure, 2 usage, 3 bad input file, 4 does not fit in memory, 5 network, 130 interrupted.\n";
+         "Exit status: 0 ok, 1 failure, 2 usage, 3 bad input file, 4 does not fit in memory, 5 network,\n130 and 143 interrupted.\n";
 }
 
 // One line, whatever went wrong: names and contents of files can neither break it nor command the terminal.

@@ -39,10 +39,11 @@ class CompareVerb : public Verb {
     const Pretrained opened = model_.Open();
     ModelOptions other = model_;
     other.model = reference_;
-    const Pretrained reference = other.Open();
+    const Pretrained reference = other.Open(/*needs_tokenizer=*/false);
     if (opened.config.vocab_size != reference.config.vocab_size) {
       throw BadFile("{}: has {} tokens, but {} has {}: the KL needs the same vocabulary", opened.name, opened.config.vocab_size, reference.name, reference.config.vocab_size);
     }
+    CheckSameVocabulary(opened, reference);
     std::vector<int32_t> ids = opened.tokenizer->Encode(ReadFile(text_, limits::kTokenizerBytes), {.parse_special = false});
     if (limit_ > 0 && ids.size() > static_cast<size_t>(limit_)) ids.resize(static_cast<size_t>(limit_));
     if (ids.size() < 2) throw BadFile("{}: has {} tokens, expected at least 2", text_, ids.size());
@@ -56,6 +57,18 @@ class CompareVerb : public Verb {
   }
 
  private:
+  // The KL compares token by token: the same ids must mean the same bytes.
+  static void CheckSameVocabulary(const Pretrained& a, const Pretrained& b) {
+    if (b.tokenizer == nullptr) return;
+    for (size_t id = 0; id < a.config.vocab_size; ++id) {
+      const auto token = static_cast<TokenId>(id);
+      if (a.tokenizer->TokenBytes(token) != b.tokenizer->TokenBytes(token)) {
+        throw BadFile("{} and {} have different vocabularies: token {} is {} and {}", a.name, b.name, id,
+                      Quoted(a.tokenizer->TokenBytes(token)), Quoted(b.tokenizer->TokenBytes(token)));
+      }
+    }
+  }
+
   static Tensor Hidden(const Model& model, std::span<const int32_t> ids) {
     Workspace workspace;
     Tensor hidden = Tensor::F32({ids.size(), model.config().hidden_size});
@@ -79,6 +92,7 @@ class CompareVerb : public Verb {
   // KL(reference || model), the direction that punishes what the model has lost.
   static void AddToken(const float* a, const float* b, size_t V, size_t next, Sums* sums) {
     const double log_a = LogSumExp(a, V), log_b = LogSumExp(b, V);
+    if (!std::isfinite(log_a) || !std::isfinite(log_b)) throw RuntimeError("the logits of {} are not finite", std::isfinite(log_a) ? "the reference" : "the model");
     double kl = 0;
     for (size_t v = 0; v < V; ++v) {
       const double q = static_cast<double>(b[v]) - log_b;

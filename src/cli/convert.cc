@@ -28,7 +28,7 @@ class ConvertVerb : public Verb {
   }
 
   ExitCode Run(const OptionSet&) override {
-    Pretrained opened = model_.Open(/*needs_tokenizer=*/false);
+    Pretrained opened = model_.Open(/*needs_tokenizer=*/false, /*checks_memory=*/false);
     const std::optional<DType> type = type_ == "keep" ? std::nullopt : DTypeFromName(type_);
     const bool to_gguf = output_.ends_with(".gguf");
     {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `planish demo`: the main job on a real model, by itself and in under a minute: load, answer, toggle, budget.
+#include <unistd.h>
+
 #include <chrono>
 #include <cstdio>
 
@@ -36,7 +38,7 @@ class DemoVerb : public Verb {
   }
 
   ExitCode Run(const OptionSet&) override {
-    const Palette palette(UseColor(color_));
+    const Palette palette(UseColor(color_, STDOUT_FILENO));
     const auto start = std::chrono::steady_clock::now();
     Pretrained opened = model_.Open();
     const double load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -39,9 +39,12 @@ class GenerateVerb : public Verb {
   }
 
   ExitCode Run(const OptionSet& options) override {
+    if ((ids_.empty() ? 0 : 1) + (jsonl_ ? 1 : 0) + (prompts_.empty() ? 0 : 1) > 1) {
+      throw UsageError("expected one of --ids, --jsonl and prompts as arguments");
+    }
     const bool needs_text = ids_.empty();
     opened_ = std::make_unique<Pretrained>(model_.Open(needs_text));
-    thinking_.Override(opened_.get());
+    thinking_.Apply(opened_.get());
     engine_ = std::make_unique<Engine>(opened_->model.get(), EngineOptions{.context = model_.ContextFor(opened_->config)});
     params_ = sampling_.Merge(options, opened_->generation);
     if (!ids_.empty()) {

@@ -77,7 +77,7 @@ class InfoVerb : public Verb {
       return ExitCode::kOk;
     }
     if (model_.model.empty()) throw UsageError("-m MODEL is missing");
-    Pretrained opened = model_.Open(/*needs_tokenizer=*/false);
+    Pretrained opened = model_.Open(/*needs_tokenizer=*/false, /*checks_memory=*/false);
     if (check_weights_) {
       const std::vector<std::string> bad = NotFinite(opened.model.get());
       if (!bad.empty()) throw BadFile("{}: NaN or infinite values in {} tensors, first {}", opened.path, bad.size(), bad[0]);
@@ -99,8 +99,7 @@ class InfoVerb : public Verb {
     json.Set("parameters", plan.parameters);
     json.Set("file_bytes", opened.file_bytes);
     Json blocks = Json::MakeObject();
-    const char* kinds[] = {"attention", "mamba2", "ffn", "linear"};
-    for (size_t kind = 0; kind < 4; ++kind) blocks.Set(kinds[kind], static_cast<uint64_t>(config.CountBlocks(kind)));
+    for (size_t kind = 0; kind < std::size(kMixerNames); ++kind) blocks.Set(kMixerNames[kind], static_cast<uint64_t>(config.CountBlocks(kind)));
     json.Set("blocks", std::move(blocks));
     json.Set("layers", static_cast<uint64_t>(config.n_layers));
     json.Set("hidden_size", static_cast<uint64_t>(config.hidden_size));
@@ -132,8 +131,9 @@ class InfoVerb : public Verb {
     row("KV cache", fmt::format("{} bytes a token (f32)", plan.kv_bytes_per_token));
     row("recurrent state", fmt::format("{} bytes a sequence (f32)", plan.state_bytes));
     const uint64_t needed = opened->file_bytes + plan.cache_bytes;
-    row("memory", fmt::format("{} with one sequence of {} tokens; {} available: {}", GiB(needed), context, GiB(AvailableBytes()),
-                              needed <= AvailableBytes() ? "fits" : "does not fit"));
+    const uint64_t available = model_.memory != 0 ? model_.memory : AvailableBytes();
+    row("memory", fmt::format("{} with one sequence of {} tokens; {} available: {}", GiB(needed), context, GiB(available),
+                              needed <= available ? "fits" : "does not fit"));
     row("tokenizer", opened->tokenizer == nullptr ? "none" : fmt::format("{} tokens", opened->tokenizer->vocab_size()));
     row("chat template", opened->chat_template == nullptr ? "none" : "yes");
     row("thinking", thinking.supported ? fmt::format("yes, by {}; {} by default", ToggleName(thinking.toggle), thinking.default_on ? "on" : "off") : "no");

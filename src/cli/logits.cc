@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // `planish logits`: logits or token log-probabilities of ids or text, for comparison with other engines.
+#include <cmath>
+#include <cstring>
+
 #include "base/file.h"
 #include "cli/json_ids.h"
 #include "cli/model_options.h"
@@ -35,6 +38,9 @@ class LogitsVerb : public Verb {
     const Pretrained opened = model_.Open(/*needs_tokenizer=*/!text_.empty());
     const std::vector<int32_t> ids = ids_.empty() ? EncodeText(opened, text_).ids : ReadIds(ids_, opened.config.vocab_size);
     if (ids.empty()) throw UsageError("the text has no tokens");
+    if (model_.context > 0 && ids.size() > static_cast<size_t>(model_.context)) {
+      throw UsageError("{} tokens are more than --ctx {}", ids.size(), model_.context);
+    }
     const Tensor hidden = Hidden(*opened.model, ids);
     if (!output_.empty()) Write(*opened.model, hidden);
     if (logprobs_) PrintLogprobs(*opened.model, hidden, ids);
@@ -85,6 +91,7 @@ class LogitsVerb : public Verb {
       if (t + 1 == ids.size()) return;
       double logprob;
       LogSoftmaxAt(row, model.config().vocab_size, {&ids[t + 1], 1}, &logprob);
+      if (!std::isfinite(logprob)) throw RuntimeError("the log-probability of token {} is {}: NaN or infinite weights?", t + 1, logprob);
       list.Append(logprob);
     });
     Json out = Json::MakeObject();

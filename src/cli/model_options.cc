@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
-namespace planish {
+#include "base/log.h"
 
-constexpr size_t kDefaultContext = 4096;
+namespace planish {
 
 void ModelOptions::Declare(OptionSet* options, bool required) {
   options->Group("Model");
@@ -17,15 +17,19 @@ void ModelOptions::Declare(OptionSet* options, bool required) {
 }
 
 size_t ModelOptions::ContextFor(const ModelConfig& config) const {
-  return context > 0 ? static_cast<size_t>(context) : std::min(config.max_position, kDefaultContext);
+  if (context == 0) return std::min(config.max_position, kDefaultContext);
+  const auto wanted = static_cast<size_t>(context);
+  if (wanted > config.max_position) LogWarning("--ctx {} is more than the {} positions the model was made for", wanted, config.max_position);
+  return wanted;
 }
 
-Pretrained ModelOptions::Open(bool needs_tokenizer) const {
+Pretrained ModelOptions::Open(bool needs_tokenizer, bool checks_memory) const {
   OpenOptions open;
   open.access = no_mmap ? FileBytes::Access::kRead : FileBytes::Access::kMap;
   open.needs_tokenizer = needs_tokenizer;
+  open.checks_memory = checks_memory;
   open.memory_limit = memory;
-  open.context = context > 0 ? static_cast<size_t>(context) : kDefaultContext;
+  open.context = static_cast<size_t>(context);
   return OpenPretrained(model, open);
 }
 
@@ -38,9 +42,13 @@ void ThinkingOptions::Declare(OptionSet* options) {
                   "how this model is told; auto finds out from its chat template. detailed: Llama-Nemotron's system line");
 }
 
-void ThinkingOptions::Override(Pretrained* opened) const {
-  if (toggle == "auto") return;
+void ThinkingOptions::Apply(Pretrained* opened) const {
   ThinkingSupport& support = opened->thinking;
+  if (toggle == "auto") {
+    if (support.supported || (think != "on" && budget <= 0)) return;
+    throw Error(ExitCode::kUsage, fmt::format("{} has no thinking mode: its chat template reacts to no toggle", opened->name),
+                "a reasoning model, or --toggle if you know how this one is told");
+  }
   support.supported = true;
   support.kwarg = "enable_thinking";
   support.toggle = toggle == "slash" ? ThinkingSupport::Toggle::kSlashCommand

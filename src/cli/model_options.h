@@ -17,7 +17,7 @@ struct ModelOptions {
 
   void Declare(OptionSet* options, bool required = true);
   // Opens with a check that weights and one sequence of the context fit in memory.
-  Pretrained Open(bool needs_tokenizer = true) const;
+  Pretrained Open(bool needs_tokenizer = true, bool checks_memory = true) const;
   // Positions a sequence may have: --ctx, else the smaller of the model's and 4096.
   size_t ContextFor(const ModelConfig& config) const;
 };
@@ -28,7 +28,8 @@ struct ThinkingOptions {
 
   void Declare(OptionSet* options);
   // Sets the toggle by hand where the template cannot be probed, e.g. Llama-Nemotron's, which passes the system message on.
-  void Override(Pretrained* opened) const;
+  // Error(kUsage) if thinking or a budget is asked of a model that has none.
+  void Apply(Pretrained* opened) const;
   Thinking Resolve() const;  // a budget of 0 is off
 };
 

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "cli/verbs.h"
 #include "model/planner.h"
+#include "model/pretrained.h"
 
 namespace planish {
 namespace {
@@ -17,7 +18,7 @@ class PlanVerb : public Verb {
     return "  planish plan nano-9b-v2 --context 131072 --memory 22GiB\n  planish plan my-model/config.json --batch 8 --json";
   }
   void Declare(OptionSet* options) override {
-    names_help_ = "published name, config.json or model folder. Names: ";
+    names_help_ = "published name, config.json, model folder or GGUF file. Names: ";
     for (const std::string& known : PublishedNames()) names_help_ += known + " ";
     options->Positional("config", &configs_, names_help_.c_str());
     options->Text("-m,--model", &model_, "the same, as an option");
@@ -53,7 +54,8 @@ class PlanVerb : public Verb {
       for (const std::string& name : PublishedNames()) known += (known.empty() ? "" : ", ") + name;
       throw Error(ExitCode::kUsage, fmt::format("{} is neither a file nor a published name", Quoted(source)), known);
     }
-    return ReadConfig(source);
+    if (IsDirectory(source) || source.ends_with(".json")) return ReadConfig(source);
+    return OpenPretrained(source, {.needs_tokenizer = false, .needs_weights = false}).config;
   }
 
   void PrintJson(const Plan& plan, const ModelConfig& config, const PlanRequest& request, uint64_t memory) const {

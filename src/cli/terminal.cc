@@ -39,10 +39,10 @@ std::string HistoryPath() {
 
 }  // namespace
 
-bool UseColor(const std::string& choice) {
+bool UseColor(const std::string& choice, int descriptor) {
   if (choice != "auto") return choice == "always";
   const char* no_color = std::getenv("NO_COLOR");
-  return isatty(STDERR_FILENO) != 0 && (no_color == nullptr || *no_color == 0);
+  return isatty(descriptor) != 0 && (no_color == nullptr || *no_color == 0);
 }
 
 struct LineEditor::Impl {

@@ -17,8 +17,8 @@ struct Palette {
   const char* reset;
 };
 
-// "auto": when stderr is a terminal and NO_COLOR is not set.
-bool UseColor(const std::string& choice);
+// "auto": when the descriptor is a terminal and NO_COLOR is not set.
+bool UseColor(const std::string& choice, int descriptor);
 
 // Reads lines with editing, history (kept in a file of mode 0600) and completion of commands. A backslash at the end of a
 // line, and pasted blocks, continue a message.

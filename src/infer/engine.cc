@@ -234,8 +234,10 @@ void Engine::PromptLogprobs(Sequence* sequence, const float* hidden, size_t firs
 }
 
 void Engine::Sample(Sequence* sequence, std::span<float> logits) {
-  // Forced tokens wait until nothing is pending, then go in all at once; the last hook that has a word wins.
+  // Forced tokens wait until nothing is pending, then go in all at once: those of the first hook in the request's order.
+  // Masks of several hooks are intersected.
   const TokenMask* mask = nullptr;
+  std::optional<TokenMask> both;
   for (auto& [hook, action] : sequence->actions) {
     if (!action.forced.empty()) {
       const std::vector<int32_t> forced = std::move(action.forced);
@@ -246,7 +248,12 @@ void Engine::Sample(Sequence* sequence, std::span<float> logits) {
       }
       return;
     }
-    if (action.mask != nullptr) mask = action.mask;
+    if (action.mask == nullptr) continue;
+    if (mask != nullptr) {
+      if (!both) both = *mask;
+      both->Intersect(*action.mask);
+    }
+    mask = both ? &*both : action.mask;
   }
   TokenEvent event;
   const double log_sum = LogSumExp(logits.data(), logits.size());

@@ -35,6 +35,10 @@ class TokenMask {
       : bits_((vocab_size + 63) / 64, allowed ? ~uint64_t{0} : 0) {}
   void Allow(size_t id) { bits_[id / 64] |= uint64_t{1} << id % 64; }
   void Forbid(size_t id) { bits_[id / 64] &= ~(uint64_t{1} << id % 64); }
+  // Keeps what both allow; of the same vocabulary size.
+  void Intersect(const TokenMask& other) {
+    for (size_t i = 0; i < bits_.size(); ++i) bits_[i] &= other.bits_[i];
+  }
   bool Allows(size_t id) const { return bits_[id / 64] >> id % 64 & 1; }
 
  private:

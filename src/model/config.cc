@@ -18,11 +18,9 @@ const char* ModelType(Family family) {
   return "";
 }
 
-bool ModelConfig::HasMamba() const { return CountBlocks(1) > 0; }
-
-size_t ModelConfig::CountBlocks(size_t variant_index) const {
+size_t ModelConfig::CountBlocks(size_t kind) const {
   size_t count = 0;
-  for (const BlockConfig& block : blocks) count += block.mixer.index() == variant_index;
+  for (const BlockConfig& block : blocks) count += block.mixer.index() == kind;
   return count;
 }
 
@@ -38,10 +36,9 @@ bool ModelConfig::HasBlocksOf(const ModelConfig& other) const {
 }
 
 std::string DescribeBlocks(const ModelConfig& config) {
-  static constexpr const char* kNames[] = {"attention", "mamba2", "ffn", "linear"};
   std::string text;
-  for (size_t kind : {1, 0, 2, 3}) {
-    if (const size_t count = config.CountBlocks(kind); count > 0) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, kNames[kind]);
+  for (size_t kind = 0; kind < std::size(kMixerNames); ++kind) {
+    if (const size_t count = config.CountBlocks(kind); count > 0) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, kMixerNames[kind]);
   }
   return text.empty() ? "no blocks" : text;
 }

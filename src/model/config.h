@@ -55,6 +55,7 @@ struct LinearConfig {  // one [D, D] matrix in place of attention or FFN (DeciLM
 };
 
 using MixerConfig = std::variant<AttentionConfig, Mamba2Config, FfnConfig, LinearConfig>;
+inline constexpr const char* kMixerNames[] = {"attention", "mamba2", "ffn", "linear"};  // by MixerConfig::index()
 
 // Which of a Hugging Face layer's places a block takes; it decides the tensor names.
 enum class Slot { kWhole, kAttention, kFfn };
@@ -82,8 +83,7 @@ struct ModelConfig {
   std::vector<BlockConfig> blocks;
   Json source;  // the config.json it was read from; null when made from GGUF keys
 
-  bool HasMamba() const;
-  size_t CountBlocks(size_t variant_index) const;
+  size_t CountBlocks(size_t kind) const;  // kind: an index of kMixerNames
   // The same blocks but for chunk_size, which changes no result and which GGUF does not have.
   bool HasBlocksOf(const ModelConfig& other) const;
 };

@@ -146,6 +146,10 @@ Mamba2Config ReadMamba(const JsonReader& reader) {
 
 }  // namespace
 
+void RequireOne(const JsonReader& reader, std::string_view key) {
+  if (reader.Has(key) && reader.Number(key, -1e30, 1e30) != 1.0) reader.Fail(key, "1 or absent: planish does not implement it");
+}
+
 void RequireOff(const JsonReader& reader, std::string_view key) {
   if (!reader.Has(key)) return;
   const Json& value = *reader.json().Find(key);
@@ -157,6 +161,7 @@ ModelConfig CommonConfig(const JsonReader& reader, Family family) {
   ModelConfig config;
   config.family = family;
   config.source = reader.json();
+  for (const char* key : {"attention_multiplier", "residual_multiplier", "embedding_multiplier", "logits_scaling"}) RequireOne(reader, key);
   config.hidden_size = static_cast<size_t>(reader.Int("hidden_size", 1, AsSigned(limits::kHiddenSize)));
   config.vocab_size = static_cast<size_t>(reader.Int("vocab_size", 1, AsSigned(limits::kVocabSize)));
   config.max_position = static_cast<size_t>(reader.IntOr("max_position_embeddings", 1, AsSigned(limits::kContext), 2048));
@@ -178,8 +183,13 @@ void ReadRope(const JsonReader& reader, ModelConfig* config) {
   const bool is_new = reader.Has("rope_parameters");
   const std::string key = is_new ? "rope_parameters" : "rope_scaling";
   config->rope_theta = reader.NumberOr("rope_theta", 1.0, 1e12, 10000.0);
+  RequireOne(reader, "partial_rotary_factor");
   if (!reader.Has(key)) return;
   const JsonReader rope = reader.Object(key);
+  RequireOne(rope, "partial_rotary_factor");
+  if (is_new && reader.Has("rope_scaling") && reader.Object("rope_scaling").json() != rope.json()) {
+    reader.Fail("rope_scaling", "the same as rope_parameters, or absent");
+  }
   config->rope_theta = rope.NumberOr("rope_theta", 1.0, 1e12, config->rope_theta);
   const std::string type_key = rope.Has("rope_type") ? "rope_type" : "type";
   const std::string type = rope.StringOr(type_key, "default");

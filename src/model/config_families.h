@@ -18,5 +18,7 @@ void ReadRope(const JsonReader& reader, ModelConfig* config);
 AttentionConfig ReadAttention(const JsonReader& reader, const ModelConfig& config, size_t n_kv_heads, size_t head_dim);
 // Refuses an option that is set although this program does not implement it.
 void RequireOff(const JsonReader& reader, std::string_view key);
+// The same for a factor: absent or 1.
+void RequireOne(const JsonReader& reader, std::string_view key);
 
 }  // namespace planish

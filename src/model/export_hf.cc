@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
@@ -46,7 +47,8 @@ Json TokenizerConfig(const Pretrained& opened) {
 // found by reading it back.
 Json ConfigToWrite(const Pretrained& opened, std::optional<DType> type) {
   const ModelConfig& config = opened.config;
-  const bool has_attention = config.CountBlocks(0) > 0;
+  const bool has_attention = std::any_of(config.blocks.begin(), config.blocks.end(),
+                                         [](const BlockConfig& block) { return std::holds_alternative<AttentionConfig>(block.mixer); });
   if (config.source.is_null() && config.family != Family::kNemotronH && !has_attention) {
     throw UsageError("{}: config.json cannot express a model without attention", opened.name);
   }

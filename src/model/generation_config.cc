@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/generation_config.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace planish {
@@ -16,7 +18,7 @@ GenerationConfig ParseGenerationConfig(const Json& json, const std::string& wher
   if (reader.Has("repetition_penalty"))
     defaults.repetition_penalty = reader.Number("repetition_penalty", 1e-3, 100.0);
   if (reader.Has("top_k"))
-    defaults.top_k = reader.Int("top_k", 0, static_cast<int64_t>(limits::kVocabSize));
+    defaults.top_k = std::max<int64_t>(0, reader.Int("top_k", -1, static_cast<int64_t>(limits::kVocabSize)));  // -1: off
   if (reader.Has("do_sample")) defaults.do_sample = reader.BoolOr("do_sample", false);
   if (!reader.Has("eos_token_id")) return config;
   const Json& eos = *json.Find("eos_token_id");

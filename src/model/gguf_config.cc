@@ -17,7 +17,10 @@ int64_t AsSigned(uint64_t value) { return static_cast<int64_t>(value); }
 RopeScaling ScalingFromDivisors(const ModelConfig& config, size_t head_dim, const Tensor& divisors, const std::string& where) {
   const float* d = divisors.f32();
   RopeScaling scaling{.kind = RopeScaling::Kind::kLlama3, .low_freq_factor = 1.0, .high_freq_factor = 4.0};
-  for (size_t i = 0; i < divisors.elements(); ++i) scaling.factor = std::max(scaling.factor, static_cast<double>(d[i]));
+  for (size_t i = 0; i < divisors.elements(); ++i) {
+    if (!(d[i] >= 1.0f && std::isfinite(d[i]))) throw BadFile("{}: rope_freqs.weight[{}] is {}, expected a number of at least 1", where, i, d[i]);
+    scaling.factor = std::max(scaling.factor, static_cast<double>(d[i]));
+  }
   scaling.factor = std::stod(fmt::format("{:.6g}", scaling.factor));  // 3.0000002 was 3
   if (scaling.factor == 1.0) return {};
   const std::vector<float> plain = RopeInverseFrequencies(head_dim, config.rope_theta, {});
@@ -40,6 +43,33 @@ struct KeyReader {
     return file.IntPerLayer(Key(name), layers, 0, AsSigned(high));
   }
 };
+
+// Keys that change the result and that this program does not implement must be absent or neutral.
+void RefuseUnknownMath(const KeyReader& keys, const ModelConfig& config) {
+  const auto require = [&](const char* name, double neutral, double other) {
+    const std::string key = keys.Key(name);
+    if (!keys.file.Has(key)) return;
+    const double value = keys.file.Number(key);
+    if (value != neutral && value != other) {
+      throw BadFile("{}: {} is {}, expected {}: planish does not implement it", keys.file.where(), key, value, neutral);
+    }
+  };
+  for (const char* name : {"attention.scale", "attention.clamp_kqv", "attn_logit_softcapping", "final_logit_softcapping", "attention.max_alibi_bias"}) {
+    require(name, 0.0, 0.0);
+  }
+  for (const char* name : {"logit_scale", "residual_scale", "embedding_scale"}) require(name, 1.0, 0.0);
+  if (keys.file.Has(keys.Key("attention.sliding_window"))) {
+    // A window that no position can leave is the same as none.
+    const int64_t window = keys.file.Int(keys.Key("attention.sliding_window"), 0, INT64_MAX);
+    if (window != 0 && window < AsSigned(config.max_position)) {
+      throw BadFile("{}: {} is {}, expected 0 or at least {}: planish does not implement windows", keys.file.where(),
+                    keys.Key("attention.sliding_window"), window, config.max_position);
+    }
+  }
+  if (!keys.file.BoolOr(keys.Key("attention.causal"), true)) {
+    throw BadFile("{}: {} is false: planish implements causal attention only", keys.file.where(), keys.Key("attention.causal"));
+  }
+}
 
 size_t HeadDim(const KeyReader& keys, const ModelConfig& config, size_t heads) {
   const std::string key = keys.Key("attention.key_length");
@@ -163,9 +193,12 @@ ModelConfig ConfigFromGguf(const GgufFile& file) {
   if (config.family == Family::kNemotronH) HybridBlocks(keys, &config);
   else TransformerBlocks(keys, &config);
 
+  RefuseUnknownMath(keys, config);
   const std::string scaling_key = keys.Key("rope.scaling.type");
-  if (const std::string type = file.StringOr(scaling_key, "none"); type == "linear") {
-    const double factor = file.Number(keys.Key("rope.scaling.factor"));
+  const double old_factor = file.NumberOr(keys.Key("rope.scale_linear"), 1.0);  // the key of early files
+  const double factor = file.NumberOr(keys.Key("rope.scaling.factor"), old_factor);
+  // A factor without a type is linear, as in llama.cpp.
+  if (const std::string type = file.StringOr(scaling_key, factor == 1.0 ? "none" : "linear"); type == "linear") {
     if (!(factor >= 1e-3 && factor <= 1e6)) throw BadFile("{}: {} is {}, expected 0.001 to 1e6", file.where(), keys.Key("rope.scaling.factor"), factor);
     config.rope_scaling = {.kind = RopeScaling::Kind::kLinear, .factor = factor};
   } else if (type != "none") {

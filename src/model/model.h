@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Embedding + blocks + final norm + head. Returns hidden states, never logits of all rows: the caller applies Head to the
-// rows it needs. Knows nothing of files (hf, gguf_model fill the parameters) or of sampling (infer).
+// rows it needs. Knows nothing of files (hf_params and gguf_params fill the parameters) or of sampling (infer).
 #pragma once
 
 #include <functional>

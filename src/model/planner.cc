@@ -2,6 +2,7 @@
 #include "model/planner.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -15,8 +16,18 @@ uint64_t BytesRoundedUp(DType dtype, uint64_t elements) {
   return (elements + traits.block_elems - 1) / traits.block_elems * traits.block_bytes;
 }
 
+// Products of numbers that are each within their limits can exceed 64 bits: they stop at the largest value.
+uint64_t Product(uint64_t a, uint64_t b) {
+  uint64_t result;
+  return __builtin_mul_overflow(a, b, &result) ? std::numeric_limits<uint64_t>::max() : result;
+}
+uint64_t Sum(uint64_t a, uint64_t b) {
+  uint64_t result;
+  return __builtin_add_overflow(a, b, &result) ? std::numeric_limits<uint64_t>::max() : result;
+}
+
 uint64_t CacheBytes(const Plan& plan, size_t context, size_t batch) {
-  return batch * (plan.kv_bytes_per_token * context + plan.state_bytes);
+  return Product(batch, Sum(Product(plan.kv_bytes_per_token, context), plan.state_bytes));
 }
 
 }  // namespace
@@ -46,27 +57,28 @@ Plan MakePlan(const ModelConfig& config, const PlanRequest& request) {
   plan.conv_state_bytes = BytesRoundedUp(request.conv_dtype, conv_elements);
   plan.state_bytes = plan.ssm_state_bytes + plan.conv_state_bytes;
   plan.cache_bytes = CacheBytes(plan, request.context, request.batch);
-  plan.total_bytes = plan.weight_bytes + plan.cache_bytes;
+  plan.total_bytes = Sum(plan.weight_bytes, plan.cache_bytes);
   // The embedding is read one row a token; only an untied table is left out of the traffic.
   const uint64_t streamed = plan.parameters - (config.tie_embeddings ? 0 : V * D);
   plan.decode_bytes_per_step = static_cast<double>(BytesRoundedUp(request.weight_dtype, streamed)) +
                                static_cast<double>(request.batch) *
-                                   static_cast<double>(plan.kv_bytes_per_token * request.context + 2 * plan.state_bytes);
+                                   (static_cast<double>(plan.kv_bytes_per_token) * static_cast<double>(request.context) +
+                                    2.0 * static_cast<double>(plan.state_bytes));
   return plan;
 }
 
 size_t LargestContext(const ModelConfig& config, const PlanRequest& request, uint64_t memory) {
   const Plan plan = MakePlan(config, request);
-  const uint64_t fixed = plan.weight_bytes + request.batch * plan.state_bytes;
+  const uint64_t fixed = Sum(plan.weight_bytes, Product(request.batch, plan.state_bytes));
   if (fixed > memory) return 0;
   if (plan.kv_bytes_per_token == 0) return config.max_position;
-  return std::min<size_t>(config.max_position, (memory - fixed) / (request.batch * plan.kv_bytes_per_token));
+  return std::min<size_t>(config.max_position, (memory - fixed) / Product(request.batch, plan.kv_bytes_per_token));
 }
 
 size_t LargestBatch(const ModelConfig& config, const PlanRequest& request, uint64_t memory) {
   const Plan plan = MakePlan(config, request);
   const uint64_t each = CacheBytes(plan, request.context, 1);
-  if (plan.weight_bytes + each > memory) return 0;
+  if (Sum(plan.weight_bytes, each) > memory) return 0;
   return each == 0 ? limits::kBatch : (memory - plan.weight_bytes) / each;
 }
 
@@ -81,14 +93,14 @@ PlanRequest EngineRequest(size_t context, size_t batch) {
 
 void CheckMemory(const ModelConfig& config, const std::string& name, uint64_t file_bytes, size_t context, uint64_t memory_limit) {
   const uint64_t available = memory_limit != 0 ? memory_limit : AvailableBytes();
-  context = std::min(context, config.max_position);
   const Plan plan = MakePlan(config, EngineRequest(context, 1));
-  const uint64_t needed = file_bytes + plan.cache_bytes;
+  const uint64_t needed = Sum(file_bytes, plan.cache_bytes);
   if (needed <= available) return;
-  const uint64_t fixed = file_bytes + plan.state_bytes;
+  const uint64_t fixed = Sum(file_bytes, plan.state_bytes);
   std::string hint;
-  if (fixed < available && plan.kv_bytes_per_token > 0) {
-    hint = fmt::format("--ctx {}, which fits", (available - fixed) / plan.kv_bytes_per_token);
+  const uint64_t fitting = fixed < available && plan.kv_bytes_per_token > 0 ? (available - fixed) / plan.kv_bytes_per_token : 0;
+  if (fitting > 0) {
+    hint = fmt::format("--ctx {}, which fits", fitting);
   } else {
     const uint64_t q4 = plan.parameters / 32 * 18;
     hint = q4 + plan.state_bytes < std::min(available, file_bytes)

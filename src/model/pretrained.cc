@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 #include <map>
+#include <set>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -43,7 +44,7 @@ void ReadTokenizerConfig(const std::string& folder, Pretrained* opened) {
   if (FileExists(where)) source = ReadFile(where, limits::kTemplateBytes);
   const std::string path = folder + "/tokenizer_config.json";
   if (FileExists(path)) {
-    const Json json = ReadJsonFile(path, limits::kTokenizerBytes);
+    const Json json = ReadJsonFile(path, limits::kConfigBytes);
     const JsonReader reader(json, path);
     opened->bos_token = TokenText(reader, "bos_token");
     opened->eos_token = TokenText(reader, "eos_token");
@@ -67,20 +68,42 @@ std::shared_ptr<const Tokenizer> TokenizerFromFile(const std::string& path) {
   return Tokenizer::FromJson(ReadFileMaybeZstd(path, limits::kTokenizerBytes), path);
 }
 
-// Sum of the weight files of a folder, before any is opened.
+// Sum of the files that ReadSafetensorsFolder would open; other files beside them (consolidated.safetensors) do not count.
 uint64_t WeightFileBytes(const std::string& folder) {
-  uint64_t total = 0;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    if (entry.path().extension() == ".safetensors" && entry.is_regular_file(error)) total += entry.file_size(error);
+  const auto size_of = [&](const std::string& name) -> uint64_t {
+    std::error_code error;
+    const uint64_t size = std::filesystem::file_size(folder + "/" + name, error);
+    return error ? 0 : size;  // a missing file is reported when it is opened
+  };
+  if (FileExists(folder + "/model.safetensors")) return size_of("model.safetensors");
+  const std::string index = folder + "/model.safetensors.index.json";
+  if (!FileExists(index)) return 0;
+  const Json json = ReadJsonFile(index, limits::kTokenizerBytes);
+  std::set<std::string> shards;
+  if (const Json* map = json.Find("weight_map"); map != nullptr && map->is_object()) {
+    for (const auto& [name, shard] : map->AsObject()) {
+      if (shard.is_string()) shards.insert(shard.AsString());
+    }
   }
+  uint64_t total = 0;
+  for (const std::string& shard : shards) total += size_of(shard);
   return total;
+}
+
+// A name from a file goes to terminals: escape sequences and line breaks are spelled out.
+std::string Printable(const std::string& name) {
+  const std::string quoted = Quoted(name, 120);
+  return quoted.substr(1, quoted.size() - 2);
 }
 
 std::string LastPathPart(const std::string& path) {
   std::filesystem::path p(path);
   if (!p.has_filename()) p = p.parent_path();
   return p.filename().string();
+}
+
+size_t ContextToCheck(const OpenOptions& options, const ModelConfig& config) {
+  return options.context != 0 ? options.context : std::min(config.max_position, kDefaultContext);
 }
 
 void CheckTokenizerFits(const Pretrained& opened) {
@@ -164,7 +187,7 @@ Pretrained OpenHf(const std::string& path, const OpenOptions& options) {
   CheckTokenizerFits(opened);
   opened.file_bytes = WeightFileBytes(path);
   if (!options.needs_weights) return opened;
-  CheckMemory(opened.config, opened.name, opened.file_bytes, options.context, options.memory_limit);
+  if (options.checks_memory) CheckMemory(opened.config, opened.name, opened.file_bytes, ContextToCheck(options, opened.config), options.memory_limit);
   Json quantization;
   if (const Json* found = opened.config.source.Find("quantization_config"); found != nullptr && found->is_object()) {
     const JsonReader reader(*found, path + "/config.json", "quantization_config");
@@ -183,7 +206,7 @@ Pretrained OpenGguf(const std::string& path, const OpenOptions& options) {
   const GgufFile file = GgufFile::Open(path, options.access);
   Pretrained opened;
   opened.path = path;
-  opened.name = file.StringOr("general.name", LastPathPart(path));
+  opened.name = Printable(file.StringOr("general.name", LastPathPart(path)));
   opened.format = "gguf";
   opened.config = ConfigFromGguf(file);
   opened.eos_ids = opened.config.eos_ids;
@@ -204,7 +227,7 @@ Pretrained OpenGguf(const std::string& path, const OpenOptions& options) {
   for (const StoredTensor& tensor : file.tensors()) files[tensor.file.get()] = tensor.file->size();
   for (const auto& [ignored, size] : files) opened.file_bytes += size;
   if (!options.needs_weights) return opened;
-  CheckMemory(opened.config, opened.name, opened.file_bytes, options.context, options.memory_limit);
+  if (options.checks_memory) CheckMemory(opened.config, opened.name, opened.file_bytes, ContextToCheck(options, opened.config), options.memory_limit);
   opened.model = std::make_unique<Model>(opened.config);
   FillParams(path, GgufParamSource(file, opened.config).get(), opened.model.get());
   RestoreOrigin(file, &opened);
@@ -214,7 +237,13 @@ Pretrained OpenGguf(const std::string& path, const OpenOptions& options) {
 bool IsGguf(const std::string& path) { return path.ends_with(".gguf") || ReadFilePrefix(path, 4) == "GGUF"; }
 
 Pretrained WithThinking(Pretrained opened) {
-  if (opened.chat_template != nullptr) opened.thinking = opened.chat_template->DetectThinking();
+  if (opened.chat_template == nullptr) return opened;
+  opened.thinking = opened.chat_template->DetectThinking();
+  // Llama-Nemotron Super and Ultra obey a system line that some of their templates only pass on, which no probe can see.
+  if (!opened.thinking.supported && opened.config.family == Family::kDeci) {
+    opened.thinking.supported = true;
+    opened.thinking.toggle = ThinkingSupport::Toggle::kDetailedThinking;
+  }
   return opened;
 }
 

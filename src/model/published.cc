@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Shapes of the published models, from their config.json files (facts; parameter counts are checked to the unit by a test).
-#include <charconv>
 #include <limits>
 #include <map>
 #include <sstream>
