@@ -60,6 +60,9 @@ function(planish_program)
     find_package(Git QUIET)
     execute_process(COMMAND git -C ${PROJECT_SOURCE_DIR} rev-parse --short HEAD
       OUTPUT_VARIABLE revision OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+    if(EXISTS ${PROJECT_SOURCE_DIR}/.git/logs/HEAD) # a new commit configures again, so that --version tells the truth
+      set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/.git/logs/HEAD)
+    endif()
     add_executable(planish ${PROJECT_SOURCE_DIR}/src/cli/main.cc)
     target_compile_definitions(planish PRIVATE PLANISH_VERSION="${PROJECT_VERSION}" PLANISH_REVISION="${revision}")
     target_link_libraries(planish PRIVATE planish_cli)

@@ -11,7 +11,8 @@ namespace {
 
 std::map<std::string, StoredTensor> TensorsOf(const std::string& folder) {
   std::map<std::string, StoredTensor> tensors;
-  for (const StoredTensor& tensor : ReadSafetensorsFolder(folder, FileBytes::Access::kRead)) tensors[tensor.name] = tensor;
+  for (const StoredTensor& tensor : ReadSafetensorsFolder(folder, FileBytes::Access::kRead))
+    tensors[tensor.name] = tensor;
   return tensors;
 }
 
@@ -27,7 +28,9 @@ void ExpectSameTensors(const std::string& found_folder, const std::string& expec
     if (name.ends_with("A_log") && a.dtype == DType::kF32) {
       const Tensor x = Tensor::ToF32(a), y = Tensor::ToF32(b);
       for (size_t i = 0; i < x.elements(); ++i) {
-        EXPECT_LE(std::abs(std::bit_cast<int32_t>(x.f32()[i]) - std::bit_cast<int32_t>(y.f32()[i])), 2) << name;
+        EXPECT_LE(std::abs(std::bit_cast<int32_t>(x.f32()[i]) - std::bit_cast<int32_t>(y.f32()[i])),
+                  2)
+            << name;
       }
     } else {
       EXPECT_EQ(std::memcmp(a.data, b.data, a.bytes()), 0) << name;
@@ -42,7 +45,8 @@ TEST(ConvertGolden, HfToGgufAndBackKeepsTensorsIdsAndAnswers) {
   for (const std::string& name : GoldenModels()) {
     SCOPED_TRACE(name);
     const TemporaryDir work;
-    const std::string model = GoldenDir() + "/models/" + name, gguf = work / "model.gguf", back = work / "back";
+    const std::string model = GoldenDir() + "/models/" + name, gguf = work / "model.gguf",
+                      back = work / "back";
     const Outcome there = RunProgram({"convert", "-m", model, "-o", gguf});
     if (there.status != 0) {  // blocks that GGUF has no words for
       EXPECT_EQ(there.status, 2) << there.err;
@@ -54,14 +58,16 @@ TEST(ConvertGolden, HfToGgufAndBackKeepsTensorsIdsAndAnswers) {
     OutputOf({"convert", "-m", gguf, "-o", back});
     ExpectSameTensors(back, model);
     if (FileExists(model + "/tokenizer.json")) {
-      const std::string expected = OutputOf({"tokenize", "-m", model, "--jsonl", "--special"}, text);
+      const std::string expected =
+          OutputOf({"tokenize", "-m", model, "--jsonl", "--special"}, text);
       EXPECT_EQ(OutputOf({"tokenize", "-m", gguf, "--jsonl", "--special"}, text), expected);
       EXPECT_EQ(OutputOf({"tokenize", "-m", back, "--jsonl", "--special"}, text), expected);
     }
     const GoldenTensors golden = ReadTensors(GoldenDir() + "/cases/" + name + ".safetensors");
     const std::string ids = WriteIds(work / "ids.json", golden.ids.at("greedy_prompt"));
     for (const std::string& form : {gguf, back}) {
-      const Json json = JsonOf({"generate", "-m", form, "--ids", ids, "-n", "32", "--greedy", "--json", "--ignore-eos"});
+      const Json json = JsonOf(
+          {"generate", "-m", form, "--ids", ids, "-n", "32", "--greedy", "--json", "--ignore-eos"});
       EXPECT_EQ(IdsOf(Member(json, "ids")), golden.ids.at("greedy_ids")) << form;
     }
   }
@@ -73,21 +79,24 @@ TEST(CompareGolden, AModelEqualsItselfAndItsQ8ConversionIsClose) {
   const TemporaryDir work;
   const std::string text = work / "text.txt", gguf = work / "model.gguf";
   std::string code;
-  for (int i = 0; i < 15; ++i) code += "def f" + std::to_string(i) + "(x):\n    return x * " + std::to_string(i * i) + "\n";
+  for (int i = 0; i < 15; ++i)
+    code += "def f" + std::to_string(i) + "(x):\n    return x * " + std::to_string(i * i) + "\n";
   WriteFile(text, code);
   size_t compared = 0;
   for (const std::string& name : GoldenModels()) {
     SCOPED_TRACE(name);
     const std::string model = GoldenDir() + "/models/" + name;
     if (!FileExists(model + "/tokenizer.json")) continue;
-    const Json same = JsonOf({"compare", "-m", model, "--reference", model, "--text", text, "--json"});
+    const Json same =
+        JsonOf({"compare", "-m", model, "--reference", model, "--text", text, "--json"});
     EXPECT_EQ(Member(same, "kl_mean").AsDouble(), 0.0);
     EXPECT_EQ(Member(same, "kl_max").AsDouble(), 0.0);
     EXPECT_EQ(Member(same, "top1_agreement").AsDouble(), 1.0);
     EXPECT_EQ(Member(same, "perplexity"), Member(same, "reference_perplexity"));
     EXPECT_GT(Member(same, "perplexity").AsDouble(), 1.0);
     if (RunProgram({"convert", "-m", model, "-o", gguf, "--type", "q8_0"}).status != 0) continue;
-    const Json other = JsonOf({"compare", "-m", gguf, "--reference", model, "--text", text, "--json"});
+    const Json other =
+        JsonOf({"compare", "-m", gguf, "--reference", model, "--text", text, "--json"});
     EXPECT_EQ(Member(other, "tokens"), Member(same, "tokens"));
     EXPECT_EQ(Member(other, "reference_perplexity"), Member(same, "perplexity"));
     EXPECT_GT(Member(other, "kl_mean").AsDouble(), 0.0);
@@ -122,7 +131,8 @@ TEST(Info, LimitsPrintsTheTable) {
   const std::vector<std::string> lines = Lines(OutputOf({"info", "--limits"}));
   EXPECT_GE(lines.size(), 30u);
   bool found = false;
-  for (const std::string& line : lines) found |= line.starts_with("safetensors header bytes") && line.ends_with(" 100000000");
+  for (const std::string& line : lines)
+    found |= line.starts_with("safetensors header bytes") && line.ends_with(" 100000000");
   EXPECT_TRUE(found);
 }
 

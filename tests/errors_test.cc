@@ -10,14 +10,17 @@ namespace planish::testing {
 namespace {
 
 // One line "planish VERB: error: ..." that holds every word; nothing on stdout.
-void ExpectError(const Outcome& outcome, int status, const std::string& verb, const std::vector<std::string>& words) {
+void ExpectError(const Outcome& outcome, int status, const std::string& verb,
+                 const std::vector<std::string>& words) {
   EXPECT_EQ(outcome.status, status) << outcome.err;
   EXPECT_EQ(outcome.out, "");
   const std::string prefix = verb.empty() ? "planish: error: " : "planish " + verb + ": error: ";
   EXPECT_TRUE(outcome.err.starts_with(prefix)) << outcome.err;
-  EXPECT_EQ(outcome.err.find('\n'), outcome.err.size() - 1) << "expected one line, found " << outcome.err;
+  EXPECT_EQ(outcome.err.find('\n'), outcome.err.size() - 1)
+      << "expected one line, found " << outcome.err;
   EXPECT_LT(outcome.err.size(), 64u << 10) << outcome.err;
-  for (const std::string& word : words) EXPECT_NE(outcome.err.find(word), std::string::npos) << word << " is not in: " << outcome.err;
+  for (const std::string& word : words)
+    EXPECT_NE(outcome.err.find(word), std::string::npos) << word << " is not in: " << outcome.err;
 }
 
 TEST(Usage, WithoutAVerbTheHelpGoesToStderr) {
@@ -29,29 +32,37 @@ TEST(Usage, WithoutAVerbTheHelpGoesToStderr) {
   EXPECT_EQ(asked.err, "");
   EXPECT_EQ(asked.out, none.err);
   EXPECT_LE(Lines(asked.out).size(), 40u) << "one screen";
-  for (const char* verb : {"chat", "generate", "convert", "tokenize", "template", "info", "plan", "logits", "compare", "demo"}) {
+  for (const char* verb : {"chat", "generate", "convert", "tokenize", "template", "info", "plan",
+                           "logits", "compare", "demo"}) {
     EXPECT_NE(asked.out.find(std::string("\n  ") + verb + " "), std::string::npos) << verb;
     const std::string help = OutputOf({verb, "--help"});
-    EXPECT_NE(help.find("planish " + std::string(verb), help.find("\nExamples:\n")), std::string::npos) << help;
+    EXPECT_NE(help.find("planish " + std::string(verb), help.find("\nExamples:\n")),
+              std::string::npos)
+        << help;
   }
 }
 
 TEST(Usage, UnknownVerbsAndOptionsNameTheNearest) {
   ExpectError(RunProgram({"genrate"}), 2, "", {"'genrate'", "Try: planish generate"});
   ExpectError(RunProgram({"quux-frobnicate"}), 2, "", {"Try: planish --help"});
-  ExpectError(RunProgram({"generate", "-m", "x", "--gredy"}), 2, "generate", {"'--gredy'", "Try: --greedy"});
-  ExpectError(RunProgram({"plan", "qwen3-8b", "--contxt", "5"}), 2, "plan", {"'--contxt'", "--context"});
+  ExpectError(RunProgram({"generate", "-m", "x", "--gredy"}), 2, "generate",
+              {"'--gredy'", "Try: --greedy"});
+  ExpectError(RunProgram({"plan", "qwen3-8b", "--contxt", "5"}), 2, "plan",
+              {"'--contxt'", "--context"});
 }
 
 TEST(Usage, WrongValuesAreRefusedWithTheOptionsName) {
   ExpectError(RunProgram({"generate"}), 2, "generate", {"--model"});
   ExpectError(RunProgram({"generate", "-m", "x", "-n", "many"}), 2, "generate", {"-n", "many"});
   ExpectError(RunProgram({"generate", "-m", "x", "-n", "-5"}), 2, "generate", {"-n"});
-  ExpectError(RunProgram({"generate", "-m", "x", "--temperature", "nan"}), 2, "generate", {"--temperature"});
-  ExpectError(RunProgram({"generate", "-m", "x", "--act", "int3"}), 2, "generate", {"--act", "int3"});
+  ExpectError(RunProgram({"generate", "-m", "x", "--temperature", "nan"}), 2, "generate",
+              {"--temperature"});
+  ExpectError(RunProgram({"generate", "-m", "x", "--act", "int3"}), 2, "generate",
+              {"--act", "int3"});
   ExpectError(RunProgram({"info", "-m", "x", "--memory", "lots"}), 2, "info", {"'lots'", "22GiB"});
   ExpectError(RunProgram({"info"}), 2, "info", {"MODEL"});
-  ExpectError(RunProgram({"logits", "-m", "x", "--ids", "a", "--text", "b", "-o", "c"}), 2, "logits", {"--ids", "--text"});
+  ExpectError(RunProgram({"logits", "-m", "x", "--ids", "a", "--text", "b", "-o", "c"}), 2,
+              "logits", {"--ids", "--text"});
   ExpectError(RunProgram({"tokenize"}), 2, "tokenize", {"--tokenizer"});
   ExpectError(RunProgram({"plan", "no-such-model"}), 2, "plan", {"'no-such-model'", "nano-9b-v2"});
 }
@@ -61,29 +72,39 @@ TEST(Usage, EnvironmentSetsOptionsAndTheCommandLineWins) {
   const auto total = [](const std::vector<std::string>& arguments, const RunOptions& options) {
     return Member(JsonOf(arguments, options), "cache_bytes").AsInt();
   };
-  const std::vector<std::string> plain{"plan", "qwen3-8b", "--json"}, flag{"plan", "qwen3-8b", "--json", "--context", "7"};
+  const std::vector<std::string> plain{"plan", "qwen3-8b", "--json"},
+      flag{"plan", "qwen3-8b", "--json", "--context", "7"};
   EXPECT_EQ(total(plain, {}), 0);
   EXPECT_EQ(total(plain, context), 100 * 147'456);
   EXPECT_EQ(total(flag, context), 7 * 147'456);
   ExpectError(RunProgram(plain, {.environment = {{"PLANISH_CONTEXT", "far"}}}), 2, "plan", {"far"});
-  ExpectError(RunProgram(plain, {.environment = {{"PLANISH_ISA", "nonsense"}}}), 2, "", {"PLANISH_ISA", "'nonsense'", "avx2"});
-  EXPECT_NE(OutputOf({"--version"}, {.environment = {{"PLANISH_ISA", "scalar"}}}).find("ISA scalar"), std::string::npos);
+  ExpectError(RunProgram(plain, {.environment = {{"PLANISH_ISA", "nonsense"}}}), 2, "",
+              {"PLANISH_ISA", "'nonsense'", "avx2"});
+  EXPECT_NE(
+      OutputOf({"--version"}, {.environment = {{"PLANISH_ISA", "scalar"}}}).find("ISA scalar"),
+      std::string::npos);
 }
 
 TEST(BadFiles, MissingAndForeignFilesAreNamed) {
   const TemporaryDir work;
-  ExpectError(RunProgram({"info", "-m", work / "nothing"}), 3, "info", {"nothing", "no such model"});
+  ExpectError(RunProgram({"info", "-m", work / "nothing"}), 3, "info",
+              {"nothing", "no such model"});
   WriteFile(work / "notes.txt", "hello");
   ExpectError(RunProgram({"info", "-m", work / "notes.txt"}), 3, "info", {"notes.txt", "neither"});
   ExpectError(RunProgram({"info", "-m", work.path()}), 3, "info", {"config.json"});
-  ExpectError(RunProgram({"tokenize", "--tokenizer", work / "notes.txt", "x"}), 3, "tokenize", {"notes.txt", "not valid JSON"});
-  ExpectError(RunProgram({"template", "--template", work / "nothing", "--jsonl"}), 3, "template", {"nothing"});
+  ExpectError(RunProgram({"tokenize", "--tokenizer", work / "notes.txt", "x"}), 3, "tokenize",
+              {"notes.txt", "not valid JSON"});
+  ExpectError(RunProgram({"template", "--template", work / "nothing", "--jsonl"}), 3, "template",
+              {"nothing"});
   WriteFile(work / "config.json", "{\"model_type\": \"llama\",");
-  ExpectError(RunProgram({"plan", work / "config.json"}), 3, "plan", {"config.json", "not valid JSON"});
+  ExpectError(RunProgram({"plan", work / "config.json"}), 3, "plan",
+              {"config.json", "not valid JSON"});
   WriteFile(work / "config.json", "{\"model_type\": \"gpt-neox\", \"hidden_size\": 64}");
   ExpectError(RunProgram({"plan", work / "config.json"}), 3, "plan", {"config.json", "gpt-neox"});
-  WriteFile(work / "bad\nname\033[31m.gguf", "GGUF");  // what a name holds cannot break the line or colour the terminal
-  ExpectError(RunProgram({"info", "-m", work / "bad\nname\033[31m.gguf"}), 3, "info", {"bad\\nname\\x1b[31m.gguf"});
+  WriteFile(work / "bad\nname\033[31m.gguf",
+            "GGUF");  // what a name holds cannot break the line or colour the terminal
+  ExpectError(RunProgram({"info", "-m", work / "bad\nname\033[31m.gguf"}), 3, "info",
+              {"bad\\nname\\x1b[31m.gguf"});
 }
 
 // A model of the golden folder; hybrid if there is one.
@@ -105,7 +126,8 @@ TEST(BadFilesGolden, TruncatedWeightsAreNamed) {
   const TemporaryDir work;
   for (const std::string& file : Listing(GoldenDir() + "/gguf", ".gguf")) {
     const std::string whole = ReadFile(GoldenDir() + "/gguf/" + file, limits::kTokenizerBytes);
-    for (const size_t size : {size_t{0}, size_t{3}, size_t{100}, whole.size() / 2, whole.size() - 1}) {
+    for (const size_t size :
+         {size_t{0}, size_t{3}, size_t{100}, whole.size() / 2, whole.size() - 1}) {
       WriteFile(work / file, whole.substr(0, size));
       ExpectError(RunProgram({"info", "-m", work / file}), 3, "info", {file});
     }
@@ -114,7 +136,8 @@ TEST(BadFilesGolden, TruncatedWeightsAreNamed) {
     const std::string folder = work / name;
     CopyFolder(GoldenDir() + "/models/" + name, folder);
     const std::string weights = Listing(folder, ".safetensors").back();
-    std::filesystem::resize_file(folder + "/" + weights, std::filesystem::file_size(folder + "/" + weights) / 2);
+    std::filesystem::resize_file(folder + "/" + weights,
+                                 std::filesystem::file_size(folder + "/" + weights) / 2);
     ExpectError(RunProgram({"generate", "-m", folder, "hello"}), 3, "generate", {});
     ExpectError(RunProgram({"info", "-m", folder}), 3, "info", {weights});
     ExpectError(RunProgram({"info", "-m", folder, "--no-mmap"}), 3, "info", {weights});
@@ -126,10 +149,13 @@ TEST(BadFilesGolden, WrongJsonInAModelFolderIsNamed) {
   const TemporaryDir work;
   const std::string folder = work / "model";
   CopyFolder(GoldenDir() + "/models/" + AnyModel(), folder);
-  for (const char* file : {"tokenizer.json", "tokenizer_config.json", "generation_config.json", "config.json"}) {
+  for (const char* file :
+       {"tokenizer.json", "tokenizer_config.json", "generation_config.json", "config.json"}) {
     if (!FileExists(folder + "/" + file)) continue;
     const std::string before = ReadFile(folder + "/" + file, limits::kTokenizerBytes);
-    for (const std::string& wrong : {std::string(), std::string("[1, 2]"), before.substr(0, before.size() / 2), before + "}", std::string("\xff\xfe")}) {
+    for (const std::string& wrong :
+         {std::string(), std::string("[1, 2]"), before.substr(0, before.size() / 2), before + "}",
+          std::string("\xff\xfe")}) {
       WriteFile(folder + "/" + file, wrong);
       ExpectError(RunProgram({"generate", "-m", folder, "-n", "1", "x"}), 3, "generate", {file});
     }
@@ -144,13 +170,21 @@ TEST(BadFilesGolden, WrongJsonInAModelFolderIsNamed) {
 TEST(BadFilesGolden, IdsThatAreNoIdsAreNamed) {
   PLANISH_NEEDS_GOLDEN(GoldenDir() + "/models");
   const TemporaryDir work;
-  const std::string model = GoldenDir() + "/models/" + AnyModel(), ids = work / "ids.json", out = work / "out.safetensors";
-  const std::pair<const char*, const char*> cases[] = {{"[]", "empty"}, {"[1, -1]", "entry 1"}, {"[1, 2.5]", "entry 1"}, {"[\"a\"]", "entry 0"},
-                                                       {"{\"ids\": [1]}", "list"}, {"[99999999]", "entry 0"}, {"[1, 2", "not valid JSON"}};
+  const std::string model = GoldenDir() + "/models/" + AnyModel(), ids = work / "ids.json",
+                    out = work / "out.safetensors";
+  const std::pair<const char*, const char*> cases[] = {{"[]", "empty"},
+                                                       {"[1, -1]", "entry 1"},
+                                                       {"[1, 2.5]", "entry 1"},
+                                                       {"[\"a\"]", "entry 0"},
+                                                       {"{\"ids\": [1]}", "list"},
+                                                       {"[99999999]", "entry 0"},
+                                                       {"[1, 2", "not valid JSON"}};
   for (const auto& [text, word] : cases) {
     WriteFile(ids, text);
-    ExpectError(RunProgram({"logits", "-m", model, "--ids", ids, "-o", out}), 3, "logits", {"ids.json", word});
-    ExpectError(RunProgram({"generate", "-m", model, "--ids", ids, "--json"}), 3, "generate", {"ids.json", word});
+    ExpectError(RunProgram({"logits", "-m", model, "--ids", ids, "-o", out}), 3, "logits",
+                {"ids.json", word});
+    ExpectError(RunProgram({"generate", "-m", model, "--ids", ids, "--json"}), 3, "generate",
+                {"ids.json", word});
   }
   EXPECT_FALSE(FileExists(out));
 }
@@ -161,15 +195,20 @@ TEST(BadInputGolden, JsonlLinesThatAreWrongAreCounted) {
   if (!FileExists(model + "/tokenizer.json")) GTEST_SKIP() << "no golden model has a tokenizer";
   const std::vector<std::string> tokenize{"tokenize", "-m", model, "--jsonl"};
   const std::string good = "{\"text\": \"fine\"}\n";
-  for (const std::string& wrong : {std::string("{\"text\": \"a\xff\"}"), std::string("{\"text\": \"a\0\"}", 13), std::string("{\"text\": "), std::string("\"text\""),
-                                   std::string("{}"), std::string("{\"text\": 5}"), std::string("\0\0\0", 3)}) {
+  for (const std::string& wrong :
+       {std::string("{\"text\": \"a\xff\"}"), std::string("{\"text\": \"a\0\"}", 13),
+        std::string("{\"text\": "), std::string("\"text\""), std::string("{}"),
+        std::string("{\"text\": 5}"), std::string("\0\0\0", 3)}) {
     const Outcome outcome = RunProgram(tokenize, {.input = good + wrong + "\n" + good});
     EXPECT_EQ(outcome.status, 3) << outcome.err;
     EXPECT_EQ(Lines(outcome.err).size(), 1u) << outcome.err;
     EXPECT_NE(outcome.err.find("stdin: line 2"), std::string::npos) << outcome.err;
   }
   // The last line may lack its newline; CRLF is white space to JSON.
-  EXPECT_EQ(Lines(OutputOf(tokenize, {.input = good + "{\"text\": \"fine\"}\r\n{\"text\": \"fine\"}"})).size(), 3u);
+  EXPECT_EQ(
+      Lines(OutputOf(tokenize, {.input = good + "{\"text\": \"fine\"}\r\n{\"text\": \"fine\"}"}))
+          .size(),
+      3u);
   EXPECT_EQ(OutputOf(tokenize, {}), "");
 }
 
@@ -178,20 +217,25 @@ TEST(BadInputGolden, AnEndlessLineIsRefusedInBoundedMemory) {
   const std::string model = GoldenDir() + "/models/" + AnyModel();
   if (!FileExists(model + "/tokenizer.json")) GTEST_SKIP() << "no golden model has a tokenizer";
   const std::string line(limits::kJsonlLineBytes + (1u << 20), 'a');
-  ExpectError(RunProgram({"tokenize", "-m", model, "--jsonl"}, {.input = line}), 3, "tokenize", {"stdin: line 1", std::to_string(limits::kJsonlLineBytes)});
+  ExpectError(RunProgram({"tokenize", "-m", model, "--jsonl"}, {.input = line}), 3, "tokenize",
+              {"stdin: line 1", std::to_string(limits::kJsonlLineBytes)});
 }
 
 TEST(MemoryGolden, AModelThatDoesNotFitSaysWhatWould) {
   PLANISH_NEEDS_GOLDEN(GoldenDir() + "/models");
   for (const std::string& name : GoldenModels()) {
     const std::string model = GoldenDir() + "/models/" + name;
-    ExpectError(RunProgram({"info", "-m", model, "--memory", "10KiB"}), 4, "info", {name, "needs", "available", "Try: "});
+    ExpectError(RunProgram({"info", "-m", model, "--memory", "10KiB"}), 4, "info",
+                {name, "needs", "available", "Try: "});
   }
   // With room for the weights alone the hint is a context, and that context is accepted.
   const std::string model = GoldenDir() + "/models/" + AnyModel();
   const Json info = JsonOf({"info", "-m", model, "--json"});
-  const std::string memory = std::to_string(Member(info, "file_bytes").AsInt() + Member(info, "state_bytes").AsInt() + 40 * Member(info, "kv_bytes_per_token").AsInt());
-  ExpectError(RunProgram({"info", "-m", model, "--memory", memory, "--ctx", "60"}), 4, "info", {"Try: --ctx 40"});
+  const std::string memory =
+      std::to_string(Member(info, "file_bytes").AsInt() + Member(info, "state_bytes").AsInt() +
+                     40 * Member(info, "kv_bytes_per_token").AsInt());
+  ExpectError(RunProgram({"info", "-m", model, "--memory", memory, "--ctx", "60"}), 4, "info",
+              {"Try: --ctx 40"});
   OutputOf({"info", "-m", model, "--memory", memory, "--ctx", "40"});
 }
 
@@ -203,7 +247,8 @@ class OutputGolden : public ::testing::Test {
     WriteIds(work_ / "ids.json", {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16});
     logits_ = {"logits", "-m", model_, "--ids", work_ / "ids.json", "-o"};
   }
-  Outcome Logits(const std::string& output, const RunOptions& options = {}, const std::vector<std::string>& more = {}) const {
+  Outcome Logits(const std::string& output, const RunOptions& options = {},
+                 const std::vector<std::string>& more = {}) const {
     std::vector<std::string> arguments = logits_;
     arguments.push_back(output);
     arguments.insert(arguments.end(), more.begin(), more.end());
@@ -219,7 +264,8 @@ TEST_F(OutputGolden, AnOutputThatCannotBeMadeFailsAndLeavesNothing) {
   std::filesystem::create_directory(work_ / "taken");
   ExpectError(Logits(work_ / "taken"), 1, "logits", {"taken"});
   WriteFile(work_ / "file", "x");
-  ExpectError(RunProgram({"convert", "-m", model_, "-o", work_ / "file/model"}), 1, "convert", {"file"});
+  ExpectError(RunProgram({"convert", "-m", model_, "-o", work_ / "file/model"}), 1, "convert",
+              {"file"});
   EXPECT_EQ(Listing(work_.path()), (std::vector<std::string>{"file", "ids.json", "taken"}));
 }
 
@@ -228,22 +274,30 @@ TEST_F(OutputGolden, AFullDiskLeavesTheOldOutputAndNoTemporaryFile) {
   WriteFile(output, "what was there before");
   const RunOptions full_disk{.file_bytes = 4096};
   ExpectError(Logits(output, full_disk), 1, "logits", {"out.safetensors"});
-  ExpectError(RunProgram({"convert", "-m", model_, "-o", work_ / "model.gguf"}, full_disk), 1, "convert", {"model.gguf"});
+  ExpectError(RunProgram({"convert", "-m", model_, "-o", work_ / "model.gguf"}, full_disk), 1,
+              "convert", {"model.gguf"});
   EXPECT_EQ(ReadFile(output, 1000), "what was there before");
   EXPECT_EQ(Listing(work_.path()), (std::vector<std::string>{"ids.json", "out.safetensors"}));
   EXPECT_EQ(RunProgram({"convert", "-m", model_, "-o", work_ / "folder"}, full_disk).status, 1);
-  for (const std::string& file : Listing(work_ / "folder")) EXPECT_FALSE(file.ends_with(".tmp")) << file;
+  for (const std::string& file : Listing(work_ / "folder"))
+    EXPECT_FALSE(file.ends_with(".tmp")) << file;
   EXPECT_TRUE(Listing(work_ / "folder", ".safetensors").empty());
 }
 
 TEST_F(OutputGolden, AClosedOrFullStandardOutputIsAnErrorNotACrash) {
   for (const auto where : {RunOptions::Stdout::kClosedPipe, RunOptions::Stdout::kFull}) {
     for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
-             {"info", "-m", model_}, {"info", "--limits"}, {"plan", "qwen3-8b", "--json"}, {"--help"}, {"--version"}, {"info", "--help"},
+             {"info", "-m", model_},
+             {"info", "--limits"},
+             {"plan", "qwen3-8b", "--json"},
+             {"--help"},
+             {"--version"},
+             {"info", "--help"},
              {"generate", "-m", model_, "--ids", work_ / "ids.json", "-n", "20", "--json"}}) {
       const Outcome outcome = RunProgram(arguments, {.standard_output = where});
       EXPECT_EQ(outcome.status, 1) << ::testing::PrintToString(arguments) << outcome.err;
-      EXPECT_EQ(Lines(outcome.err).size(), 1u) << ::testing::PrintToString(arguments) << outcome.err;
+      EXPECT_EQ(Lines(outcome.err).size(), 1u)
+          << ::testing::PrintToString(arguments) << outcome.err;
     }
   }
 }
@@ -267,8 +321,10 @@ TEST(IsaGolden, EverySimdLevelGivesTheGreedyIds) {
     for (const char* isa : {"scalar", "avx2", "neon"}) {
       const RunOptions options{.environment = {{"PLANISH_ISA", isa}}};
       if (RunProgram({"--version"}, options).status != 0) continue;  // not on this CPU
-      const Json json = JsonOf({"generate", "-m", GoldenDir() + "/models/" + name, "--ids", ids, "-n",
-                                std::to_string(golden.ids.at("greedy_ids").size()), "--greedy", "--json", "--ignore-eos"}, options);
+      const Json json = JsonOf({"generate", "-m", GoldenDir() + "/models/" + name, "--ids", ids,
+                                "-n", std::to_string(golden.ids.at("greedy_ids").size()),
+                                "--greedy", "--json", "--ignore-eos"},
+                               options);
       EXPECT_EQ(IdsOf(Member(json, "ids")), golden.ids.at("greedy_ids")) << name << " " << isa;
     }
   }

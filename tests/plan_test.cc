@@ -15,10 +15,18 @@ struct Published {
 };
 // Counts computed by hand from the shapes; the models' pages and Hugging Face modules agree.
 constexpr Published kPublished[] = {
-    {"nano-12b-v2", 12'310'001'152},       {"nano-9b-v2", 8'888'227'328},         {"nano-9b-candidate-1", 8'923'356'912},
-    {"nano-9b-candidate-2", 8'888'227'328}, {"nano-9b-candidate-3", 8'965'788'600}, {"nemotron-h-8b", 8'100'852'736},
-    {"nemotron-h-4b", 4'489'223'040},      {"ln-nano-8b", 8'030'261'248},         {"ln-super-49b", 49'867'145'216},
-    {"ln-ultra-253b", 253'401'268'224},    {"llama-3.3-70b", 70'553'706'496},     {"llama-3.1-405b", 405'853'388'800},
+    {"nano-12b-v2", 12'310'001'152},
+    {"nano-9b-v2", 8'888'227'328},
+    {"nano-9b-candidate-1", 8'923'356'912},
+    {"nano-9b-candidate-2", 8'888'227'328},
+    {"nano-9b-candidate-3", 8'965'788'600},
+    {"nemotron-h-8b", 8'100'852'736},
+    {"nemotron-h-4b", 4'489'223'040},
+    {"ln-nano-8b", 8'030'261'248},
+    {"ln-super-49b", 49'867'145'216},
+    {"ln-ultra-253b", 253'401'268'224},
+    {"llama-3.3-70b", 70'553'706'496},
+    {"llama-3.1-405b", 405'853'388'800},
     {"qwen3-8b", 8'190'735'360},
 };
 
@@ -28,8 +36,9 @@ struct States {
   double kv_gib_at_128k, ssm_mib, conv_mib;
 };
 constexpr States kStates[] = {
-    {"nano-12b-v2", 24'576, 3.0, 140.0, 1.97}, {"nano-9b-v2", 16'384, 2.0, 135.0, 1.90}, {"nemotron-h-8b", 16'384, 2.0, 96.0, 1.41},
-    {"qwen3-8b", 147'456, 18.0, 0, 0},         {"ln-nano-8b", 131'072, 16.0, 0, 0},      {"ln-super-49b", 200'704, 24.5, 0, 0},
+    {"nano-12b-v2", 24'576, 3.0, 140.0, 1.97},  {"nano-9b-v2", 16'384, 2.0, 135.0, 1.90},
+    {"nemotron-h-8b", 16'384, 2.0, 96.0, 1.41}, {"qwen3-8b", 147'456, 18.0, 0, 0},
+    {"ln-nano-8b", 131'072, 16.0, 0, 0},        {"ln-super-49b", 200'704, 24.5, 0, 0},
     {"ln-ultra-253b", 262'144, 32.0, 0, 0},
 };
 
@@ -47,7 +56,8 @@ TEST(PlanVerb, KnowsThePublishedModelsByNameAndCountsThemToTheUnit) {
     EXPECT_EQ(Number(plan, "parameters"), model.parameters) << model.name;
     EXPECT_EQ(Number(plan, "weight_bytes"), 2 * model.parameters) << model.name << " in bf16";
     int64_t parts = 0;
-    for (const auto& [part, count] : Member(plan, "parameters_by_part").AsObject()) parts += count.AsInt();
+    for (const auto& [part, count] : Member(plan, "parameters_by_part").AsObject())
+      parts += count.AsInt();
     EXPECT_LE(parts, model.parameters) << model.name;
   }
   // The message for an unknown name ends with the known ones: each of them is in the table above.
@@ -66,26 +76,35 @@ TEST(PlanVerb, StatesAndCacheOf128kContextAreThoseOfTheTable) {
     SCOPED_TRACE(model.name);
     const Json plan = JsonOf({"plan", model.name, "--json", "--context", "131072"});
     EXPECT_EQ(Number(plan, "kv_bytes_per_token"), model.kv_bytes_per_token);
-    const double kv = static_cast<double>(Number(plan, "cache_bytes") - Number(plan, "state_bytes"));
+    const double kv =
+        static_cast<double>(Number(plan, "cache_bytes") - Number(plan, "state_bytes"));
     EXPECT_DOUBLE_EQ(kv / (1 << 30), model.kv_gib_at_128k);
-    EXPECT_DOUBLE_EQ(static_cast<double>(Number(plan, "ssm_state_bytes")) / (1 << 20), model.ssm_mib);
-    EXPECT_NEAR(static_cast<double>(Number(plan, "conv_state_bytes")) / (1 << 20), model.conv_mib, 0.005);
+    EXPECT_DOUBLE_EQ(static_cast<double>(Number(plan, "ssm_state_bytes")) / (1 << 20),
+                     model.ssm_mib);
+    EXPECT_NEAR(static_cast<double>(Number(plan, "conv_state_bytes")) / (1 << 20), model.conv_mib,
+                0.005);
   }
 }
 
 TEST(PlanVerb, TotalIsWeightsAndTheCacheOfEverySequence) {
   const Json one = JsonOf({"plan", "nano-9b-v2", "--json", "--context", "1000"});
-  const Json many = JsonOf({"plan", "nano-9b-v2", "--json", "--context", "1000", "--batch", "7", "--dtype", "q8_0"});
+  const Json many = JsonOf(
+      {"plan", "nano-9b-v2", "--json", "--context", "1000", "--batch", "7", "--dtype", "q8_0"});
   EXPECT_EQ(Number(many, "cache_bytes"), 7 * Number(one, "cache_bytes"));
-  EXPECT_EQ(Number(one, "cache_bytes"), 1000 * Number(one, "kv_bytes_per_token") + Number(one, "state_bytes"));
-  for (const Json& plan : {one, many}) EXPECT_EQ(Number(plan, "total_bytes"), Number(plan, "weight_bytes") + Number(plan, "cache_bytes"));
+  EXPECT_EQ(Number(one, "cache_bytes"),
+            1000 * Number(one, "kv_bytes_per_token") + Number(one, "state_bytes"));
+  for (const Json& plan : {one, many})
+    EXPECT_EQ(Number(plan, "total_bytes"),
+              Number(plan, "weight_bytes") + Number(plan, "cache_bytes"));
   EXPECT_EQ(Number(many, "parameters"), Number(one, "parameters"));
-  const double bits = 8 * static_cast<double>(Number(many, "weight_bytes")) / static_cast<double>(Number(many, "parameters"));
+  const double bits = 8 * static_cast<double>(Number(many, "weight_bytes")) /
+                      static_cast<double>(Number(many, "parameters"));
   EXPECT_NEAR(bits, 8.5, 0.05) << "q8_0 has 34 bytes for 32 weights; vectors stay wider";
 }
 
 TEST(PlanVerb, LargestContextFitsAndOneTokenMoreDoesNot) {
-  const std::vector<std::string> plan{"plan", "nano-9b-v2", "--json", "--batch", "3", "--memory", "18GiB"};
+  const std::vector<std::string> plan{"plan", "nano-9b-v2", "--json", "--batch",
+                                      "3",    "--memory",   "18GiB"};
   const int64_t largest = Number(JsonOf(plan), "largest_context");
   ASSERT_GT(largest, 0);
   ASSERT_LT(largest, 131072);
@@ -102,7 +121,8 @@ TEST(PlanVerb, LargestContextFitsAndOneTokenMoreDoesNot) {
 TEST(PlanGolden, EveryConfigFileGivesThePlanOfItsName) {
   const char* given = std::getenv("PLANISH_CONFIGS");
   const std::string folder = given != nullptr && *given != 0 ? given : GoldenDir() + "/../configs";
-  if (!IsDirectory(folder)) GTEST_SKIP() << folder << " is missing: set PLANISH_CONFIGS to a folder of NAME/config.json";
+  if (!IsDirectory(folder))
+    GTEST_SKIP() << folder << " is missing: set PLANISH_CONFIGS to a folder of NAME/config.json";
   size_t known = 0;
   for (const std::string& name : Listing(folder)) {
     if (!FileExists(folder + "/" + name + "/config.json")) continue;

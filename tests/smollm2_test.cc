@@ -23,7 +23,8 @@ constexpr bool kHasRealMemory = true;
 // PLANISH_SMOLLM2, else what `make demo` fetched, else the file beside the golden data; empty if there is none.
 std::string FindModel() {
   if (const char* path = std::getenv("PLANISH_SMOLLM2"); path != nullptr && *path != 0) return path;
-  const std::string name = "SmolLM2-135M-Instruct.Q4_1.gguf", fetched = PLANISH_SOURCE_DIR "/models-cache/" + name;
+  const std::string name = "SmolLM2-135M-Instruct.Q4_1.gguf",
+                    fetched = PLANISH_SOURCE_DIR "/models-cache/" + name;
   if (FileExists(fetched)) return fetched;
   const std::string beside = GoldenDir() + "/../models/";
   if (FileExists(beside + name)) return beside + name;
@@ -35,8 +36,10 @@ class SmolLm2Golden : public ::testing::Test {
  protected:
   void SetUp() override {
     model_ = FindModel();
-    if (model_.empty()) GTEST_SKIP() << "SmolLM2 is missing: run tools/fetch_demo_model.sh or set PLANISH_SMOLLM2";
-    if (!FileExists(folder_ + "/cases.json")) GTEST_SKIP() << folder_ << " is missing: set PLANISH_GOLDEN to the full golden data";
+    if (model_.empty())
+      GTEST_SKIP() << "SmolLM2 is missing: run tools/fetch_demo_model.sh or set PLANISH_SMOLLM2";
+    if (!FileExists(folder_ + "/cases.json"))
+      GTEST_SKIP() << folder_ << " is missing: set PLANISH_GOLDEN to the full golden data";
     golden_ = ReadJson(folder_ + "/cases.json");
     for (const Json& item : Member(golden_, "cases").AsArray()) {
       (item.Find("messages") != nullptr ? chats_ : texts_).push_back(item);
@@ -47,7 +50,8 @@ class SmolLm2Golden : public ::testing::Test {
 
   std::vector<Json> Run(const std::vector<std::string>& arguments, const std::string& input) const {
     std::vector<Json> found;
-    for (const std::string& line : Lines(OutputOf(arguments, {.input = input}))) found.push_back(ParseJson(line, "stdout"));
+    for (const std::string& line : Lines(OutputOf(arguments, {.input = input})))
+      found.push_back(ParseJson(line, "stdout"));
     return found;
   }
 
@@ -61,9 +65,12 @@ class SmolLm2Golden : public ::testing::Test {
 
 TEST_F(SmolLm2Golden, TokenizerAndChatTemplateOutOfTheGgufAreExact) {
   std::string texts, conversations, rendered;
-  for (const Json& item : texts_) texts += DumpJson(Json(Json::Object{{"text", Member(item, "text")}})) + "\n";
+  for (const Json& item : texts_)
+    texts += DumpJson(Json(Json::Object{{"text", Member(item, "text")}})) + "\n";
   for (const Json& item : chats_) {
-    conversations += DumpJson(Json(Json::Object{{"messages", Member(item, "messages")}, {"add_generation_prompt", true}})) + "\n";
+    conversations += DumpJson(Json(Json::Object{{"messages", Member(item, "messages")},
+                                                {"add_generation_prompt", true}})) +
+                     "\n";
     rendered += DumpJson(Json(Json::Object{{"text", Member(item, "rendered")}})) + "\n";
   }
   const std::vector<Json> ids = Run({"tokenize", "-m", model_, "--jsonl"}, texts + rendered);
@@ -74,20 +81,26 @@ TEST_F(SmolLm2Golden, TokenizerAndChatTemplateOutOfTheGgufAreExact) {
   }
   const std::vector<Json> chats = Run({"template", "-m", model_, "--jsonl"}, conversations);
   ASSERT_EQ(chats.size(), chats_.size());
-  for (size_t i = 0; i < chats.size(); ++i) EXPECT_EQ(Member(chats[i], "text"), Member(chats_[i], "rendered")) << Name(chats_[i]);
+  for (size_t i = 0; i < chats.size(); ++i)
+    EXPECT_EQ(Member(chats[i], "text"), Member(chats_[i], "rendered")) << Name(chats_[i]);
 }
 
 TEST_F(SmolLm2Golden, GreedyContinuationsOfTextsAndChatsAreExact) {
   std::string input;
   std::vector<Json> cases = texts_;
-  for (const Json& item : texts_) input += DumpJson(Json(Json::Object{{"prompt", Member(item, "text")}})) + "\n";
-  for (const Json& item : chats_) input += DumpJson(Json(Json::Object{{"messages", Member(item, "messages")}})) + "\n";
+  for (const Json& item : texts_)
+    input += DumpJson(Json(Json::Object{{"prompt", Member(item, "text")}})) + "\n";
+  for (const Json& item : chats_)
+    input += DumpJson(Json(Json::Object{{"messages", Member(item, "messages")}})) + "\n";
   cases.insert(cases.end(), chats_.begin(), chats_.end());
-  const std::vector<Json> found = Run({"generate", "-m", model_, "-n", "40", "--greedy", "--json", "--jsonl"}, input);
+  const std::vector<Json> found =
+      Run({"generate", "-m", model_, "-n", "40", "--greedy", "--json", "--jsonl"}, input);
   ASSERT_EQ(found.size(), cases.size());
   for (size_t i = 0; i < found.size(); ++i) {
     EXPECT_EQ(Member(found[i], "ids"), Member(cases[i], "greedy")) << Name(cases[i]);
-    EXPECT_EQ(Member(found[i], "prompt_tokens").AsInt(), static_cast<int64_t>(Member(cases[i], "ids").AsArray().size())) << Name(cases[i]);
+    EXPECT_EQ(Member(found[i], "prompt_tokens").AsInt(),
+              static_cast<int64_t>(Member(cases[i], "ids").AsArray().size()))
+        << Name(cases[i]);
     const bool ended = IdsOf(Member(cases[i], "greedy")).size() < 40;
     EXPECT_EQ(Member(found[i], "finish_reason"), Json(ended ? "stop" : "length")) << Name(cases[i]);
   }
@@ -99,16 +112,21 @@ TEST_F(SmolLm2Golden, LogprobsOfEveryTokenAndTheLastLogitsAreInTolerance) {
   size_t cases = 0;
   for (const auto& [tensor, ids] : golden.ids) {
     if (!tensor.ends_with(".ids")) continue;
-    const std::string name = tensor.substr(0, tensor.size() - 4), output = work / "logits.safetensors";
-    const Json json = JsonOf({"logits", "-m", model_, "--ids", WriteIds(work / "ids.json", ids), "-o", output, "--logprobs"});
+    const std::string name = tensor.substr(0, tensor.size() - 4),
+                      output = work / "logits.safetensors";
+    const Json json = JsonOf({"logits", "-m", model_, "--ids", WriteIds(work / "ids.json", ids),
+                              "-o", output, "--logprobs"});
     EXPECT_EQ(IdsOf(Member(json, "ids")), ids) << name;
     std::vector<float> logprobs;
-    for (const Json& value : Member(json, "logprobs").AsArray()) logprobs.push_back(static_cast<float>(value.AsDouble()));
-    ExpectNear(logprobs, golden.values.at(name + ".token_logprobs"), kTolerance, name + " token_logprobs");
+    for (const Json& value : Member(json, "logprobs").AsArray())
+      logprobs.push_back(static_cast<float>(value.AsDouble()));
+    ExpectNear(logprobs, golden.values.at(name + ".token_logprobs"), kTolerance,
+               name + " token_logprobs");
     const std::vector<float>& last = golden.values.at(name + ".logits_last");
     const std::vector<float> logits = ReadTensors(output).values.at("logits");
     ASSERT_EQ(logits.size(), ids.size() * last.size()) << name;
-    ExpectNear({logits.end() - static_cast<std::ptrdiff_t>(last.size()), logits.end()}, last, kTolerance, name + " logits_last");
+    ExpectNear({logits.end() - static_cast<std::ptrdiff_t>(last.size()), logits.end()}, last,
+               kTolerance, name + " logits_last");
     ++cases;
   }
   EXPECT_GT(cases, 0u);
@@ -118,12 +136,17 @@ TEST_F(SmolLm2Golden, LogprobsOfEveryTokenAndTheLastLogitsAreInTolerance) {
 TEST_F(SmolLm2Golden, MemoryStaysNearTheFileAndItsStates) {
   const Json info = JsonOf({"info", "-m", model_, "--json"});
   const Json& chat = chats_[0];  // one user message, perhaps with a system prompt
-  const size_t tokens = Member(chat, "ids").AsArray().size() + Member(chat, "greedy").AsArray().size();
-  const auto state = static_cast<uint64_t>(Member(info, "kv_bytes_per_token").AsInt()) * tokens + static_cast<uint64_t>(Member(info, "state_bytes").AsInt());
-  const auto bound = static_cast<uint64_t>(1.05 * static_cast<double>(std::filesystem::file_size(model_))) + state + (64u << 20);
+  const size_t tokens =
+      Member(chat, "ids").AsArray().size() + Member(chat, "greedy").AsArray().size();
+  const auto state = static_cast<uint64_t>(Member(info, "kv_bytes_per_token").AsInt()) * tokens +
+                     static_cast<uint64_t>(Member(info, "state_bytes").AsInt());
+  const auto bound =
+      static_cast<uint64_t>(1.05 * static_cast<double>(std::filesystem::file_size(model_))) +
+      state + (64u << 20);
   const Json::Array& messages = Member(chat, "messages").AsArray();
   std::vector<std::string> arguments{"chat", "-m", model_, "--greedy", "-n", "40"};
-  if (messages.size() == 2) arguments.insert(arguments.end(), {"--system", Member(messages[0], "content").AsString()});
+  if (messages.size() == 2)
+    arguments.insert(arguments.end(), {"--system", Member(messages[0], "content").AsString()});
   const std::string question = Member(messages.back(), "content").AsString() + "\n";
   for (const bool is_mapped : {true, false}) {
     if (!is_mapped) arguments.emplace_back("--no-mmap");
@@ -131,19 +154,23 @@ TEST_F(SmolLm2Golden, MemoryStaysNearTheFileAndItsStates) {
     const Outcome outcome = RunProgram(arguments, {.input = question});
     EXPECT_EQ(outcome.status, 0) << outcome.err;
     ASSERT_GT(outcome.out.size(), 1u);
-    const std::string answer = outcome.out.substr(0, outcome.out.size() - 1);  // the golden text has the end token, too
+    const std::string answer =
+        outcome.out.substr(0, outcome.out.size() - 1);  // the golden text has the end token, too
     EXPECT_TRUE(Member(chat, "greedy_text").AsString().starts_with(answer)) << answer;
     if (kHasRealMemory) {
       EXPECT_LE(outcome.peak_bytes, bound) << (is_mapped ? "mapped" : "read");
     }
-    RecordProperty(is_mapped ? "mapped" : "read", std::to_string(outcome.peak_bytes >> 20) + " of " + std::to_string(bound >> 20) + " MiB");
+    RecordProperty(
+        is_mapped ? "mapped" : "read",
+        std::to_string(outcome.peak_bytes >> 20) + " of " + std::to_string(bound >> 20) + " MiB");
   }
 }
 
 // The program says so plainly instead of pretending that this model can think.
 TEST_F(SmolLm2Golden, ThinkingIsRefusedPlainly) {
   EXPECT_EQ(Member(JsonOf({"info", "-m", model_, "--json"}), "thinking"), Json(false));
-  for (const std::vector<std::string>& verb : {std::vector<std::string>{"chat"}, {"generate", "--chat"}}) {
+  for (const std::vector<std::string>& verb :
+       {std::vector<std::string>{"chat"}, {"generate", "--chat"}}) {
     std::vector<std::string> arguments = verb;
     arguments.insert(arguments.end(), {"-m", model_, "--think", "on", "-n", "1"});
     const Outcome outcome = RunProgram(arguments, {.input = "Hello\n"});

@@ -14,11 +14,11 @@ namespace planish {
 // Exit statuses of every verb; documented in docs/architecture.md and in `planish --help`.
 enum class ExitCode : int {
   kOk = 0,
-  kFailure = 1,    // failure while running
-  kUsage = 2,      // flag, environment, recipe
-  kBadFile = 3,    // bad or unsupported input file
-  kNoMemory = 4,   // would not fit in memory; the message says what would
-  kNetwork = 5,    // network or bind
+  kFailure = 1,   // failure while running
+  kUsage = 2,     // flag, environment, recipe
+  kBadFile = 3,   // bad or unsupported input file
+  kNoMemory = 4,  // would not fit in memory; the message says what would
+  kNetwork = 5,   // network or bind
   kInterrupted = 130,
 };
 
@@ -52,12 +52,13 @@ Error RuntimeError(fmt::format_string<Args...> format, Args&&... args) {
 // `limit` bytes.
 std::string Quoted(std::string_view text, size_t limit = 80);
 
-[[noreturn]] void CheckFailed(const char* condition, const char* file, int line, const std::string& detail);
+[[noreturn]] void CheckFailed(const char* condition, const char* file, int line,
+                              const std::string& detail);
 
-#define PLANISH_CHECK(condition, ...)                                                                  \
-  do {                                                                                                 \
-    if (!(condition)) [[unlikely]]                                                                     \
-      ::planish::CheckFailed(#condition, __FILE__, __LINE__, ::fmt::format("" __VA_ARGS__));           \
+#define PLANISH_CHECK(condition, ...)                                                        \
+  do {                                                                                       \
+    if (!(condition)) [[unlikely]]                                                           \
+      ::planish::CheckFailed(#condition, __FILE__, __LINE__, ::fmt::format("" __VA_ARGS__)); \
   } while (false)
 
 #ifdef PLANISH_DEBUG

@@ -57,7 +57,9 @@ class Descriptor {
 
 // Opens a regular file for reading and gives its size; folders, sockets and the like are refused.
 std::pair<int, uint64_t> OpenRegular(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // else opening a pipe without a writer waits for ever
+  const int fd =
+      open(path.c_str(), O_RDONLY | O_CLOEXEC |
+                             O_NONBLOCK);  // else opening a pipe without a writer waits for ever
   if (fd < 0) throw BadFile("{}: cannot be opened: {}", Quoted(path, 300), Reason(errno));
   struct stat info {};
   if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
@@ -72,8 +74,10 @@ void ReadAll(int fd, std::byte* out, size_t size, const std::string& path) {
   while (done < size) {
     const ssize_t n = read(fd, out + done, std::min<size_t>(size - done, size_t{1} << 30));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw BadFile("{}: read failed at byte {}: {}", Quoted(path, 300), done, Reason(errno));
-    if (n == 0) throw BadFile("{}: shrank while it was read: {} of {} bytes", Quoted(path, 300), done, size);
+    if (n < 0)
+      throw BadFile("{}: read failed at byte {}: {}", Quoted(path, 300), done, Reason(errno));
+    if (n == 0)
+      throw BadFile("{}: shrank while it was read: {} of {} bytes", Quoted(path, 300), done, size);
     done += static_cast<size_t>(n);
   }
 }
@@ -87,19 +91,25 @@ std::string DecompressZstd(const std::string& input, const std::string& path, ui
   while (in.pos < in.size) {
     ZSTD_outBuffer target{chunk.data(), chunk.size(), 0};
     state = ZSTD_decompressStream(context.get(), &target, &in);
-    if (ZSTD_isError(state)) throw BadFile("{}: not valid zstd data: {}", Quoted(path, 300), ZSTD_getErrorName(state));
+    if (ZSTD_isError(state))
+      throw BadFile("{}: not valid zstd data: {}", Quoted(path, 300), ZSTD_getErrorName(state));
     out.append(chunk.data(), target.pos);
-    if (out.size() > max_bytes) throw BadFile("{}: unpacks to more than {} bytes", Quoted(path, 300), max_bytes);
-    if (out.size() > (1u << 20) && out.size() / std::max<size_t>(in.pos, 1) > limits::kDecompressedRatio) {
-      throw BadFile("{}: unpacks to more than {} times its size", Quoted(path, 300), limits::kDecompressedRatio);
+    if (out.size() > max_bytes)
+      throw BadFile("{}: unpacks to more than {} bytes", Quoted(path, 300), max_bytes);
+    if (out.size() > (1u << 20) &&
+        out.size() / std::max<size_t>(in.pos, 1) > limits::kDecompressedRatio) {
+      throw BadFile("{}: unpacks to more than {} times its size", Quoted(path, 300),
+                    limits::kDecompressedRatio);
     }
   }
   while (state != 0) {  // the decoder may hold output back after the last input byte
     ZSTD_outBuffer target{chunk.data(), chunk.size(), 0};
     state = ZSTD_decompressStream(context.get(), &target, &in);
-    if (ZSTD_isError(state) || target.pos == 0) throw BadFile("{}: zstd data ends early", Quoted(path, 300));
+    if (ZSTD_isError(state) || target.pos == 0)
+      throw BadFile("{}: zstd data ends early", Quoted(path, 300));
     out.append(chunk.data(), target.pos);
-    if (out.size() > max_bytes) throw BadFile("{}: unpacks to more than {} bytes", Quoted(path, 300), max_bytes);
+    if (out.size() > max_bytes)
+      throw BadFile("{}: unpacks to more than {} bytes", Quoted(path, 300), max_bytes);
   }
   return out;
 }
@@ -111,7 +121,8 @@ void SetFaultHook(FaultHook hook) { TheFaultHook() = std::move(hook); }
 std::string ReadFile(const std::string& path, uint64_t max_bytes) {
   const auto [fd, size] = OpenRegular(path);
   const Descriptor descriptor(fd);
-  if (size > max_bytes) throw BadFile("{}: is {} bytes, expected at most {}", Quoted(path, 300), size, max_bytes);
+  if (size > max_bytes)
+    throw BadFile("{}: is {} bytes, expected at most {}", Quoted(path, 300), size, max_bytes);
   std::string content(size, '\0');
   ReadAll(fd, reinterpret_cast<std::byte*>(content.data()), size, path);
   return content;
@@ -144,10 +155,12 @@ bool IsDirectory(const std::string& path) {
 void MakeDirectories(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
-  if (error) throw RuntimeError("{}: cannot make the folder: {}", Quoted(path, 300), error.message());
+  if (error)
+    throw RuntimeError("{}: cannot make the folder: {}", Quoted(path, 300), error.message());
 }
 
-LineReader::LineReader(int fd, std::string where, uint64_t max_bytes) : fd_(fd), where_(std::move(where)), max_bytes_(max_bytes) {}
+LineReader::LineReader(int fd, std::string where, uint64_t max_bytes)
+    : fd_(fd), where_(std::move(where)), max_bytes_(max_bytes) {}
 
 bool LineReader::Next(std::string* line) {
   size_t searched = begin_;
@@ -193,14 +206,17 @@ std::shared_ptr<const FileBytes> FileBytes::Open(const std::string& path, Access
   if (size == 0) return file;
   if (access == Access::kMap) {
     void* mapped = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
-    if (mapped == MAP_FAILED) throw BadFile("{}: cannot be mapped: {}", Quoted(path, 300), Reason(errno));
+    if (mapped == MAP_FAILED)
+      throw BadFile("{}: cannot be mapped: {}", Quoted(path, 300), Reason(errno));
     file->data_ = static_cast<const std::byte*>(mapped);
     file->is_mapped_ = true;
     return file;
   }
   void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
-    throw Error(ExitCode::kNoMemory, fmt::format("{}: {} bytes do not fit in memory", Quoted(path, 300), size), "drop --no-mmap");
+    throw Error(ExitCode::kNoMemory,
+                fmt::format("{}: {} bytes do not fit in memory", Quoted(path, 300), size),
+                "drop --no-mmap");
   }
   file->data_ = static_cast<const std::byte*>(memory);
   ReadAll(fd, static_cast<std::byte*>(memory), size, path);
@@ -219,10 +235,14 @@ void FileBytes::Release(size_t offset, size_t length) const {
   if (begin < end) madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
 }
 
-FileWriter::FileWriter(std::string path) : path_(std::move(path)), temporary_(fmt::format("{}.{}.tmp", path_, getpid())) {
-  fd_ = Guarded("open", [&] { return open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666); });
+FileWriter::FileWriter(std::string path)
+    : path_(std::move(path)), temporary_(fmt::format("{}.{}.tmp", path_, getpid())) {
+  fd_ = Guarded("open", [&] {
+    return open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  });
   registered_ = std::make_unique<TemporaryName>(temporary_);
-  if (fd_ < 0) throw RuntimeError("{}: cannot be created: {}", Quoted(temporary_, 300), Reason(errno));
+  if (fd_ < 0)
+    throw RuntimeError("{}: cannot be created: {}", Quoted(temporary_, 300), Reason(errno));
 }
 
 FileWriter::~FileWriter() {
@@ -245,9 +265,12 @@ void FileWriter::Write(const void* data, size_t size) {
 void FileWriter::Flush() {
   size_t done = 0;
   while (done < buffer_.size()) {
-    const ssize_t n = Guarded("write", [&] { return write(fd_, buffer_.data() + done, buffer_.size() - done); });
+    const ssize_t n =
+        Guarded("write", [&] { return write(fd_, buffer_.data() + done, buffer_.size() - done); });
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw RuntimeError("{}: write failed after {} bytes: {}", Quoted(path_, 300), written_ - buffer_.size() + done, Reason(errno));
+    if (n < 0)
+      throw RuntimeError("{}: write failed after {} bytes: {}", Quoted(path_, 300),
+                         written_ - buffer_.size() + done, Reason(errno));
     done += static_cast<size_t>(n);
   }
   buffer_.clear();
@@ -256,7 +279,8 @@ void FileWriter::Flush() {
 void FileWriter::Commit() {
   PLANISH_CHECK(fd_ >= 0);
   Flush();
-  if (Guarded("fsync", [&] { return fsync(fd_); }) != 0) throw RuntimeError("{}: flush to disk failed: {}", Quoted(path_, 300), Reason(errno));
+  if (Guarded("fsync", [&] { return fsync(fd_); }) != 0)
+    throw RuntimeError("{}: flush to disk failed: {}", Quoted(path_, 300), Reason(errno));
   const int fd = std::exchange(fd_, -1);
   const int closed = Guarded("close", [&] { return close(fd); });
   if (closed != 0) throw RuntimeError("{}: close failed: {}", Quoted(path_, 300), Reason(errno));
@@ -266,8 +290,10 @@ void FileWriter::Commit() {
   temporary_.clear();
   registered_.reset();
   const std::string folder = std::filesystem::path(path_).parent_path().string();
-  const Descriptor parent(open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (parent.get() >= 0) fsync(parent.get());  // some file systems do not allow it on folders: the rename stands anyway
+  const Descriptor parent(
+      open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (parent.get() >= 0)
+    fsync(parent.get());  // some file systems do not allow it on folders: the rename stands anyway
 }
 
 void WriteFile(const std::string& path, std::string_view content) {

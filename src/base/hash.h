@@ -6,7 +6,7 @@
 
 namespace planish {
 
-std::string Sha256Hex(std::string_view bytes);      // 64 lower-case digits
+std::string Sha256Hex(std::string_view bytes);  // 64 lower-case digits
 std::string Sha256HexOfFile(const std::string& path);
 
 }  // namespace planish

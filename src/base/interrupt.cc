@@ -34,7 +34,8 @@ void InstallInterruptHandler() {
   for (const int signal : {SIGINT, SIGTERM}) {
     struct sigaction before {};
     // A parent that ignores the signal (nohup, a background job) means it.
-    if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(signal, &action, nullptr);
+    if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler != SIG_IGN)
+      sigaction(signal, &action, nullptr);
   }
 }
 

@@ -39,7 +39,8 @@ TEST(Interrupt, LeavesNoTemporaryFileAndTheOldContent) {
 
 TEST(Interrupt, MoreNamesThanSlotsAreHarmless) {
   std::vector<std::unique_ptr<TemporaryName>> names;
-  for (int i = 0; i < 40; ++i) names.push_back(std::make_unique<TemporaryName>("/nowhere/" + std::to_string(i)));
+  for (int i = 0; i < 40; ++i)
+    names.push_back(std::make_unique<TemporaryName>("/nowhere/" + std::to_string(i)));
 }
 
 }  // namespace

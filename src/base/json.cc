@@ -24,14 +24,19 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   bool boolean(bool value) override { return Add(Json(value)); }
   bool number_integer(number_integer_t value) override { return Add(Json(int64_t{value})); }
   bool number_unsigned(number_unsigned_t value) override {
-    if (value <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) return Add(Json(static_cast<int64_t>(value)));
+    if (value <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
+      return Add(Json(static_cast<int64_t>(value)));
     return Add(Json(uint64_t{value}));
   }
-  bool number_float(number_float_t value, const string_t&) override { return Add(Json(double{value})); }
+  bool number_float(number_float_t value, const string_t&) override {
+    return Add(Json(double{value}));
+  }
   bool string(string_t& value) override {
     if (IsMark()) {
       const double infinity = std::numeric_limits<double>::infinity();
-      return Add(Json(value[0] == 'N' ? std::numeric_limits<double>::quiet_NaN() : value[0] == '-' ? -infinity : infinity));
+      return Add(Json(value[0] == 'N'   ? std::numeric_limits<double>::quiet_NaN()
+                      : value[0] == '-' ? -infinity
+                                        : infinity));
     }
     return Add(Json(std::move(value)));
   }
@@ -41,18 +46,23 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   bool end_object() override { return Close(); }
   bool end_array() override { return Close(); }
   bool key(string_t& value) override {
-    if (IsMark()) throw BadFile("{}: not valid JSON: a key is {}, expected a string", where_, value[0] == 'N' ? "NaN" : "Infinity");
+    if (IsMark())
+      throw BadFile("{}: not valid JSON: a key is {}, expected a string", where_,
+                    value[0] == 'N' ? "NaN" : "Infinity");
     Frame& frame = frames_.back();
     const auto [place, is_new] = frame.places.emplace(value, frame.value.AsObject().size());
-    if (!is_new && options_.reject_duplicate_keys) throw BadFile("{}: not valid JSON: key {} occurs twice", where_, Quoted(value));
+    if (!is_new && options_.reject_duplicate_keys)
+      throw BadFile("{}: not valid JSON: key {} occurs twice", where_, Quoted(value));
     if (is_new) frame.value.AsObject().emplace_back(std::move(value), Json());
     frame.next = place->second;
     return true;
   }
-  bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& error) override {
+  bool parse_error(size_t position, const std::string&,
+                   const nlohmann::detail::exception& error) override {
     std::string_view reason = error.what();
     // "[json.exception.parse_error.101] parse error at line 1, column 5: syntax error ...": keep what follows the colon.
-    if (const size_t colon = reason.find(": "); colon != std::string_view::npos) reason.remove_prefix(colon + 2);
+    if (const size_t colon = reason.find(": "); colon != std::string_view::npos)
+      reason.remove_prefix(colon + 2);
     throw BadFile("{}: not valid JSON at byte {}: {}", where_, position, Quoted(reason, 160));
   }
 
@@ -72,6 +82,8 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   };
 
   bool Add(Json value) {
+    if (++values_ > options_.max_values)
+      throw BadFile("{}: has more than {} JSON values", where_, options_.max_values);
     if (frames_.empty()) {
       root_ = std::move(value);
     } else if (Frame& frame = frames_.back(); frame.value.is_array()) {
@@ -100,6 +112,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   size_t next_mark_ = 0, strings_ = 0;
   std::vector<Frame> frames_;
   Json root_;
+  size_t values_ = 0;
 };
 
 // Replaces bare NaN, Infinity and -Infinity outside strings by strings of the same length, so that positions in messages
@@ -110,8 +123,10 @@ std::string MarkNonFinite(std::string_view text, std::vector<size_t>* marks) {
   bool in_string = false;
   for (size_t i = 0; i < out.size(); ++i) {
     if (in_string) {
-      if (out[i] == '\\') ++i;
-      else if (out[i] == '"') in_string = false;
+      if (out[i] == '\\')
+        ++i;
+      else if (out[i] == '"')
+        in_string = false;
       continue;
     }
     if (out[i] == '"') {
@@ -122,7 +137,8 @@ std::string MarkNonFinite(std::string_view text, std::vector<size_t>* marks) {
     for (const std::string_view word : {"-Infinity", "Infinity", "NaN"}) {
       if (text.substr(i, word.size()) != word) continue;
       marks->push_back(strings++);
-      out.replace(i, word.size(), '"' + std::string(1, word[0]) + std::string(word.size() - 3, ' ') + '"');
+      out.replace(i, word.size(),
+                  '"' + std::string(1, word[0]) + std::string(word.size() - 3, ' ') + '"');
       i += word.size() - 1;
       break;
     }
@@ -140,12 +156,24 @@ void Dump(const Json& value, JsonStyle style, int indent, int depth, std::string
   const std::string_view comma = indent >= 0 ? "," : style == JsonStyle::kPython ? ", " : ",";
   const std::string_view colon = indent >= 0 || style == JsonStyle::kPython ? ": " : ":";
   switch (value.type()) {
-    case Json::Type::kNull: *out += "null"; break;
-    case Json::Type::kBool: *out += value.AsBool() ? "true" : "false"; break;
-    case Json::Type::kInt: *out += fmt::format("{}", value.AsInt()); break;
-    case Json::Type::kUint: *out += fmt::format("{}", value.AsUint()); break;
-    case Json::Type::kDouble: *out += PythonFloat(value.AsDouble()); break;
-    case Json::Type::kString: AppendJsonString(value.AsString(), out); break;
+    case Json::Type::kNull:
+      *out += "null";
+      break;
+    case Json::Type::kBool:
+      *out += value.AsBool() ? "true" : "false";
+      break;
+    case Json::Type::kInt:
+      *out += fmt::format("{}", value.AsInt());
+      break;
+    case Json::Type::kUint:
+      *out += fmt::format("{}", value.AsUint());
+      break;
+    case Json::Type::kDouble:
+      *out += PythonFloat(value.AsDouble());
+      break;
+    case Json::Type::kString:
+      AppendJsonString(value.AsString(), out);
+      break;
     case Json::Type::kArray: {
       if (value.AsArray().empty()) {
         *out += "[]";
@@ -188,13 +216,15 @@ void Dump(const Json& value, JsonStyle style, int indent, int depth, std::string
 }  // namespace
 
 const char* Json::type_name() const {
-  static constexpr const char* kNames[] = {"null", "boolean", "integer", "integer", "number", "string", "array", "object"};
+  static constexpr const char* kNames[] = {"null",   "boolean", "integer", "integer",
+                                           "number", "string",  "array",   "object"};
   return kNames[static_cast<size_t>(type())];
 }
 
 int64_t Json::AsInt() const {
   constexpr uint64_t kMax = std::numeric_limits<int64_t>::max();
-  if (type() == Type::kUint) return static_cast<int64_t>(std::min(std::get<uint64_t>(value_), kMax));
+  if (type() == Type::kUint)
+    return static_cast<int64_t>(std::min(std::get<uint64_t>(value_), kMax));
   return std::get<int64_t>(value_);
 }
 
@@ -224,7 +254,8 @@ void Json::Remove(std::string_view key) {
 }
 
 Json ParseJson(std::string_view text, std::string_view where, const JsonParseOptions& options) {
-  if (text.starts_with("\xEF\xBB\xBF")) throw BadFile("{}: not valid JSON: starts with a byte order mark", where);
+  if (text.starts_with("\xEF\xBB\xBF"))
+    throw BadFile("{}: not valid JSON: starts with a byte order mark", where);
   std::vector<size_t> marks;
   const std::string marked = options.allow_non_finite ? MarkNonFinite(text, &marks) : std::string();
   Builder builder(where, options, std::move(marks));
@@ -244,16 +275,32 @@ void AppendJsonString(std::string_view text, std::string* out) {
   out->push_back('"');
   for (const char c : text) {
     switch (c) {
-      case '"': *out += "\\\""; break;
-      case '\\': *out += "\\\\"; break;
-      case '\n': *out += "\\n"; break;
-      case '\r': *out += "\\r"; break;
-      case '\t': *out += "\\t"; break;
-      case '\b': *out += "\\b"; break;
-      case '\f': *out += "\\f"; break;
+      case '"':
+        *out += "\\\"";
+        break;
+      case '\\':
+        *out += "\\\\";
+        break;
+      case '\n':
+        *out += "\\n";
+        break;
+      case '\r':
+        *out += "\\r";
+        break;
+      case '\t':
+        *out += "\\t";
+        break;
+      case '\b':
+        *out += "\\b";
+        break;
+      case '\f':
+        *out += "\\f";
+        break;
       default:
-        if (static_cast<unsigned char>(c) < 0x20) *out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-        else out->push_back(c);
+        if (static_cast<unsigned char>(c) < 0x20)
+          *out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+        else
+          out->push_back(c);
     }
   }
   out->push_back('"');
@@ -268,19 +315,22 @@ std::string DumpJson(const Json& value, JsonStyle style, int indent) {
 JsonReader::JsonReader(const Json& value, std::string where, std::string path)
     : value_(&value), where_(std::move(where)), path_(std::move(path)) {
   if (!value.is_object()) {
-    throw BadFile("{}: {} is {}, expected an object", where_, path_.empty() ? "the top level" : path_, value.type_name());
+    throw BadFile("{}: {} is {}, expected an object", where_,
+                  path_.empty() ? "the top level" : path_, value.type_name());
   }
 }
 
 std::string JsonReader::PathOf(std::string_view key) const {
-  return fmt::format("{}: {}{}{}", where_, path_, path_.empty() ? "" : ".", Quoted(key).substr(1, Quoted(key).size() - 2));
+  return fmt::format("{}: {}{}{}", where_, path_, path_.empty() ? "" : ".",
+                     Quoted(key).substr(1, Quoted(key).size() - 2));
 }
 
 void JsonReader::Fail(std::string_view key, std::string_view expected) const {
   const Json* found = value_->Find(key);
   if (found == nullptr) throw BadFile("{} is missing, expected {}", PathOf(key), expected);
-  const std::string shown = found->is_array() || found->is_object() ? std::string(found->type_name())
-                                                                     : Quoted(DumpJson(*found));
+  const std::string shown = found->is_array() || found->is_object()
+                                ? std::string(found->type_name())
+                                : Quoted(DumpJson(*found));
   throw BadFile("{} is {}, expected {}", PathOf(key), shown, expected);
 }
 
@@ -298,8 +348,11 @@ bool JsonReader::Has(std::string_view key) const {
 int64_t JsonReader::Int(std::string_view key, int64_t low, int64_t high) const {
   const std::string expected = fmt::format("an integer in [{}, {}]", low, high);
   const Json& found = Get(key, expected);
-  const bool saturates = found.type() == Json::Type::kUint && found.AsUint() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
-  if (!found.is_integer() || saturates || found.AsInt() < low || found.AsInt() > high) Fail(key, expected);
+  const bool saturates =
+      found.type() == Json::Type::kUint &&
+      found.AsUint() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  if (!found.is_integer() || saturates || found.AsInt() < low || found.AsInt() > high)
+    Fail(key, expected);
   return found.AsInt();
 }
 
@@ -313,10 +366,13 @@ double JsonReader::Number(std::string_view key, double low, double high) const {
   double value;
   if (found.is_number()) {
     value = found.AsDouble();
-  } else if (const Json* wrapped = found.Find("__float__"); wrapped != nullptr && wrapped->is_string()) {
-    const std::string& text = wrapped->AsString();  // transformers 5 writes {"__float__": "Infinity"}
+  } else if (const Json* wrapped = found.Find("__float__");
+             wrapped != nullptr && wrapped->is_string()) {
+    const std::string& text =
+        wrapped->AsString();  // transformers 5 writes {"__float__": "Infinity"}
     if (text != "Infinity" && text != "-Infinity") Fail(key, expected);
-    value = text[0] == '-' ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
+    value = text[0] == '-' ? -std::numeric_limits<double>::infinity()
+                           : std::numeric_limits<double>::infinity();
   } else {
     Fail(key, expected);
   }
@@ -354,13 +410,15 @@ const Json::Array& JsonReader::Array(std::string_view key) const {
 JsonReader JsonReader::Object(std::string_view key) const {
   const Json& found = Get(key, "an object");
   if (!found.is_object()) Fail(key, "an object");
-  return JsonReader(found, where_, path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key));
+  return JsonReader(found, where_,
+                    path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key));
 }
 
 JsonReader JsonReader::Element(std::string_view key, size_t index) const {
   const Json::Array& items = Array(key);
   PLANISH_CHECK(index < items.size());
-  return JsonReader(items[index], where_, fmt::format("{}{}{}[{}]", path_, path_.empty() ? "" : ".", key, index));
+  return JsonReader(items[index], where_,
+                    fmt::format("{}{}{}[{}]", path_, path_.empty() ? "" : ".", key, index));
 }
 
 }  // namespace planish

@@ -52,7 +52,10 @@ class Json {
   // Unchecked by type (std::bad_variant_access is a bug of ours): test the type first or use JsonReader.
   bool AsBool() const { return std::get<bool>(value_); }
   int64_t AsInt() const;  // kUint saturates
-  uint64_t AsUint() const { return type() == Type::kUint ? std::get<uint64_t>(value_) : static_cast<uint64_t>(std::get<int64_t>(value_)); }
+  uint64_t AsUint() const {
+    return type() == Type::kUint ? std::get<uint64_t>(value_)
+                                 : static_cast<uint64_t>(std::get<int64_t>(value_));
+  }
   double AsDouble() const;
   const std::string& AsString() const { return std::get<std::string>(value_); }
   const Array& AsArray() const { return std::get<Array>(value_); }
@@ -61,7 +64,8 @@ class Json {
   Object& AsObject() { return std::get<Object>(value_); }
 
   const Json* Find(std::string_view key) const;  // null if absent or if this is no object
-  Json& Set(std::string_view key, Json value);   // adds or replaces; this must be an object; returns the stored value
+  Json& Set(std::string_view key,
+            Json value);  // adds or replaces; this must be an object; returns the stored value
   void Remove(std::string_view key);
   void Append(Json value) { AsArray().push_back(std::move(value)); }
 
@@ -73,7 +77,10 @@ class Json {
 
 struct JsonParseOptions {
   size_t max_depth = limits::kJsonDepth;
-  bool allow_non_finite = false;      // bare NaN, Infinity, -Infinity, as Python's json.dumps writes them
+  size_t max_values =
+      limits::kJsonValues;  // each takes some 50 bytes, whatever it takes in the text
+  bool allow_non_finite =
+      false;  // bare NaN, Infinity, -Infinity, as Python's json.dumps writes them
   bool reject_duplicate_keys = true;  // false: the last one wins, as in most readers
 };
 
@@ -85,8 +92,9 @@ Json ParseJson(std::string_view text, std::string_view where, const JsonParseOpt
 // round-trip floats in Python's spelling ("1.0", "1e-05"). kCompact: no spaces at all.
 enum class JsonStyle { kPython, kCompact };
 std::string DumpJson(const Json& value, JsonStyle style = JsonStyle::kCompact, int indent = -1);
-void AppendJsonString(std::string_view text, std::string* out);  // with quotes, control characters escaped
-std::string PythonFloat(double value);                           // repr(float)
+void AppendJsonString(std::string_view text,
+                      std::string* out);  // with quotes, control characters escaped
+std::string PythonFloat(double value);    // repr(float)
 
 // Typed access to an object read from a file. Missing, null or wrongly typed values give
 // "config.json: hidden_size is "abc" (string), expected an integer in [1, 1048576]".
@@ -101,7 +109,8 @@ class JsonReader {
   bool Has(std::string_view key) const;  // present and not null
   int64_t Int(std::string_view key, int64_t low, int64_t high) const;
   int64_t IntOr(std::string_view key, int64_t low, int64_t high, int64_t fallback) const;
-  double Number(std::string_view key, double low, double high) const;  // finite unless the bounds are not
+  double Number(std::string_view key, double low,
+                double high) const;  // finite unless the bounds are not
   double NumberOr(std::string_view key, double low, double high, double fallback) const;
   bool BoolOr(std::string_view key, bool fallback) const;
   std::string String(std::string_view key) const;

@@ -11,8 +11,9 @@ namespace planish::limits {
 
 inline constexpr uint64_t kSafetensorsHeaderBytes = 100'000'000;
 inline constexpr uint64_t kSafetensorsNameBytes = 1u << 20;
-inline constexpr uint64_t kSafetensorsEntryBytes = 64u << 10;      // the object that describes one tensor
-inline constexpr uint64_t kSafetensorsMetadataBytes = 16u << 20;   // one value of __metadata__
+inline constexpr uint64_t kSafetensorsEntryBytes = 64u
+                                                   << 10;  // the object that describes one tensor
+inline constexpr uint64_t kSafetensorsMetadataBytes = 16u << 20;  // one value of __metadata__
 inline constexpr uint64_t kTensorsPerFile = 65'536;
 inline constexpr uint64_t kShards = 1'024;
 inline constexpr uint64_t kDims = 4;
@@ -41,6 +42,9 @@ inline constexpr uint64_t kAddedTokensTotalBytes = 2u << 20;
 inline constexpr uint64_t kMerges = 4u << 20;
 
 inline constexpr uint64_t kJsonDepth = 64;
+inline constexpr uint64_t kJsonValues = 1'000'000;
+inline constexpr uint64_t kTokenizerJsonValues =
+    32u << 20;  // vocabulary, and merges of three values each
 inline constexpr uint64_t kJsonlLineBytes = 64u << 20;
 
 inline constexpr uint64_t kTemplateBytes = 256u << 10;
@@ -48,9 +52,10 @@ inline constexpr uint64_t kTemplateNesting = 64;
 inline constexpr uint64_t kTemplateSteps = 10'000'000;
 inline constexpr uint64_t kTemplateOutputBytes = 8u << 20;
 inline constexpr uint64_t kTemplateRange = 100'000;
-inline constexpr uint64_t kTemplateStringBytes = 1u << 20;  // result of one string repeat
+inline constexpr uint64_t kTemplateStringBytes = 1u << 20;    // result of one string repeat
 inline constexpr uint64_t kTemplateMemoryBytes = 256u << 20;  // all values of one rendering
-inline constexpr uint64_t kTemplateDepth = 600;  // nested expressions, blocks and calls while rendering
+inline constexpr uint64_t kTemplateDepth =
+    600;  // nested expressions, blocks and calls while rendering
 
 inline constexpr uint32_t kRegexMatch = 10'000'000;
 inline constexpr uint32_t kRegexDepth = 1'000;

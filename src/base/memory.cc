@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -29,6 +30,18 @@ uint64_t NumberIn(const char* path) {
   return read == 1 ? value : std::numeric_limits<uint64_t>::max();
 }
 
+uint64_t InactiveFileBytes() {
+  std::FILE* file = std::fopen("/sys/fs/cgroup/memory.stat", "r");
+  if (file == nullptr) return 0;
+  char line[256];
+  unsigned long long bytes = 0;
+  while (std::fgets(line, sizeof line, file) != nullptr) {
+    if (std::sscanf(line, "inactive_file %llu", &bytes) == 1) break;
+  }
+  std::fclose(file);
+  return bytes;
+}
+
 }  // namespace
 
 AlignedBuffer::AlignedBuffer(size_t bytes) : size_(bytes) {
@@ -39,7 +52,9 @@ AlignedBuffer::AlignedBuffer(size_t bytes) : size_(bytes) {
   const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
   data_ = static_cast<std::byte*>(std::aligned_alloc(alignment, rounded));
   if (data_ == nullptr) {
-    throw Error(ExitCode::kNoMemory, fmt::format("out of memory: could not get {:.2f} GiB", static_cast<double>(bytes) / (1 << 30)),
+    throw Error(ExitCode::kNoMemory,
+                fmt::format("out of memory: could not get {:.2f} GiB",
+                            static_cast<double>(bytes) / (1 << 30)),
                 "a smaller model, a shorter --ctx, or a machine with more memory");
   }
   if (huge) madvise(data_, rounded, MADV_HUGEPAGE);
@@ -83,11 +98,14 @@ uint64_t AvailableBytes() {
   }
   const uint64_t limit = NumberIn("/sys/fs/cgroup/memory.max");
   if (limit != std::numeric_limits<uint64_t>::max()) {
-    const uint64_t used = NumberIn("/sys/fs/cgroup/memory.current");
+    // Clean page cache counts as used there, but goes when it is needed: a model just copied must not fill the budget.
+    const uint64_t charged = NumberIn("/sys/fs/cgroup/memory.current"), cache = InactiveFileBytes();
+    const uint64_t used = charged - std::min(charged, cache);
     available = std::min(available, limit > used ? limit - used : 0);
   }
   rlimit space{};
-  if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY) available = std::min<uint64_t>(available, space.rlim_cur);
+  if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY)
+    available = std::min<uint64_t>(available, space.rlim_cur);
   return available;
 }
 

@@ -29,6 +29,7 @@ class AlignedBuffer {
 
 uint64_t ResidentBytes();      // of this process
 uint64_t PeakResidentBytes();  // of this process
-uint64_t AvailableBytes();     // what this process may still take: the smaller of MemAvailable and the cgroup's room
+uint64_t
+AvailableBytes();  // what this process may still take: the smaller of MemAvailable and the cgroup's room
 
 }  // namespace planish

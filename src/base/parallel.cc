@@ -6,24 +6,57 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
+#include <set>
+#include <string>
 
 namespace planish {
 namespace {
 
 int g_thread_count = 0;
 
-int AllowedCpus() {
+// The first CPU of the core that `cpu` belongs to, so that siblings count once; itself where the system does not say.
+int CoreOf(int cpu) {
+  const std::string path =
+      "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list";
+  std::FILE* file = std::fopen(path.c_str(), "r");
+  if (file == nullptr) return cpu;
+  int first = cpu;
+  if (std::fscanf(file, "%d", &first) != 1) first = cpu;
+  std::fclose(file);
+  return first;
+}
+
+// CPUs that the cgroup's quota is worth, rounded up; many if there is none.
+int QuotaCpus() {
+  std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r");
+  if (file == nullptr) return 1024;
+  long long quota = 0, period = 0;
+  const int read = std::fscanf(file, "%lld %lld", &quota, &period);  // "max 100000" reads nothing
+  std::fclose(file);
+  return read == 2 && quota > 0 && period > 0
+             ? static_cast<int>(std::min<long long>((quota + period - 1) / period, 1024))
+             : 1024;
+}
+
+// Physical cores in the affinity mask: a second thread on a core adds little to these kernels.
+int AllowedCores() {
   cpu_set_t set;
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  return std::max(1, CPU_COUNT(&set));
+  std::set<int> cores;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &set)) cores.insert(CoreOf(cpu));
+  }
+  return std::max(1, std::min(static_cast<int>(cores.size()), QuotaCpus()));
 }
 
 }  // namespace
 
 void SetThreadCount(int count) {
-  if (count <= 0) count = std::getenv("OMP_NUM_THREADS") != nullptr ? omp_get_max_threads() : AllowedCpus();
+  if (count <= 0)
+    count = std::getenv("OMP_NUM_THREADS") != nullptr ? omp_get_max_threads() : AllowedCores();
   g_thread_count = std::clamp(count, 1, 1024);
   omp_set_max_active_levels(1);
 }

@@ -8,7 +8,7 @@
 
 namespace planish {
 
-// 0: OMP_NUM_THREADS when set, else the CPUs this process may run on.
+// 0: OMP_NUM_THREADS when set, else the physical cores this process may run on (affinity and cgroup quota).
 void SetThreadCount(int count);
 int ThreadCount();
 
@@ -27,7 +27,10 @@ template <typename Body>
 void ParallelFor(size_t n, Body&& body) {
   if (n == 0) return;
   internal::RunParallel(
-      n, [](void* context, size_t i, int thread) { (*static_cast<std::remove_reference_t<Body>*>(context))(i, thread); },
+      n,
+      [](void* context, size_t i, int thread) {
+        (*static_cast<std::remove_reference_t<Body>*>(context))(i, thread);
+      },
       const_cast<void*>(static_cast<const void*>(&body)));
 }
 

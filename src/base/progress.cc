@@ -23,8 +23,12 @@ size_t TerminalWidth() {
 }  // namespace
 
 Progress::Progress(std::string label, uint64_t total, std::string unit)
-    : label_(std::move(label)), unit_(std::move(unit)), total_(std::max<uint64_t>(total, 1)), is_terminal_(isatty(STDERR_FILENO) != 0),
-      start_(Clock::now()), last_(start_) {}
+    : label_(std::move(label)),
+      unit_(std::move(unit)),
+      total_(std::max<uint64_t>(total, 1)),
+      is_terminal_(isatty(STDERR_FILENO) != 0),
+      start_(Clock::now()),
+      last_(start_) {}
 
 Progress::~Progress() {
   if (was_drawn_) fmt::print(stderr, "\r\033[K");
@@ -35,7 +39,8 @@ std::string Progress::Line(uint64_t done, const std::string& detail, size_t widt
   const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
   const auto left = static_cast<int64_t>(share > 0 ? elapsed / share - elapsed : 0);
   const std::string before = fmt::format("{} {}/{} {} ", label_, done, total_, unit_);
-  const std::string after = fmt::format(" {:.0f}% ETA {:02}:{:02}{}{}", 100 * share, left / 60, left % 60, detail.empty() ? "" : " ", detail);
+  const std::string after = fmt::format(" {:.0f}% ETA {:02}:{:02}{}{}", 100 * share, left / 60,
+                                        left % 60, detail.empty() ? "" : " ", detail);
   if (before.size() + after.size() + 12 > width) return before + after;
   const size_t cells = std::min<size_t>(20, width - before.size() - after.size() - 3);
   const auto filled = static_cast<size_t>(share * static_cast<double>(cells));
@@ -45,7 +50,9 @@ std::string Progress::Line(uint64_t done, const std::string& detail, size_t widt
 void Progress::Update(uint64_t done, const std::string& detail) {
   if (GetLogLevel() < LogLevel::kInfo) return;
   const auto now = Clock::now();
-  if (now - last_ < (is_terminal_ ? std::chrono::milliseconds(100) : std::chrono::milliseconds(10'000))) return;
+  if (now - last_ <
+      (is_terminal_ ? std::chrono::milliseconds(100) : std::chrono::milliseconds(10'000)))
+    return;
   last_ = now;
   if (is_terminal_) {
     fmt::print(stderr, "\r\033[K{}", Line(done, detail, TerminalWidth() - 1));

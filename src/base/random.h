@@ -19,8 +19,8 @@ class Random {
   explicit Random(uint64_t seed, uint64_t stream = 0) : seed_(seed), stream_(stream) {}
   uint32_t Bits();
   double Uniform() { return UniformAt(seed_, stream_, position_++); }
-  double Normal();               // mean 0, variance 1 (Box-Muller)
-  uint64_t Below(uint64_t n);    // uniform in [0, n), n > 0
+  double Normal();             // mean 0, variance 1 (Box-Muller)
+  uint64_t Below(uint64_t n);  // uniform in [0, n), n > 0
 
  private:
   uint64_t seed_, stream_, position_ = 0;

@@ -14,7 +14,8 @@ namespace planish::testing {
 
 // PLANISH_GOLDEN, else the copy in the source tree.
 inline std::string GoldenDir() {
-  if (const char* folder = std::getenv("PLANISH_GOLDEN"); folder != nullptr && *folder != 0) return folder;
+  if (const char* folder = std::getenv("PLANISH_GOLDEN"); folder != nullptr && *folder != 0)
+    return folder;
   return PLANISH_SOURCE_DIR "/tests/golden";
 }
 

@@ -14,15 +14,19 @@ class ChatVerb : public Verb {
  public:
   const char* name() const override { return "chat"; }
   const char* group() const override { return "run"; }
-  const char* summary() const override { return "talk to a model in the terminal; thinking toggle and budget"; }
+  const char* summary() const override {
+    return "talk to a model in the terminal; thinking toggle and budget";
+  }
   const char* examples() const override {
-    return "  planish chat -m MODEL --think on --thinking-budget 512\n  echo 'What is the capital of Italy?' | planish chat -m MODEL";
+    return "  planish chat -m MODEL --think on --thinking-budget 512\n  echo 'What is the capital "
+           "of Italy?' | planish chat -m MODEL";
   }
   void Declare(OptionSet* options) override {
     model_.Declare(options);
     options->Group("Conversation");
     options->Text("--system", &system_, "system prompt");
-    options->Int("-n", &new_tokens_, 0, static_cast<int64_t>(limits::kContext), "new tokens of an answer; 0: up to the context");
+    options->Int("-n", &new_tokens_, 0, static_cast<int64_t>(limits::kContext),
+                 "new tokens of an answer; 0: up to the context");
     options->Flag("--hide-reasoning", &hide_, "show reasoning as one line only");
     options->Choice("--color", &color_, {"auto", "always", "never"}, "colour on stderr");
     thinking_.Declare(options);
@@ -38,11 +42,15 @@ class ChatVerb : public Verb {
     session.settings.max_new_tokens = static_cast<size_t>(new_tokens_);
     session.settings.budget = thinking_.budget;
     session.settings.thinking = thinking_.Resolve();
-    if (opened.chat_template == nullptr) throw Error(ExitCode::kUsage, fmt::format("{} has no chat template", opened.name), "planish generate");
+    if (opened.chat_template == nullptr)
+      throw Error(ExitCode::kUsage, fmt::format("{} has no chat template", opened.name),
+                  "planish generate");
     if (!system_.empty()) session.SetSystem(system_);
     ChatScreen screen(&session, UseColor(color_, STDERR_FILENO), !hide_);
-    if (isatty(STDIN_FILENO) != 0) screen.Converse(opened);
-    else screen.AnswerOnce(ReadAllInput());
+    if (isatty(STDIN_FILENO) != 0)
+      screen.Converse(opened);
+    else
+      screen.AnswerOnce(ReadAllInput());
     return screen.was_interrupted() ? ExitCode::kInterrupted : ExitCode::kOk;
   }
 
@@ -51,7 +59,8 @@ class ChatVerb : public Verb {
     std::string all, line;
     LineReader lines(STDIN_FILENO, "stdin", limits::kJsonlLineBytes);
     while (lines.Next(&line)) all += (lines.line_number() > 1 ? "\n" : "") + line;
-    if (all.find_first_not_of(" \t\r\n") == std::string::npos) throw UsageError("stdin is empty, expected a message");
+    if (all.find_first_not_of(" \t\r\n") == std::string::npos)
+      throw UsageError("stdin is empty, expected a message");
     return all;
   }
 

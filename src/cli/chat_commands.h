@@ -11,11 +11,14 @@ namespace planish {
 
 class ChatScreen {
  public:
-  ChatScreen(ChatSession* session, bool color, bool show_reasoning) : session_(session), palette_(color), show_reasoning_(show_reasoning) {}
+  ChatScreen(ChatSession* session, bool color, bool show_reasoning)
+      : session_(session), palette_(color), show_reasoning_(show_reasoning) {}
 
-  void Converse(const Pretrained& opened);       // until /exit, Ctrl-D or a second Ctrl-C
+  void Converse(const Pretrained& opened);  // until /exit, Ctrl-D or a second Ctrl-C
   void AnswerOnce(const std::string& message);
-  bool was_interrupted() const { return was_interrupted_; }  // the last answer was cut off by Ctrl-C
+  bool was_interrupted() const {
+    return was_interrupted_;
+  }  // the last answer was cut off by Ctrl-C
 
  private:
   // False when the conversation is over.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The only file that includes CLI11.
 #include <CLI/CLI.hpp>
-
 #include <algorithm>
 #include <cmath>
 #include <csignal>
@@ -20,7 +19,8 @@ namespace {
 
 std::string EnvironmentName(const std::string& long_name) {
   std::string name = "PLANISH_";
-  for (const char c : long_name) name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (const char c : long_name)
+    name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return name;
 }
 
@@ -29,9 +29,12 @@ class HelpFormatter : public CLI::Formatter {
  public:
   std::string make_option_opts(const CLI::Option* option) const override {
     std::string text;
-    if (option->get_items_expected_max() > 0 && !option->get_type_name().empty()) text += " " + option->get_type_name();
-    if (option->get_required()) text += " (required)";
-    else if (!option->get_default_str().empty()) text += " [" + option->get_default_str() + "]";
+    if (option->get_items_expected_max() > 0 && !option->get_type_name().empty())
+      text += " " + option->get_type_name();
+    if (option->get_required())
+      text += " (required)";
+    else if (!option->get_default_str().empty())
+      text += " [" + option->get_default_str() + "]";
     return text;
   }
 };
@@ -41,27 +44,46 @@ class CliOptions : public OptionSet {
   explicit CliOptions(CLI::App* app) : app_(app) {}
 
   void Text(const char* names, std::string* target, const char* help, bool required) override {
-    Finish(app_->add_option(names, *target, help)->type_name("TEXT"), target->empty() ? "" : *target)->required(required);
+    Finish(app_->add_option(names, *target, help)->type_name("TEXT"),
+           target->empty() ? "" : *target)
+        ->required(required);
   }
-  void Choice(const char* names, std::string* target, std::vector<std::string> choices, const char* help) override {
+  void Choice(const char* names, std::string* target, std::vector<std::string> choices,
+              const char* help) override {
     std::string type;
     for (const std::string& choice : choices) type += (type.empty() ? "" : "|") + choice;
-    Finish(app_->add_option(names, *target, help)->check(CLI::IsMember(choices).description(""))->type_name(type), *target);
+    Finish(app_->add_option(names, *target, help)
+               ->check(CLI::IsMember(choices).description(""))
+               ->type_name(type),
+           *target);
   }
-  void Int(const char* names, int64_t* target, int64_t low, int64_t high, const char* help) override {
-    Finish(app_->add_option(names, *target, help)->check(CLI::Range(low, high).description(""))->type_name("INT"), std::to_string(*target));
+  void Int(const char* names, int64_t* target, int64_t low, int64_t high,
+           const char* help) override {
+    Finish(app_->add_option(names, *target, help)
+               ->check(CLI::Range(low, high).description(""))
+               ->type_name("INT"),
+           std::to_string(*target));
   }
   void Real(const char* names, double* target, double low, double high, const char* help) override {
-    const auto is_number = [](const std::string& text) { return std::isnan(std::strtod(text.c_str(), nullptr)) ? "Value nan is in no range" : std::string(); };
-    CLI::Option* option = app_->add_option(names, *target, help)->check(CLI::Range(low, high).description(""))->check(is_number);
+    const auto is_number = [](const std::string& text) {
+      return std::isnan(std::strtod(text.c_str(), nullptr)) ? "Value nan is in no range"
+                                                            : std::string();
+    };
+    CLI::Option* option = app_->add_option(names, *target, help)
+                              ->check(CLI::Range(low, high).description(""))
+                              ->check(is_number);
     Finish(option->type_name("NUMBER"), fmt::format("{}", *target));
   }
   void Bytes(const char* names, uint64_t* target, const char* help) override {
     const auto parse = [target](const std::string& text) { *target = ParseBytes(text); };
-    Finish(app_->add_option_function<std::string>(names, parse, help)->type_name("SIZE"), *target == 0 ? "" : std::to_string(*target));
+    Finish(app_->add_option_function<std::string>(names, parse, help)->type_name("SIZE"),
+           *target == 0 ? "" : std::to_string(*target));
   }
-  void Flag(const char* names, bool* target, const char* help) override { Finish(app_->add_flag(names, *target, help), ""); }
-  void Positional(const char* name, std::vector<std::string>* target, const char* help, bool required) override {
+  void Flag(const char* names, bool* target, const char* help) override {
+    Finish(app_->add_flag(names, *target, help), "");
+  }
+  void Positional(const char* name, std::vector<std::string>* target, const char* help,
+                  bool required) override {
     app_->add_option(name, *target, help)->type_name("")->required(required);
   }
   void Group(const char* heading) override { heading_ = heading; }
@@ -71,7 +93,8 @@ class CliOptions : public OptionSet {
   CLI::Option* Finish(CLI::Option* option, const std::string& default_text) {
     option->group(heading_);
     if (!default_text.empty()) option->default_str(default_text);
-    if (!option->get_lnames().empty()) option->envname(EnvironmentName(option->get_lnames().front()));
+    if (!option->get_lnames().empty())
+      option->envname(EnvironmentName(option->get_lnames().front()));
     return option;
   }
   CLI::App* app_;
@@ -96,43 +119,64 @@ std::string Nearest(const std::string& word, const std::vector<std::string>& can
   for (const std::string& candidate : candidates) {
     if (word.size() > 3 && candidate.starts_with(word)) return candidate;
   }
-  const auto closer = [&](const std::string& a, const std::string& b) { return EditDistance(word, a) < EditDistance(word, b); };
+  const auto closer = [&](const std::string& a, const std::string& b) {
+    return EditDistance(word, a) < EditDistance(word, b);
+  };
   const auto best = std::min_element(candidates.begin(), candidates.end(), closer);
-  return best == candidates.end() || EditDistance(word, *best) > std::max<size_t>(2, word.size() / 2) ? "" : *best;
+  return best == candidates.end() ||
+                 EditDistance(word, *best) > std::max<size_t>(2, word.size() / 2)
+             ? ""
+             : *best;
 }
 
-std::string OverviewText(const std::vector<std::unique_ptr<Verb>>& verbs, const std::string& version) {
-  std::string text = fmt::format("planish {}: makes, shrinks, aligns and serves hybrid reasoning models on CPUs\n\nUsage: planish VERB [OPTIONS]\n", version);
+std::string OverviewText(const std::vector<std::unique_ptr<Verb>>& verbs,
+                         const std::string& version) {
+  std::string text = fmt::format(
+      "planish {}: makes, shrinks, aligns and serves hybrid reasoning models on CPUs\n\nUsage: "
+      "planish VERB [OPTIONS]\n",
+      version);
   for (const char* group : {"make", "shrink", "run", "measure"}) {
     std::string lines;
     for (const auto& verb : verbs) {
-      if (std::string(verb->group()) == group) lines += fmt::format("  {:<10} {}\n", verb->name(), verb->summary());
+      if (std::string(verb->group()) == group)
+        lines += fmt::format("  {:<10} {}\n", verb->name(), verb->summary());
     }
     if (!lines.empty()) text += fmt::format("\n{}:\n{}", group, lines);
   }
   return text +
-         "\n`planish VERB --help` lists a verb's options with two examples. MODEL is a Hugging Face folder or a GGUF file.\n"
-         "Exit status: 0 ok, 1 failure, 2 usage, 3 bad input file, 4 does not fit in memory, 5 network,\n130 and 143 interrupted.\n";
+         "\n`planish VERB --help` lists a verb's options with two examples. MODEL is a Hugging "
+         "Face folder or a GGUF file.\n"
+         "Exit status: 0 ok, 1 failure, 2 usage, 3 bad input file, 4 does not fit in memory, 5 "
+         "network,\n130 and 143 interrupted.\n";
 }
 
 // One line, whatever went wrong: names and contents of files can neither break it nor command the terminal.
 int Report(const std::string& verb, const Error& error) {
-  const std::string text = Quoted(error.what() + (error.hint().empty() ? "" : ". Try: " + error.hint()), std::string::npos);
-  fmt::print(stderr, "planish{}{}: error: {}\n", verb.empty() ? "" : " ", verb, text.substr(1, text.size() - 2));
+  const std::string text = Quoted(
+      error.what() + (error.hint().empty() ? "" : ". Try: " + error.hint()), std::string::npos);
+  fmt::print(stderr, "planish{}{}: error: {}\n", verb.empty() ? "" : " ", verb,
+             text.substr(1, text.size() - 2));
   return static_cast<int>(error.code());
 }
 
 // Every option with its value and where that came from.
 void PrintConfig(const CLI::App& app, const std::vector<std::string>& arguments) {
   for (const CLI::Option* option : app.get_options()) {
-    if (option->get_lnames().empty() || option->get_lnames()[0] == "help" || option->get_lnames()[0] == "print-config") continue;
+    if (option->get_lnames().empty() || option->get_lnames()[0] == "help" ||
+        option->get_lnames()[0] == "print-config")
+      continue;
     const std::string name = option->get_lnames()[0];
-    const bool on_line = std::any_of(arguments.begin(), arguments.end(), [&](const std::string& argument) {
-      const std::string given = argument.substr(0, argument.find('='));
-      return option->check_name(given) || (given.size() > 2 && given[1] != '-' && option->check_name(given.substr(0, 2)));
-    });
-    const char* origin = option->count() == 0 ? "default" : on_line ? "command line" : "environment";
-    std::string value = option->count() == 0 ? option->get_default_str() : fmt::format("{}", fmt::join(option->results(), " "));
+    const bool on_line =
+        std::any_of(arguments.begin(), arguments.end(), [&](const std::string& argument) {
+          const std::string given = argument.substr(0, argument.find('='));
+          return option->check_name(given) ||
+                 (given.size() > 2 && given[1] != '-' && option->check_name(given.substr(0, 2)));
+        });
+    const char* origin = option->count() == 0 ? "default"
+                         : on_line            ? "command line"
+                                              : "environment";
+    std::string value = option->count() == 0 ? option->get_default_str()
+                                             : fmt::format("{}", fmt::join(option->results(), " "));
     if (option->get_items_expected_max() == 0) value = option->count() > 0 ? "true" : "false";
     fmt::print("{:<22} = {:<24} # {}\n", name, value.empty() ? "\"\"" : value, origin);
   }
@@ -156,7 +200,9 @@ int ParseFailure(const CLI::ParseError& error, CLI::App* app, const std::string&
     }
     if (!rest.empty()) {
       const std::string nearest = Nearest(rest[0], names);
-      return Report(verb, Error(ExitCode::kUsage, fmt::format("unknown argument {}", Quoted(rest[0])), nearest.empty() ? hint : nearest));
+      return Report(verb,
+                    Error(ExitCode::kUsage, fmt::format("unknown argument {}", Quoted(rest[0])),
+                          nearest.empty() ? hint : nearest));
     }
   }
   std::string text = error.what();
@@ -167,7 +213,8 @@ int ParseFailure(const CLI::ParseError& error, CLI::App* app, const std::string&
 }  // namespace
 
 void FlushOutput() {
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw RuntimeError("could not write to standard output");
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    throw RuntimeError("could not write to standard output");
 }
 
 uint64_t ParseBytes(const std::string& text) {
@@ -178,13 +225,17 @@ uint64_t ParseBytes(const std::string& text) {
   } catch (const std::exception&) {
   }
   std::string unit = text.substr(std::min(used, text.size()));
-  std::transform(unit.begin(), unit.end(), unit.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(unit.begin(), unit.end(), unit.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   static const std::map<std::string, double> kUnits = {
-      {"", 1}, {"b", 1}, {"k", 1024}, {"kib", 1024}, {"kb", 1e3}, {"m", 0x1p20}, {"mib", 0x1p20}, {"mb", 1e6},
-      {"g", 0x1p30}, {"gib", 0x1p30}, {"gb", 1e9}, {"t", 0x1p40}, {"tib", 0x1p40}, {"tb", 1e12}};
+      {"", 1},       {"b", 1},        {"k", 1024},     {"kib", 1024}, {"kb", 1e3},
+      {"m", 0x1p20}, {"mib", 0x1p20}, {"mb", 1e6},     {"g", 0x1p30}, {"gib", 0x1p30},
+      {"gb", 1e9},   {"t", 0x1p40},   {"tib", 0x1p40}, {"tb", 1e12}};
   const auto found = kUnits.find(unit);
-  if (!(number >= 0) || number * (found == kUnits.end() ? 1 : found->second) > 0x1p60 || found == kUnits.end()) {
-    throw Error(ExitCode::kUsage, fmt::format("{} is not a size", Quoted(text)), "22GiB, 512M or a number of bytes");
+  if (!(number >= 0) || number * (found == kUnits.end() ? 1 : found->second) > 0x1p60 ||
+      found == kUnits.end()) {
+    throw Error(ExitCode::kUsage, fmt::format("{} is not a size", Quoted(text)),
+                "22GiB, 512M or a number of bytes");
   }
   return static_cast<uint64_t>(number * found->second);
 }
@@ -207,27 +258,34 @@ int RunCommandLine(int argc, char** argv, const std::string& version) {
       FlushOutput();
       return 0;
     }
-    const auto verb = std::find_if(verbs.begin(), verbs.end(), [&](const auto& v) { return v->name() == first; });
+    const auto verb =
+        std::find_if(verbs.begin(), verbs.end(), [&](const auto& v) { return v->name() == first; });
     if (verb == verbs.end()) {
       std::vector<std::string> names;
       for (const auto& v : verbs) names.push_back(v->name());
       const std::string nearest = Nearest(first, names);
-      throw Error(ExitCode::kUsage, fmt::format("unknown verb {}", Quoted(first)), nearest.empty() ? "planish --help" : "planish " + nearest);
+      throw Error(ExitCode::kUsage, fmt::format("unknown verb {}", Quoted(first)),
+                  nearest.empty() ? "planish --help" : "planish " + nearest);
     }
     current = first;
     CLI::App app((*verb)->summary(), "planish " + first);
     app.formatter(std::make_shared<HelpFormatter>());
     app.get_formatter()->column_width(36);
-    app.footer(fmt::format("Every long option can also be set by the environment: --top-k as PLANISH_TOP_K.\n\nExamples:\n{}\n", (*verb)->examples()));
+    app.footer(
+        fmt::format("Every long option can also be set by the environment: --top-k as "
+                    "PLANISH_TOP_K.\n\nExamples:\n{}\n",
+                    (*verb)->examples()));
     app.set_help_flag("-h,--help", "print this help and exit");
     CliOptions options(&app);
     (*verb)->Declare(&options);
     CommonOptions common;
     options.Group("Common options");
-    options.Int("-t,--threads", &common.threads, 0, 1024, "threads; 0: OMP_NUM_THREADS, else the CPUs this process may use");
+    options.Int("-t,--threads", &common.threads, 0, 1024,
+                "threads; 0: OMP_NUM_THREADS, else the cores this process may use");
     options.Flag("-q,--quiet", &common.quiet, "no messages but errors");
     options.Flag("-v,--verbose", &common.verbose, "more messages");
-    options.Flag("--print-config", &common.print_config, "print every option's value and where it comes from, and exit");
+    options.Flag("--print-config", &common.print_config,
+                 "print every option's value and where it comes from, and exit");
     try {
       app.parse(argc - 1, argv + 1);
     } catch (const CLI::CallForHelp&) {
@@ -243,14 +301,17 @@ int RunCommandLine(int argc, char** argv, const std::string& version) {
       return 0;
     }
     SetThreadCount(static_cast<int>(common.threads));
-    SetLogLevel(common.quiet ? LogLevel::kQuiet : common.verbose ? LogLevel::kDebug : LogLevel::kInfo);
+    SetLogLevel(common.quiet     ? LogLevel::kQuiet
+                : common.verbose ? LogLevel::kDebug
+                                 : LogLevel::kInfo);
     const ExitCode code = (*verb)->Run(options);
     FlushOutput();
     return static_cast<int>(code);
   } catch (const Error& error) {
     return Report(current, error);
   } catch (const std::bad_alloc&) {
-    return Report(current, Error(ExitCode::kNoMemory, "out of memory", "a smaller model or a shorter --ctx"));
+    return Report(
+        current, Error(ExitCode::kNoMemory, "out of memory", "a smaller model or a shorter --ctx"));
   } catch (const std::exception& error) {
     return Report(current, Error(ExitCode::kFailure, error.what()));
   }

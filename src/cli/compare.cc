@@ -21,17 +21,23 @@ class CompareVerb : public Verb {
  public:
   const char* name() const override { return "compare"; }
   const char* group() const override { return "measure"; }
-  const char* summary() const override { return "perplexity of two models on a text and the KL between them"; }
+  const char* summary() const override {
+    return "perplexity of two models on a text and the KL between them";
+  }
   const char* examples() const override {
-    return "  planish compare -m model.q4_0.gguf --reference model.gguf --text book.txt\n  planish compare -m A --reference B --text FILE --window 512 --json";
+    return "  planish compare -m model.q4_0.gguf --reference model.gguf --text book.txt\n  planish "
+           "compare -m A --reference B --text FILE --window 512 --json";
   }
   void Declare(OptionSet* options) override {
     model_.Declare(options);
     options->Group("Comparison");
-    options->Text("--reference", &reference_, "the model to compare with; must have the same vocabulary", true);
+    options->Text("--reference", &reference_,
+                  "the model to compare with; must have the same vocabulary", true);
     options->Text("--text", &text_, "text file", true);
-    options->Int("--window", &window_, 2, static_cast<int64_t>(limits::kContext), "tokens of each independent window");
-    options->Int("--limit", &limit_, 0, static_cast<int64_t>(limits::kContext), "tokens of the text to use; 0: all");
+    options->Int("--window", &window_, 2, static_cast<int64_t>(limits::kContext),
+                 "tokens of each independent window");
+    options->Int("--limit", &limit_, 0, static_cast<int64_t>(limits::kContext),
+                 "tokens of the text to use; 0: all");
     options->Flag("--json", &json_, "one JSON object");
   }
 
@@ -41,16 +47,21 @@ class CompareVerb : public Verb {
     other.model = reference_;
     const Pretrained reference = other.Open(/*needs_tokenizer=*/false);
     if (opened.config.vocab_size != reference.config.vocab_size) {
-      throw BadFile("{}: has {} tokens, but {} has {}: the KL needs the same vocabulary", opened.name, opened.config.vocab_size, reference.name, reference.config.vocab_size);
+      throw BadFile("{}: has {} tokens, but {} has {}: the KL needs the same vocabulary",
+                    opened.name, opened.config.vocab_size, reference.name,
+                    reference.config.vocab_size);
     }
     CheckSameVocabulary(opened, reference);
-    std::vector<int32_t> ids = opened.tokenizer->Encode(ReadFile(text_, limits::kTokenizerBytes), {.parse_special = false});
-    if (limit_ > 0 && ids.size() > static_cast<size_t>(limit_)) ids.resize(static_cast<size_t>(limit_));
+    std::vector<int32_t> ids = opened.tokenizer->Encode(ReadFile(text_, limits::kTokenizerBytes),
+                                                        {.parse_special = false});
+    if (limit_ > 0 && ids.size() > static_cast<size_t>(limit_))
+      ids.resize(static_cast<size_t>(limit_));
     if (ids.size() < 2) throw BadFile("{}: has {} tokens, expected at least 2", text_, ids.size());
     Sums sums;
     const auto window = static_cast<size_t>(window_);
     for (size_t begin = 0; begin + 1 < ids.size(); begin += window) {
-      AddWindow(*opened.model, *reference.model, std::span(ids).subspan(begin, std::min(window, ids.size() - begin)), &sums);
+      AddWindow(*opened.model, *reference.model,
+                std::span(ids).subspan(begin, std::min(window, ids.size() - begin)), &sums);
     }
     Print(opened, reference, sums);
     return ExitCode::kOk;
@@ -63,8 +74,9 @@ class CompareVerb : public Verb {
     for (size_t id = 0; id < a.config.vocab_size; ++id) {
       const auto token = static_cast<TokenId>(id);
       if (a.tokenizer->TokenBytes(token) != b.tokenizer->TokenBytes(token)) {
-        throw BadFile("{} and {} have different vocabularies: token {} is {} and {}", a.name, b.name, id,
-                      Quoted(a.tokenizer->TokenBytes(token)), Quoted(b.tokenizer->TokenBytes(token)));
+        throw BadFile("{} and {} have different vocabularies: token {} is {} and {}", a.name,
+                      b.name, id, Quoted(a.tokenizer->TokenBytes(token)),
+                      Quoted(b.tokenizer->TokenBytes(token)));
       }
     }
   }
@@ -85,14 +97,18 @@ class CompareVerb : public Verb {
       const size_t n = std::min(kRows, predicted - begin);
       a.Head(hidden_a.row(begin), n, logits_a.f32());
       b.Head(hidden_b.row(begin), n, logits_b.f32());
-      for (size_t r = 0; r < n; ++r) AddToken(logits_a.row(r), logits_b.row(r), V, static_cast<size_t>(ids[begin + r + 1]), sums);
+      for (size_t r = 0; r < n; ++r)
+        AddToken(logits_a.row(r), logits_b.row(r), V, static_cast<size_t>(ids[begin + r + 1]),
+                 sums);
     }
   }
 
   // KL(reference || model), the direction that punishes what the model has lost.
   static void AddToken(const float* a, const float* b, size_t V, size_t next, Sums* sums) {
     const double log_a = LogSumExp(a, V), log_b = LogSumExp(b, V);
-    if (!std::isfinite(log_a) || !std::isfinite(log_b)) throw RuntimeError("the logits of {} are not finite", std::isfinite(log_a) ? "the reference" : "the model");
+    if (!std::isfinite(log_a) || !std::isfinite(log_b))
+      throw RuntimeError("the logits of {} are not finite",
+                         std::isfinite(log_a) ? "the reference" : "the model");
     double kl = 0;
     for (size_t v = 0; v < V; ++v) {
       const double q = static_cast<double>(b[v]) - log_b;
@@ -109,7 +125,8 @@ class CompareVerb : public Verb {
 
   void Print(const Pretrained& opened, const Pretrained& reference, const Sums& sums) const {
     const auto n = static_cast<double>(sums.tokens);
-    const double perplexity = std::exp(sums.nll / n), reference_perplexity = std::exp(sums.reference_nll / n);
+    const double perplexity = std::exp(sums.nll / n),
+                 reference_perplexity = std::exp(sums.reference_nll / n);
     const double agreement = static_cast<double>(sums.top1) / n;
     if (json_) {
       Json out = Json::MakeObject();
@@ -124,7 +141,8 @@ class CompareVerb : public Verb {
     }
     fmt::print("{:<28} {:.4f}\n", "perplexity of " + opened.name, perplexity);
     fmt::print("{:<28} {:.4f}\n", "perplexity of " + reference.name, reference_perplexity);
-    fmt::print("{:<28} {:.6f} mean, {:.6f} largest, nats a token\n", "KL(reference || model)", sums.kl / n, sums.kl_max);
+    fmt::print("{:<28} {:.6f} mean, {:.6f} largest, nats a token\n", "KL(reference || model)",
+               sums.kl / n, sums.kl_max);
     fmt::print("{:<28} {:.2f} % of {} tokens\n", "same first choice", 100 * agreement, sums.tokens);
   }
 

@@ -15,15 +15,19 @@ class ConvertVerb : public Verb {
  public:
   const char* name() const override { return "convert"; }
   const char* group() const override { return "make"; }
-  const char* summary() const override { return "Hugging Face folder to GGUF and back, with a change of type"; }
+  const char* summary() const override {
+    return "Hugging Face folder to GGUF and back, with a change of type";
+  }
   const char* examples() const override {
-    return "  planish convert -m my-model -o my-model.gguf --type q8_0\n  planish convert -m my-model.gguf -o my-model-hf --type bf16";
+    return "  planish convert -m my-model -o my-model.gguf --type q8_0\n  planish convert -m "
+           "my-model.gguf -o my-model-hf --type bf16";
   }
   void Declare(OptionSet* options) override {
     model_.Declare(options);
     options->Group("Output");
     options->Text("-o,--output", &output_, "FILE.gguf, or a folder for safetensors", true);
-    options->Choice("--type", &type_, {"keep", "f32", "f16", "bf16", "q8_0", "q4_0"}, "type of the matrices; q8_0 and q4_0 for GGUF only");
+    options->Choice("--type", &type_, {"keep", "f32", "f16", "bf16", "q8_0", "q4_0"},
+                    "type of the matrices; q8_0 and q4_0 for GGUF only");
     options->Bytes("--shard", &shard_bytes_, "largest safetensors file");
   }
 
@@ -37,10 +41,13 @@ class ConvertVerb : public Verb {
         if (line == nullptr) line = std::make_unique<Progress>("convert", total >> 20, "MiB");
         line->Update(done >> 20);
       };
-      if (to_gguf) ExportGguf(&opened, output_, type, progress);
-      else ExportHf(&opened, output_, type, shard_bytes_, progress);
+      if (to_gguf)
+        ExportGguf(&opened, output_, type, progress);
+      else
+        ExportHf(&opened, output_, type, shard_bytes_, progress);
     }
-    LogInfo("wrote {} as {}{}", output_, to_gguf ? "GGUF" : "a Hugging Face folder", opened.tokenizer == nullptr ? ", without tokenizer" : "");
+    LogInfo("wrote {} as {}{}", output_, to_gguf ? "GGUF" : "a Hugging Face folder",
+            opened.tokenizer == nullptr ? ", without tokenizer" : "");
     return ExitCode::kOk;
   }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `planish generate`: prompts to answers, one after another, as text or JSON.
+#include "infer/generate.h"
+
 #include <unistd.h>
 
 #include <cmath>
@@ -8,7 +10,6 @@
 #include "cli/json_ids.h"
 #include "cli/model_options.h"
 #include "cli/verbs.h"
-#include "infer/generate.h"
 
 namespace planish {
 namespace {
@@ -17,9 +18,12 @@ class GenerateVerb : public Verb {
  public:
   const char* name() const override { return "generate"; }
   const char* group() const override { return "run"; }
-  const char* summary() const override { return "answer prompts from arguments, stdin, JSONL or token ids"; }
+  const char* summary() const override {
+    return "answer prompts from arguments, stdin, JSONL or token ids";
+  }
   const char* examples() const override {
-    return "  planish generate -m MODEL -n 64 'The capital of France is'\n  planish generate -m MODEL --chat --jsonl --json < prompts.jsonl > answers.jsonl";
+    return "  planish generate -m MODEL -n 64 'The capital of France is'\n  planish generate -m "
+           "MODEL --chat --jsonl --json < prompts.jsonl > answers.jsonl";
   }
   void Declare(OptionSet* options) override {
     model_.Declare(options);
@@ -28,12 +32,16 @@ class GenerateVerb : public Verb {
     options->Text("--ids", &ids_, "JSON file with a list of token ids, used as given");
     options->Flag("--jsonl", &jsonl_, "stdin: lines {\"prompt\": TEXT} or {\"messages\": [...]}");
     options->Flag("--chat", &chat_, "put each prompt through the chat template as a user message");
-    options->Flag("--parse-special", &parse_special_, "match special tokens in plain prompts (never in chat messages)");
+    options->Flag("--parse-special", &parse_special_,
+                  "match special tokens in plain prompts (never in chat messages)");
     options->Group("Output");
-    options->Int("-n", &new_tokens_, 0, static_cast<int64_t>(limits::kContext), "new tokens; 0: up to the context");
+    options->Int("-n", &new_tokens_, 0, static_cast<int64_t>(limits::kContext),
+                 "new tokens; 0: up to the context");
     options->Int("--samples", &samples_, 1, 1024, "answers to each prompt");
     options->Flag("--ignore-eos", &ignore_eos_, "go on after end-of-sequence tokens");
-    options->Flag("--json", &json_, "one JSON object an answer: ids, text, reasoning, answer, finish_reason, logprobs, timings");
+    options->Flag("--json", &json_,
+                  "one JSON object an answer: ids, text, reasoning, answer, finish_reason, "
+                  "logprobs, timings");
     thinking_.Declare(options);
     sampling_.Declare(options);
   }
@@ -45,7 +53,8 @@ class GenerateVerb : public Verb {
     const bool needs_text = ids_.empty();
     opened_ = std::make_unique<Pretrained>(model_.Open(needs_text));
     thinking_.Apply(opened_.get());
-    engine_ = std::make_unique<Engine>(opened_->model.get(), EngineOptions{.context = model_.ContextFor(opened_->config)});
+    engine_ = std::make_unique<Engine>(
+        opened_->model.get(), EngineOptions{.context = model_.ContextFor(opened_->config)});
     params_ = sampling_.Merge(options, opened_->generation);
     if (!ids_.empty()) {
       Answer({ReadIds(ids_, opened_->config.vocab_size), ReasoningSplitter::Mode::kOff});
@@ -64,7 +73,9 @@ class GenerateVerb : public Verb {
       while (lines.Next(&line)) all += (lines.line_number() > 1 ? "\n" : "") + line;
       prompts_.push_back(all);
     }
-    for (const std::string& prompt : prompts_) Answer(chat_ ? ChatPrompt(UserMessage(prompt)) : EncodeText(*opened_, prompt, parse_special_));
+    for (const std::string& prompt : prompts_)
+      Answer(chat_ ? ChatPrompt(UserMessage(prompt))
+                   : EncodeText(*opened_, prompt, parse_special_));
     return ExitCode::kOk;
   }
 
@@ -84,8 +95,11 @@ class GenerateVerb : public Verb {
   void AnswerLine(const std::string& line, const std::string& where) {
     const Json json = ParseJson(line, where);
     const JsonReader reader(json, where);
-    if (reader.Has("messages")) Answer(ChatPrompt(Json(reader.Array("messages"))));
-    else Answer(chat_ ? ChatPrompt(UserMessage(reader.String("prompt"))) : EncodeText(*opened_, reader.String("prompt"), parse_special_));
+    if (reader.Has("messages"))
+      Answer(ChatPrompt(Json(reader.Array("messages"))));
+    else
+      Answer(chat_ ? ChatPrompt(UserMessage(reader.String("prompt")))
+                   : EncodeText(*opened_, reader.String("prompt"), parse_special_));
   }
 
   void Answer(const Prompt& prompt) {
@@ -102,13 +116,16 @@ class GenerateVerb : public Verb {
       }
       if (!json_) {
         options.on_piece = [](const ReasoningSplitter::Piece& piece) {
-          fmt::print("{}{}", piece.reasoning, piece.answer);
+          fmt::print(stderr, "{}", piece.reasoning);
+          fmt::print("{}", piece.answer);
           FlushOutput();
         };
       }
       const Generated generated = Generate(*opened_, engine_.get(), prompt, options);
-      if (json_) PrintJson(generated, prompt);
-      else fmt::print("\n");
+      if (json_)
+        PrintJson(generated, prompt);
+      else
+        fmt::print("\n");
     }
   }
 
@@ -117,11 +134,14 @@ class GenerateVerb : public Verb {
     Generated generated;
     Request request;
     request.prompt = prompt.ids;
-    request.max_new_tokens = options.max_new_tokens == 0 ? engine_->context() : options.max_new_tokens;
+    request.max_new_tokens =
+        options.max_new_tokens == 0 ? engine_->context() : options.max_new_tokens;
     request.sampling = options.sampling;
     request.end_ids = opened_->eos_ids;
     request.ignore_end = options.ignore_end;
-    request.on_token = [&](const TokenEvent& event) { generated.logprobs.push_back(event.logprob); };
+    request.on_token = [&](const TokenEvent& event) {
+      generated.logprobs.push_back(event.logprob);
+    };
     generated.result = engine_->Run(std::move(request));
     generated.ids = generated.result.ids;
     return generated;
@@ -130,7 +150,8 @@ class GenerateVerb : public Verb {
   static void PrintJson(const Generated& generated, const Prompt& prompt) {
     Json ids = Json::MakeArray(), logprobs = Json::MakeArray(), timings = Json::MakeObject();
     for (const int32_t id : generated.ids) ids.Append(int64_t{id});
-    for (const double value : generated.logprobs) logprobs.Append(std::isfinite(value) ? Json(value) : Json());
+    for (const double value : generated.logprobs)
+      logprobs.Append(std::isfinite(value) ? Json(value) : Json());
     timings.Set("prompt_s", generated.result.prompt_s);
     timings.Set("decode_s", generated.result.decode_s);
     Json out = Json::MakeObject();

@@ -13,20 +13,40 @@ namespace {
 
 void PrintLimits() {
   const std::pair<const char*, uint64_t> table[] = {
-      {"safetensors header bytes", limits::kSafetensorsHeaderBytes}, {"tensors per file", limits::kTensorsPerFile},
-      {"shards", limits::kShards}, {"dimensions of a tensor", limits::kDims}, {"one dimension", limits::kDimSize},
-      {"GGUF keys", limits::kGgufKeys}, {"GGUF string bytes", limits::kGgufStringBytes},
-      {"GGUF array elements", limits::kGgufArrayElements}, {"GGUF alignment", limits::kGgufAlignmentMax},
-      {"layers", limits::kLayers}, {"heads", limits::kHeads}, {"vocabulary", limits::kVocabSize},
-      {"hidden size", limits::kHiddenSize}, {"FFN width", limits::kIntermediateSize}, {"context", limits::kContext},
-      {"config.json bytes", limits::kConfigBytes}, {"tokenizer.json bytes", limits::kTokenizerBytes},
-      {"added tokens", limits::kAddedTokens}, {"merges", limits::kMerges}, {"JSON depth", limits::kJsonDepth},
-      {"JSONL line bytes", limits::kJsonlLineBytes}, {"template bytes", limits::kTemplateBytes},
-      {"template nesting", limits::kTemplateNesting}, {"template steps", limits::kTemplateSteps},
-      {"template output bytes", limits::kTemplateOutputBytes}, {"template range()", limits::kTemplateRange},
-      {"template string repeat bytes", limits::kTemplateStringBytes}, {"regex match steps", limits::kRegexMatch},
-      {"regex depth", limits::kRegexDepth}, {"regex heap KiB", limits::kRegexHeapKiB},
-      {"regex pattern bytes", limits::kRegexPatternBytes}, {"batch", limits::kBatch},
+      {"safetensors header bytes", limits::kSafetensorsHeaderBytes},
+      {"tensors per file", limits::kTensorsPerFile},
+      {"shards", limits::kShards},
+      {"dimensions of a tensor", limits::kDims},
+      {"one dimension", limits::kDimSize},
+      {"GGUF keys", limits::kGgufKeys},
+      {"GGUF string bytes", limits::kGgufStringBytes},
+      {"GGUF array elements", limits::kGgufArrayElements},
+      {"GGUF alignment", limits::kGgufAlignmentMax},
+      {"layers", limits::kLayers},
+      {"heads", limits::kHeads},
+      {"vocabulary", limits::kVocabSize},
+      {"hidden size", limits::kHiddenSize},
+      {"FFN width", limits::kIntermediateSize},
+      {"context", limits::kContext},
+      {"config.json bytes", limits::kConfigBytes},
+      {"tokenizer.json bytes", limits::kTokenizerBytes},
+      {"added tokens", limits::kAddedTokens},
+      {"merges", limits::kMerges},
+      {"JSON depth", limits::kJsonDepth},
+      {"JSON values", limits::kJsonValues},
+      {"tokenizer.json values", limits::kTokenizerJsonValues},
+      {"JSONL line bytes", limits::kJsonlLineBytes},
+      {"template bytes", limits::kTemplateBytes},
+      {"template nesting", limits::kTemplateNesting},
+      {"template steps", limits::kTemplateSteps},
+      {"template output bytes", limits::kTemplateOutputBytes},
+      {"template range()", limits::kTemplateRange},
+      {"template string repeat bytes", limits::kTemplateStringBytes},
+      {"regex match steps", limits::kRegexMatch},
+      {"regex depth", limits::kRegexDepth},
+      {"regex heap KiB", limits::kRegexHeapKiB},
+      {"regex pattern bytes", limits::kRegexPatternBytes},
+      {"batch", limits::kBatch},
   };
   for (const auto& [name, value] : table) fmt::print("{:<30} {:>16}\n", name, value);
 }
@@ -37,7 +57,8 @@ std::vector<std::string> NotFinite(Model* model) {
   model->VisitParams([&](const Param& param) {
     size_t bad = 0;
     if (param.vector != nullptr) {
-      for (size_t i = 0; i < param.vector->elements(); ++i) bad += !std::isfinite(param.vector->f32()[i]);
+      for (size_t i = 0; i < param.vector->elements(); ++i)
+        bad += !std::isfinite(param.vector->f32()[i]);
     } else {
       std::vector<float> row(param.weight->in());
       for (size_t r = 0; r < param.weight->out(); ++r) {
@@ -51,7 +72,9 @@ std::vector<std::string> NotFinite(Model* model) {
 }
 
 const char* ToggleName(ThinkingSupport::Toggle toggle) {
-  static constexpr const char* kNames[] = {"none", "/think and /no_think in a message", "enable_thinking", "detailed thinking on|off in the system prompt"};
+  static constexpr const char* kNames[] = {"none", "/think and /no_think in a message",
+                                           "enable_thinking",
+                                           "detailed thinking on|off in the system prompt"};
   return kNames[static_cast<size_t>(toggle)];
 }
 
@@ -59,16 +82,20 @@ class InfoVerb : public Verb {
  public:
   const char* name() const override { return "info"; }
   const char* group() const override { return "measure"; }
-  const char* summary() const override { return "describe a model: layers, sizes, states, thinking, defaults"; }
+  const char* summary() const override {
+    return "describe a model: layers, sizes, states, thinking, defaults";
+  }
   const char* examples() const override {
-    return "  planish info -m models/SmolLM2-135M-Instruct.Q4_1.gguf\n  planish info -m my-model --check-weights --json";
+    return "  planish info -m models/SmolLM2-135M-Instruct.Q4_1.gguf\n  planish info -m my-model "
+           "--check-weights --json";
   }
   void Declare(OptionSet* options) override {
     model_.Declare(options, /*required=*/false);
     options->Group("Output");
     options->Flag("--json", &json_, "one JSON object");
     options->Flag("--limits", &limits_, "print the hard limits on input files and exit");
-    options->Flag("--check-weights", &check_weights_, "read every weight; NaN or infinity is an error");
+    options->Flag("--check-weights", &check_weights_,
+                  "read every weight; NaN or infinity is an error");
   }
 
   ExitCode Run(const OptionSet&) override {
@@ -80,12 +107,16 @@ class InfoVerb : public Verb {
     Pretrained opened = model_.Open(/*needs_tokenizer=*/false, /*checks_memory=*/false);
     if (check_weights_) {
       const std::vector<std::string> bad = NotFinite(opened.model.get());
-      if (!bad.empty()) throw BadFile("{}: NaN or infinite values in {} tensors, first {}", opened.path, bad.size(), bad[0]);
+      if (!bad.empty())
+        throw BadFile("{}: NaN or infinite values in {} tensors, first {}", opened.path, bad.size(),
+                      bad[0]);
     }
     const size_t context = model_.ContextFor(opened.config);
     const Plan plan = MakePlan(opened.config, EngineRequest(context, 1));
-    if (json_) PrintJson(opened, plan);
-    else PrintText(&opened, plan, context);
+    if (json_)
+      PrintJson(opened, plan);
+    else
+      PrintText(&opened, plan, context);
     return ExitCode::kOk;
   }
 
@@ -99,7 +130,8 @@ class InfoVerb : public Verb {
     json.Set("parameters", plan.parameters);
     json.Set("file_bytes", opened.file_bytes);
     Json blocks = Json::MakeObject();
-    for (size_t kind = 0; kind < std::size(kMixerNames); ++kind) blocks.Set(kMixerNames[kind], static_cast<uint64_t>(config.CountBlocks(kind)));
+    for (size_t kind = 0; kind < std::size(kMixerNames); ++kind)
+      blocks.Set(kMixerNames[kind], static_cast<uint64_t>(config.CountBlocks(kind)));
     json.Set("blocks", std::move(blocks));
     json.Set("layers", static_cast<uint64_t>(config.n_layers));
     json.Set("hidden_size", static_cast<uint64_t>(config.hidden_size));
@@ -116,29 +148,43 @@ class InfoVerb : public Verb {
   void PrintText(Pretrained* opened, const Plan& plan, size_t context) const {
     const ThinkingSupport& thinking = opened->thinking;
     const ModelConfig& config = opened->config;
-    const auto row = [](const char* label, const std::string& value) { fmt::print("{:<16} {}\n", label, value); };
+    const auto row = [](const char* label, const std::string& value) {
+      fmt::print("{:<16} {}\n", label, value);
+    };
     row("name", opened->name);
     row("format", fmt::format("{}, {}", opened->format, GiB(opened->file_bytes)));
     row("family", ModelType(config.family));
     row("parameters", fmt::format("{:L}", plan.parameters));
-    row("layers", fmt::format("{}: {} blocks ({})", config.n_layers, config.blocks.size(), DescribeBlocks(config)));
+    row("layers", fmt::format("{}: {} blocks ({})", config.n_layers, config.blocks.size(),
+                              DescribeBlocks(config)));
     row("hidden size", std::to_string(config.hidden_size));
-    row("vocabulary", fmt::format("{}{}", config.vocab_size, config.tie_embeddings ? ", tied head" : ""));
+    row("vocabulary",
+        fmt::format("{}{}", config.vocab_size, config.tie_embeddings ? ", tied head" : ""));
     row("trained context", std::to_string(config.max_position));
     std::string types;
-    for (const auto& [type, bytes] : BytesByType(opened->model.get())) types += fmt::format("{}{} {:.1f} MiB", types.empty() ? "" : ", ", type, static_cast<double>(bytes) / (1 << 20));
+    for (const auto& [type, bytes] : BytesByType(opened->model.get()))
+      types += fmt::format("{}{} {:.1f} MiB", types.empty() ? "" : ", ", type,
+                           static_cast<double>(bytes) / (1 << 20));
     row("weights", types);
     row("KV cache", fmt::format("{} bytes a token (f32)", plan.kv_bytes_per_token));
     row("recurrent state", fmt::format("{} bytes a sequence (f32)", plan.state_bytes));
     const uint64_t needed = opened->file_bytes + plan.cache_bytes;
     const uint64_t available = model_.memory != 0 ? model_.memory : AvailableBytes();
-    row("memory", fmt::format("{} with one sequence of {} tokens; {} available: {}", GiB(needed), context, GiB(available),
-                              needed <= available ? "fits" : "does not fit"));
-    row("tokenizer", opened->tokenizer == nullptr ? "none" : fmt::format("{} tokens", opened->tokenizer->vocab_size()));
+    row("memory",
+        fmt::format("{} with one sequence of {} tokens; {} available: {}", GiB(needed), context,
+                    GiB(available), needed <= available ? "fits" : "does not fit"));
+    row("tokenizer", opened->tokenizer == nullptr
+                         ? "none"
+                         : fmt::format("{} tokens", opened->tokenizer->vocab_size()));
     row("chat template", opened->chat_template == nullptr ? "none" : "yes");
-    row("thinking", thinking.supported ? fmt::format("yes, by {}; {} by default", ToggleName(thinking.toggle), thinking.default_on ? "on" : "off") : "no");
+    row("thinking", thinking.supported
+                        ? fmt::format("yes, by {}; {} by default", ToggleName(thinking.toggle),
+                                      thinking.default_on ? "on" : "off")
+                        : "no");
     const SamplingParams sampling = DefaultSampling(opened->generation);
-    row("sampling", fmt::format("temperature {}, top_p {}, top_k {}, min_p {}", sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p));
+    row("sampling",
+        fmt::format("temperature {}, top_p {}, top_k {}, min_p {}", sampling.temperature,
+                    sampling.top_p, sampling.top_k, sampling.min_p));
   }
 
   ModelOptions model_;

@@ -9,11 +9,14 @@ namespace planish {
 
 std::vector<int> ReadIds(const std::string& path, size_t vocab_size) {
   const Json json = ParseJson(ReadFile(path, limits::kJsonlLineBytes), path);
-  if (!json.is_array()) throw BadFile("{}: is {}, expected a list of token ids", path, json.type_name());
+  if (!json.is_array())
+    throw BadFile("{}: is {}, expected a list of token ids", path, json.type_name());
   std::vector<int> ids;
   for (const Json& item : json.AsArray()) {
-    if (!item.is_integer() || item.AsInt() < 0 || item.AsInt() >= static_cast<int64_t>(vocab_size)) {
-      throw BadFile("{}: entry {} is {}, expected a token id in [0, {})", path, ids.size(), Quoted(DumpJson(item)), vocab_size);
+    if (!item.is_integer() || item.AsInt() < 0 ||
+        item.AsInt() >= static_cast<int64_t>(vocab_size)) {
+      throw BadFile("{}: entry {} is {}, expected a token id in [0, {})", path, ids.size(),
+                    Quoted(DumpJson(item)), vocab_size);
     }
     ids.push_back(static_cast<int>(item.AsInt()));
   }

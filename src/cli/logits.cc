@@ -18,9 +18,12 @@ class LogitsVerb : public Verb {
  public:
   const char* name() const override { return "logits"; }
   const char* group() const override { return "measure"; }
-  const char* summary() const override { return "logits of a token sequence to safetensors, or its log-probabilities as JSON"; }
+  const char* summary() const override {
+    return "logits of a token sequence to safetensors, or its log-probabilities as JSON";
+  }
   const char* examples() const override {
-    return "  planish logits -m MODEL --ids ids.json -o logits.safetensors\n  planish logits -m MODEL --text 'The capital of France is' --logprobs";
+    return "  planish logits -m MODEL --ids ids.json -o logits.safetensors\n  planish logits -m "
+           "MODEL --text 'The capital of France is' --logprobs";
   }
   void Declare(OptionSet* options) override {
     model_.Declare(options);
@@ -28,15 +31,18 @@ class LogitsVerb : public Verb {
     options->Text("--ids", &ids_, "JSON file with a list of token ids");
     options->Text("--text", &text_, "text, encoded with BOS if the tokenizer says so");
     options->Text("-o,--output", &output_, "safetensors file with `logits` f32 [T, V]");
-    options->Flag("--logprobs", &logprobs_, "print {\"ids\", \"logprobs\"}: log p of each id given those before it");
+    options->Flag("--logprobs", &logprobs_,
+                  "print {\"ids\", \"logprobs\"}: log p of each id given those before it");
     options->Flag("--steps", &steps_, "compute one token at a time, as decoding does");
   }
 
   ExitCode Run(const OptionSet&) override {
-    if (ids_.empty() == text_.empty()) throw UsageError("expected one of --ids FILE and --text TEXT");
+    if (ids_.empty() == text_.empty())
+      throw UsageError("expected one of --ids FILE and --text TEXT");
     if (output_.empty() && !logprobs_) throw UsageError("expected -o FILE or --logprobs");
     const Pretrained opened = model_.Open(/*needs_tokenizer=*/!text_.empty());
-    const std::vector<int32_t> ids = ids_.empty() ? EncodeText(opened, text_).ids : ReadIds(ids_, opened.config.vocab_size);
+    const std::vector<int32_t> ids =
+        ids_.empty() ? EncodeText(opened, text_).ids : ReadIds(ids_, opened.config.vocab_size);
     if (ids.empty()) throw UsageError("the text has no tokens");
     if (model_.context > 0 && ids.size() > static_cast<size_t>(model_.context)) {
       throw UsageError("{} tokens are more than --ctx {}", ids.size(), model_.context);
@@ -78,20 +84,28 @@ class LogitsVerb : public Verb {
 
   void Write(const Model& model, const Tensor& hidden) const {
     const size_t V = model.config().vocab_size;
-    TensorToWrite tensor{.name = "logits", .dtype = DType::kF32, .shape = {hidden.shape()[0], V}, .fill = [&](std::byte* out) {
-                           ForEachRow(model, hidden, [&](size_t t, const float* row) { std::memcpy(out + t * V * sizeof(float), row, V * sizeof(float)); });
+    TensorToWrite tensor{.name = "logits",
+                         .dtype = DType::kF32,
+                         .shape = {hidden.shape()[0], V},
+                         .fill = [&](std::byte* out) {
+                           ForEachRow(model, hidden, [&](size_t t, const float* row) {
+                             std::memcpy(out + t * V * sizeof(float), row, V * sizeof(float));
+                           });
                          }};
     WriteSafetensors(output_, {tensor});
   }
 
-  static void PrintLogprobs(const Model& model, const Tensor& hidden, const std::vector<int32_t>& ids) {
+  static void PrintLogprobs(const Model& model, const Tensor& hidden,
+                            const std::vector<int32_t>& ids) {
     Json list = Json::MakeArray(), shown = Json::MakeArray();
     for (const int32_t id : ids) shown.Append(int64_t{id});
     ForEachRow(model, hidden, [&](size_t t, const float* row) {
       if (t + 1 == ids.size()) return;
       double logprob;
       LogSoftmaxAt(row, model.config().vocab_size, {&ids[t + 1], 1}, &logprob);
-      if (!std::isfinite(logprob)) throw RuntimeError("the log-probability of token {} is {}: NaN or infinite weights?", t + 1, logprob);
+      if (!std::isfinite(logprob))
+        throw RuntimeError("the log-probability of token {} is {}: NaN or infinite weights?", t + 1,
+                           logprob);
       list.Append(logprob);
     });
     Json out = Json::MakeObject();

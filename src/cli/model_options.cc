@@ -11,7 +11,8 @@ void ModelOptions::Declare(OptionSet* options, bool required) {
   options->Group("Model");
   options->Text("-m,--model", &model, "Hugging Face folder or GGUF file", required);
   options->Choice("--act", &act, {"f32"}, "type in which activations are multiplied");
-  options->Int("--ctx", &context, 0, static_cast<int64_t>(limits::kContext), "tokens a sequence may have; 0: the model's, at most 4096");
+  options->Int("--ctx", &context, 0, static_cast<int64_t>(limits::kContext),
+               "tokens a sequence may have; 0: the model's, at most 4096");
   options->Bytes("--memory", &memory, "memory that may be used, e.g. 8GiB; default: what is free");
   options->Flag("--no-mmap", &no_mmap, "read the weights into memory instead of mapping the files");
 }
@@ -19,7 +20,9 @@ void ModelOptions::Declare(OptionSet* options, bool required) {
 size_t ModelOptions::ContextFor(const ModelConfig& config) const {
   if (context == 0) return std::min(config.max_position, kDefaultContext);
   const auto wanted = static_cast<size_t>(context);
-  if (wanted > config.max_position) LogWarning("--ctx {} is more than the {} positions the model was made for", wanted, config.max_position);
+  if (wanted > config.max_position)
+    LogWarning("--ctx {} is more than the {} positions the model was made for", wanted,
+               config.max_position);
   return wanted;
 }
 
@@ -39,24 +42,30 @@ void ThinkingOptions::Declare(OptionSet* options) {
   options->Int("--thinking-budget", &budget, -1, static_cast<int64_t>(limits::kContext),
                "tokens of reasoning before it is closed; -1: no limit, 0: off");
   options->Choice("--toggle", &toggle, {"auto", "slash", "enable_thinking", "detailed"},
-                  "how this model is told; auto finds out from its chat template. detailed: Llama-Nemotron's system line");
+                  "how this model is told; auto finds out from its chat template. detailed: "
+                  "Llama-Nemotron's system line");
 }
 
 void ThinkingOptions::Apply(Pretrained* opened) const {
   ThinkingSupport& support = opened->thinking;
   if (toggle == "auto") {
     if (support.supported || (think != "on" && budget <= 0)) return;
-    throw Error(ExitCode::kUsage, fmt::format("{} has no thinking mode: its chat template reacts to no toggle", opened->name),
-                "a reasoning model, or --toggle if you know how this one is told");
+    throw Error(
+        ExitCode::kUsage,
+        fmt::format("{} has no thinking mode: its chat template reacts to no toggle", opened->name),
+        "a reasoning model, or --toggle if you know how this one is told");
   }
   support.supported = true;
   support.kwarg = "enable_thinking";
-  support.toggle = toggle == "slash" ? ThinkingSupport::Toggle::kSlashCommand
-                   : toggle == "detailed" ? ThinkingSupport::Toggle::kDetailedThinking : ThinkingSupport::Toggle::kKwarg;
+  support.toggle = toggle == "slash"      ? ThinkingSupport::Toggle::kSlashCommand
+                   : toggle == "detailed" ? ThinkingSupport::Toggle::kDetailedThinking
+                                          : ThinkingSupport::Toggle::kKwarg;
 }
 
 Thinking ThinkingOptions::Resolve() const {
-  return budget == 0 || think == "off" ? Thinking::kOff : think == "on" ? Thinking::kOn : Thinking::kDefault;
+  return budget == 0 || think == "off" ? Thinking::kOff
+         : think == "on"               ? Thinking::kOn
+                                       : Thinking::kDefault;
 }
 
 void SamplingOptions::Declare(OptionSet* options) {
@@ -64,15 +73,21 @@ void SamplingOptions::Declare(OptionSet* options) {
   options->Flag("--greedy", &greedy, "always the likeliest token; same as --temperature 0");
   options->Real("--temperature", &temperature, 0.0, 100.0, "0 is greedy");
   options->Real("--top-p", &top_p, 0.0, 1.0, "smallest set of tokens with this much probability");
-  options->Int("--top-k", &top_k, 0, static_cast<int64_t>(limits::kVocabSize), "the k likeliest tokens; 0: all");
-  options->Real("--min-p", &min_p, 0.0, 1.0, "tokens with at least this share of the likeliest one's probability");
-  options->Real("--repetition-penalty", &repetition_penalty, 0.001, 100.0, "above 1: tokens seen before become less likely");
-  options->Real("--frequency-penalty", &frequency_penalty, -100.0, 100.0, "subtracted once for every occurrence in the answer");
-  options->Real("--presence-penalty", &presence_penalty, -100.0, 100.0, "subtracted for any occurrence in the answer");
+  options->Int("--top-k", &top_k, 0, static_cast<int64_t>(limits::kVocabSize),
+               "the k likeliest tokens; 0: all");
+  options->Real("--min-p", &min_p, 0.0, 1.0,
+                "tokens with at least this share of the likeliest one's probability");
+  options->Real("--repetition-penalty", &repetition_penalty, 0.001, 100.0,
+                "above 1: tokens seen before become less likely");
+  options->Real("--frequency-penalty", &frequency_penalty, -100.0, 100.0,
+                "subtracted once for every occurrence in the answer");
+  options->Real("--presence-penalty", &presence_penalty, -100.0, 100.0,
+                "subtracted for any occurrence in the answer");
   options->Int("--seed", &seed, 0, INT64_MAX, "same seed, same answer");
 }
 
-SamplingParams SamplingOptions::Merge(const OptionSet& options, const GenerationDefaults& defaults) const {
+SamplingParams SamplingOptions::Merge(const OptionSet& options,
+                                      const GenerationDefaults& defaults) const {
   SamplingParams params = DefaultSampling(defaults);
   if (options.WasGiven("--temperature")) params.temperature = temperature;
   if (options.WasGiven("--top-p")) params.top_p = top_p;

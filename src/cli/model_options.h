@@ -34,7 +34,8 @@ struct ThinkingOptions {
 };
 
 struct SamplingOptions {
-  double temperature = 1.0, top_p = 1.0, min_p = 0.0, repetition_penalty = 1.0, frequency_penalty = 0.0, presence_penalty = 0.0;
+  double temperature = 1.0, top_p = 1.0, min_p = 0.0, repetition_penalty = 1.0,
+         frequency_penalty = 0.0, presence_penalty = 0.0;
   int64_t top_k = 0;
   int64_t seed = 1234;
   bool greedy = false;

@@ -13,36 +13,49 @@ class PlanVerb : public Verb {
  public:
   const char* name() const override { return "plan"; }
   const char* group() const override { return "measure"; }
-  const char* summary() const override { return "what a config needs: parameters, weights, KV, states, largest context and batch"; }
+  const char* summary() const override {
+    return "what a config needs: parameters, weights, KV, states, largest context and batch";
+  }
   const char* examples() const override {
-    return "  planish plan nano-9b-v2 --context 131072 --memory 22GiB\n  planish plan my-model/config.json --batch 8 --json";
+    return "  planish plan nano-9b-v2 --context 131072 --memory 22GiB\n  planish plan "
+           "my-model/config.json --batch 8 --json";
   }
   void Declare(OptionSet* options) override {
     names_help_ = "published name, config.json, model folder or GGUF file. Names: ";
     for (const std::string& known : PublishedNames()) names_help_ += known + " ";
     options->Positional("config", &configs_, names_help_.c_str());
     options->Text("-m,--model", &model_, "the same, as an option");
-    options->Int("--context,--ctx", &context_, 0, static_cast<int64_t>(limits::kContext), "tokens in each sequence's cache");
+    options->Int("--context,--ctx", &context_, 0, static_cast<int64_t>(limits::kContext),
+                 "tokens in each sequence's cache");
     options->Int("-b,--batch", &batch_, 1, static_cast<int64_t>(limits::kBatch), "sequences");
-    options->Choice("--dtype", &dtype_, {"f32", "bf16", "f16", "q8_0", "q4_0", "q4_k", "q6_k"}, "type of the weights");
-    options->Choice("--kv-dtype", &kv_dtype_, {"f32", "bf16", "f16", "q8_0"}, "type of the KV cache");
-    options->Bytes("--memory", &memory_, "budget for largest context and batch; default: what is free here");
+    options->Choice("--dtype", &dtype_, {"f32", "bf16", "f16", "q8_0", "q4_0", "q4_k", "q6_k"},
+                    "type of the weights");
+    options->Choice("--kv-dtype", &kv_dtype_, {"f32", "bf16", "f16", "q8_0"},
+                    "type of the KV cache");
+    options->Bytes("--memory", &memory_,
+                   "budget for largest context and batch; default: what is free here");
     options->Real("--buffer", &buffer_, 0.0, 1.0, "share of that memory to leave to the system");
-    options->Bytes("--reserve", &reserve_, "memory to leave to other things, e.g. a vision encoder");
+    options->Bytes("--reserve", &reserve_,
+                   "memory to leave to other things, e.g. a vision encoder");
     options->Flag("--json", &json_, "one JSON object");
   }
 
   ExitCode Run(const OptionSet&) override {
     const std::string source = configs_.empty() ? model_ : configs_[0];
-    if (source.empty() || configs_.size() > 1) throw UsageError("expected one config: a published name, a config.json or a model folder");
+    if (source.empty() || configs_.size() > 1)
+      throw UsageError("expected one config: a published name, a config.json or a model folder");
     const ModelConfig config = Read(source);
-    PlanRequest request{.context = static_cast<size_t>(context_), .batch = static_cast<size_t>(batch_)};
+    PlanRequest request{.context = static_cast<size_t>(context_),
+                        .batch = static_cast<size_t>(batch_)};
     request.weight_dtype = *DTypeFromName(dtype_);
     request.kv_dtype = *DTypeFromName(kv_dtype_);
-    const uint64_t memory = MemoryBudget(memory_ != 0 ? memory_ : AvailableBytes(), buffer_, reserve_);
+    const uint64_t memory =
+        MemoryBudget(memory_ != 0 ? memory_ : AvailableBytes(), buffer_, reserve_);
     const Plan plan = MakePlan(config, request);
-    if (json_) PrintJson(plan, config, request, memory);
-    else PrintText(source, plan, config, request, memory);
+    if (json_)
+      PrintJson(plan, config, request, memory);
+    else
+      PrintText(source, plan, config, request, memory);
     return ExitCode::kOk;
   }
 
@@ -52,13 +65,15 @@ class PlanVerb : public Verb {
       if (const auto json = PublishedConfig(source)) return ConfigFromJson(*json, source);
       std::string known;
       for (const std::string& name : PublishedNames()) known += (known.empty() ? "" : ", ") + name;
-      throw Error(ExitCode::kUsage, fmt::format("{} is neither a file nor a published name", Quoted(source)), known);
+      throw Error(ExitCode::kUsage,
+                  fmt::format("{} is neither a file nor a published name", Quoted(source)), known);
     }
     if (IsDirectory(source) || source.ends_with(".json")) return ReadConfig(source);
     return OpenPretrained(source, {.needs_tokenizer = false, .needs_weights = false}).config;
   }
 
-  void PrintJson(const Plan& plan, const ModelConfig& config, const PlanRequest& request, uint64_t memory) const {
+  void PrintJson(const Plan& plan, const ModelConfig& config, const PlanRequest& request,
+                 uint64_t memory) const {
     Json json = Json::MakeObject();
     json.Set("parameters", plan.parameters);
     json.Set("weight_bytes", plan.weight_bytes);
@@ -83,22 +98,34 @@ class PlanVerb : public Verb {
     fmt::print("{}\n", DumpJson(json));
   }
 
-  void PrintText(const std::string& source, const Plan& plan, const ModelConfig& config, const PlanRequest& request, uint64_t memory) const {
-    const auto row = [](const std::string& label, const std::string& value) { fmt::print("{:<18} {}\n", label, value); };
-    row("config", fmt::format("{}: {}, {} layers ({})", source, ModelType(config.family), config.n_layers, DescribeBlocks(config)));
+  void PrintText(const std::string& source, const Plan& plan, const ModelConfig& config,
+                 const PlanRequest& request, uint64_t memory) const {
+    const auto row = [](const std::string& label, const std::string& value) {
+      fmt::print("{:<18} {}\n", label, value);
+    };
+    row("config", fmt::format("{}: {}, {} layers ({})", source, ModelType(config.family),
+                              config.n_layers, DescribeBlocks(config)));
     row("parameters", std::to_string(plan.parameters));
     row("weights", fmt::format("{} in {}", GiB(plan.weight_bytes), dtype_));
     row("KV a token", fmt::format("{} bytes in {}", plan.kv_bytes_per_token, kv_dtype_));
-    row("state a sequence", fmt::format("{:.1f} MiB (SSM {:.1f} in f32, conv {:.2f} in bf16)", static_cast<double>(plan.state_bytes) / (1 << 20),
-                                        static_cast<double>(plan.ssm_state_bytes) / (1 << 20), static_cast<double>(plan.conv_state_bytes) / (1 << 20)));
-    row("cache", fmt::format("{} for {} sequence(s) of {} tokens", GiB(plan.cache_bytes), request.batch, request.context));
+    row("state a sequence", fmt::format("{:.1f} MiB (SSM {:.1f} in f32, conv {:.2f} in bf16)",
+                                        static_cast<double>(plan.state_bytes) / (1 << 20),
+                                        static_cast<double>(plan.ssm_state_bytes) / (1 << 20),
+                                        static_cast<double>(plan.conv_state_bytes) / (1 << 20)));
+    row("cache", fmt::format("{} for {} sequence(s) of {} tokens", GiB(plan.cache_bytes),
+                             request.batch, request.context));
     row("total", GiB(plan.total_bytes));
-    row("work a token", fmt::format("{:.2f} GFLOP forward at {} tokens of context", plan.flops_per_token / 1e9, request.context));
-    row("decode traffic", fmt::format("{} a step", GiB(static_cast<uint64_t>(plan.decode_bytes_per_step))));
+    row("work a token", fmt::format("{:.2f} GFLOP forward at {} tokens of context",
+                                    plan.flops_per_token / 1e9, request.context));
+    row("decode traffic",
+        fmt::format("{} a step", GiB(static_cast<uint64_t>(plan.decode_bytes_per_step))));
     const size_t largest = LargestContext(config, request, memory);
     row("in " + GiB(memory), plan.total_bytes <= memory ? "fits" : "does not fit");
-    row("largest context", largest == 0 ? "none: the weights and states alone do not fit" : fmt::format("{} tokens at batch {}", largest, request.batch));
-    row("largest batch", fmt::format("{} at {} tokens", LargestBatch(config, request, memory), request.context));
+    row("largest context", largest == 0
+                               ? "none: the weights and states alone do not fit"
+                               : fmt::format("{} tokens at batch {}", largest, request.batch));
+    row("largest batch",
+        fmt::format("{} at {} tokens", LargestBatch(config, request, memory), request.context));
   }
 
   std::vector<std::string> configs_;

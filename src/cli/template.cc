@@ -13,20 +13,26 @@ class TemplateVerb : public Verb {
  public:
   const char* name() const override { return "template"; }
   const char* group() const override { return "make"; }
-  const char* summary() const override { return "render a chat template over conversations (JSONL), or print it"; }
+  const char* summary() const override {
+    return "render a chat template over conversations (JSONL), or print it";
+  }
   const char* examples() const override {
-    return "  planish template -m MODEL --source\n  planish template --template chat_template.jinja --jsonl < conversations.jsonl";
+    return "  planish template -m MODEL --source\n  planish template --template "
+           "chat_template.jinja --jsonl < conversations.jsonl";
   }
   void Declare(OptionSet* options) override {
     options->Text("-m,--model", &model_, "Hugging Face folder or GGUF file");
     options->Text("--template", &template_, "a .jinja file, instead of a model");
-    options->Flag("--jsonl", &jsonl_, "stdin: lines {\"messages\": [...], \"tools\": [...], \"add_generation_prompt\": true, \"bos_token\": \"\", \"kwargs\": {}}; stdout: lines {\"text\": ...}");
+    options->Flag("--jsonl", &jsonl_,
+                  "stdin: lines {\"messages\": [...], \"tools\": [...], \"add_generation_prompt\": "
+                  "true, \"bos_token\": \"\", \"kwargs\": {}}; stdout: lines {\"text\": ...}");
     options->Flag("--origins", &origins_, "with --jsonl: also where each span came from");
     options->Flag("--source", &source_, "print the template's source");
   }
 
   ExitCode Run(const OptionSet&) override {
-    if (model_.empty() == template_.empty()) throw UsageError("expected one of -m MODEL and --template FILE");
+    if (model_.empty() == template_.empty())
+      throw UsageError("expected one of -m MODEL and --template FILE");
     const auto chat = OpenTemplate(model_.empty() ? template_ : model_);
     if (source_) {
       fmt::print("{}\n", chat->source());

@@ -3,11 +3,13 @@
 
 #include <fcntl.h>
 #include <histedit.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <clocale>
 #include <csignal>
 #include <cstdio>
@@ -16,19 +18,63 @@
 #include <cwchar>
 #include <filesystem>
 
+#include "base/error.h"
 #include "base/file.h"
 
 namespace planish {
 namespace {
 
 volatile std::sig_atomic_t g_interrupted = 0;
-void OnInterrupt(int) { g_interrupted = 1; }
+int g_wake[2] = {
+    -1, -1};  // a pipe: the signal may come to another thread, or just before a read begins
+
+void OnInterrupt(int) {
+  const int saved = errno;
+  g_interrupted = 1;
+  if (g_wake[1] >= 0) [[maybe_unused]]
+    const ssize_t written = write(g_wake[1], "!", 1);
+  errno = saved;
+}
+
+// One character from the terminal for libedit: 1, 0 at the end of input, -1 after Ctrl-C.
+int ReadCharacter(EditLine*, wchar_t* out) {
+  std::mbstate_t state{};
+  for (;;) {
+    pollfd waiting[2] = {{STDIN_FILENO, POLLIN, 0}, {g_wake[0], POLLIN, 0}};
+    if (g_interrupted == 0 && poll(waiting, 2, -1) < 0 && errno != EINTR) return -1;
+    if (g_interrupted != 0) {
+      char drained[64];
+      while (read(g_wake[0], drained, sizeof drained) > 0) {
+      }
+      return -1;
+    }
+    if (waiting[0].revents == 0) continue;
+    char byte;
+    const ssize_t n = read(STDIN_FILENO, &byte, 1);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return static_cast<int>(n);
+    const size_t used = std::mbrtowc(out, &byte, 1, &state);
+    if (used == static_cast<size_t>(-2)) continue;  // in the middle of a character
+    if (used == static_cast<size_t>(-1)) *out = L'?';
+    return 1;
+  }
+}
+
+termios g_terminal;  // to restore when a signal ends the program during an answer
+volatile std::sig_atomic_t g_is_raw = 0;
+
+void OnTerminate(int signal) {
+  if (g_is_raw != 0) tcsetattr(STDIN_FILENO, TCSANOW, &g_terminal);
+  _exit(128 + signal);
+}
 
 std::string HistoryPath() {
   const char* state = std::getenv("XDG_STATE_HOME");
   const char* home = std::getenv("HOME");
-  if (state == nullptr && home == nullptr) return {};
-  const std::string folder = state != nullptr && *state != 0 ? std::string(state) + "/planish" : std::string(home) + "/.local/state/planish";
+  const bool has_state = state != nullptr && *state != 0, has_home = home != nullptr && *home != 0;
+  if (!has_state && !has_home) return {};
+  const std::string folder =
+      has_state ? std::string(state) + "/planish" : std::string(home) + "/.local/state/planish";
   try {
     MakeDirectories(folder);
   } catch (const std::exception&) {
@@ -69,11 +115,14 @@ struct LineEditor::Impl {
       return found;
     }
     const std::string command = typed.substr(0, space + 1);
-    if (command != "/save " && command != "/load " && command != "/read " && command != "/export ") return found;
+    if (command != "/save " && command != "/load " && command != "/read " && command != "/export ")
+      return found;
     const size_t slash = typed.rfind('/'), name_begin = slash > space ? slash + 1 : space + 1;
-    const std::string folder = typed.substr(space + 1, name_begin - space - 1), begun = typed.substr(name_begin);
+    const std::string folder = typed.substr(space + 1, name_begin - space - 1),
+                      begun = typed.substr(name_begin);
     std::error_code error;
-    for (const auto& entry : std::filesystem::directory_iterator(folder.empty() ? "." : folder, error)) {
+    for (const auto& entry :
+         std::filesystem::directory_iterator(folder.empty() ? "." : folder, error)) {
       const std::string name = entry.path().filename().string();
       if (!name.starts_with(begun) || (begun.empty() && name[0] == '.')) continue;
       found.push_back(typed.substr(0, name_begin) + name + (entry.is_directory(error) ? "/" : ""));
@@ -92,7 +141,9 @@ struct LineEditor::Impl {
     if (candidates.empty()) return CC_ERROR;
     std::string agreed = candidates[0];
     for (const std::string& candidate : candidates) {
-      agreed.resize(static_cast<size_t>(std::mismatch(agreed.begin(), agreed.end(), candidate.begin(), candidate.end()).first - agreed.begin()));
+      agreed.resize(static_cast<size_t>(
+          std::mismatch(agreed.begin(), agreed.end(), candidate.begin(), candidate.end()).first -
+          agreed.begin()));
     }
     if (agreed.size() > typed.size()) {
       el_insertstr(line, agreed.substr(typed.size()).c_str());
@@ -100,8 +151,12 @@ struct LineEditor::Impl {
     }
     if (candidates.size() == 1) return CC_ERROR;
     std::fputc('\n', stderr);
-    const size_t shown_from = typed.find(' ') == std::string::npos ? 0 : std::max(typed.rfind('/'), typed.find(' ')) + 1;  // a path's last part
-    for (size_t i = 0; i < std::min<size_t>(candidates.size(), 50); ++i) std::fprintf(stderr, "%s  ", candidates[i].c_str() + shown_from);
+    const size_t shown_from =
+        typed.find(' ') == std::string::npos
+            ? 0
+            : std::max(typed.rfind('/'), typed.find(' ')) + 1;  // a path's last part
+    for (size_t i = 0; i < std::min<size_t>(candidates.size(), 50); ++i)
+      std::fprintf(stderr, "%s  ", candidates[i].c_str() + shown_from);
     std::fputc('\n', stderr);
     return CC_REDISPLAY;
   }
@@ -132,12 +187,16 @@ LineEditor::LineEditor(std::vector<std::string> commands) : impl_(new Impl) {
   el_set(impl_->line, EL_EDITOR, "emacs");
   el_set(impl_->line, EL_HIST, history, impl_->history);
   el_set(impl_->line, EL_SIGNAL, 0);
+  if (g_wake[0] < 0 && pipe2(g_wake, O_NONBLOCK | O_CLOEXEC) != 0)
+    throw RuntimeError("cannot make a pipe");
+  el_set(impl_->line, EL_GETCFN, &ReadCharacter);
   el_set(impl_->line, EL_ADDFN, "planish-complete", "complete a command", &Impl::Complete);
   el_set(impl_->line, EL_BIND, "^I", "planish-complete", nullptr);
   el_set(impl_->line, EL_ADDFN, "planish-paste", "insert a pasted block", &Impl::Paste);
   el_set(impl_->line, EL_BIND, "\033[200~", "planish-paste", nullptr);
   impl_->history_path = HistoryPath();
-  if (!impl_->history_path.empty()) history(impl_->history, &impl_->event, H_LOAD, impl_->history_path.c_str());
+  if (!impl_->history_path.empty())
+    history(impl_->history, &impl_->event, H_LOAD, impl_->history_path.c_str());
 }
 
 LineEditor::~LineEditor() {
@@ -154,7 +213,8 @@ LineEditor::~LineEditor() {
 
 std::optional<std::string> LineEditor::Read(const std::string& prompt) {
   std::string message;
-  struct sigaction action {}, before {};
+  struct sigaction action {
+  }, before{};
   action.sa_handler = OnInterrupt;  // no SA_RESTART: the read returns
   sigaction(SIGINT, &action, &before);
   g_interrupted = 0;
@@ -192,13 +252,14 @@ std::optional<std::string> LineEditor::Read(const std::string& prompt) {
   }
   std::fputs("\033[?2004l", stderr);
   sigaction(SIGINT, &before, nullptr);
-  if (result && !result->empty()) history(impl_->history, &impl_->event, H_ENTER, (*result + "\n").c_str());
+  if (result && !result->empty())
+    history(impl_->history, &impl_->event, H_ENTER, (*result + "\n").c_str());
   return result;
 }
 
 struct AnswerKeys::Saved {
-  termios terminal{};
-  struct sigaction interrupt {};
+  struct sigaction interrupt {
+  }, terminate{}, hangup{};
 };
 
 AnswerKeys::AnswerKeys() : saved_(new Saved) {
@@ -206,18 +267,25 @@ AnswerKeys::AnswerKeys() : saved_(new Saved) {
   struct sigaction action {};
   action.sa_handler = OnInterrupt;
   sigaction(SIGINT, &action, &saved_->interrupt);
-  if (isatty(STDIN_FILENO) != 0 && tcgetattr(STDIN_FILENO, &saved_->terminal) == 0) {
-    termios raw = saved_->terminal;
+  action.sa_handler = OnTerminate;
+  sigaction(SIGTERM, &action, &saved_->terminate);
+  sigaction(SIGHUP, &action, &saved_->hangup);
+  if (isatty(STDIN_FILENO) != 0 && tcgetattr(STDIN_FILENO, &g_terminal) == 0) {
+    termios raw = g_terminal;
     raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
     raw.c_cc[VMIN] = 0;
     raw.c_cc[VTIME] = 0;
+    g_is_raw = 1;
     is_raw_ = tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
   }
 }
 
 AnswerKeys::~AnswerKeys() {
-  if (is_raw_) tcsetattr(STDIN_FILENO, TCSANOW, &saved_->terminal);
+  if (is_raw_) tcsetattr(STDIN_FILENO, TCSANOW, &g_terminal);
+  g_is_raw = 0;
   sigaction(SIGINT, &saved_->interrupt, nullptr);
+  sigaction(SIGTERM, &saved_->terminate, nullptr);
+  sigaction(SIGHUP, &saved_->hangup, nullptr);
   delete saved_;
 }
 

@@ -11,7 +11,8 @@ namespace planish {
 
 // Escape sequences, empty strings when colour is off.
 struct Palette {
-  explicit Palette(bool on) : dim(on ? "\033[2m" : ""), bold(on ? "\033[1m" : ""), reset(on ? "\033[0m" : "") {}
+  explicit Palette(bool on)
+      : dim(on ? "\033[2m" : ""), bold(on ? "\033[1m" : ""), reset(on ? "\033[0m" : "") {}
   const char* dim;
   const char* bold;
   const char* reset;

@@ -13,15 +13,21 @@ class TokenizeVerb : public Verb {
  public:
   const char* name() const override { return "tokenize"; }
   const char* group() const override { return "make"; }
-  const char* summary() const override { return "text to token ids (stdin to stdout, plain or JSONL), and back"; }
+  const char* summary() const override {
+    return "text to token ids (stdin to stdout, plain or JSONL), and back";
+  }
   const char* examples() const override {
-    return "  echo 'Hello world' | planish tokenize -m MODEL --pieces\n  planish tokenize --tokenizer tokenizer.json --jsonl < texts.jsonl > ids.jsonl";
+    return "  echo 'Hello world' | planish tokenize -m MODEL --pieces\n  planish tokenize "
+           "--tokenizer tokenizer.json --jsonl < texts.jsonl > ids.jsonl";
   }
   void Declare(OptionSet* options) override {
     options->Text("-m,--model", &model_, "Hugging Face folder or GGUF file");
-    options->Text("--tokenizer", &tokenizer_, "tokenizer.json (may be zstd-compressed), instead of a model");
-    options->Flag("--jsonl", &jsonl_, "stdin: lines {\"text\": ...}; stdout: lines {\"ids\": [...]}");
-    options->Flag("--decode", &decode_, "the other way: lines {\"ids\": [...]} to lines {\"text\": ...}");
+    options->Text("--tokenizer", &tokenizer_,
+                  "tokenizer.json (may be zstd-compressed), instead of a model");
+    options->Flag("--jsonl", &jsonl_,
+                  "stdin: lines {\"text\": ...}; stdout: lines {\"ids\": [...]}");
+    options->Flag("--decode", &decode_,
+                  "the other way: lines {\"ids\": [...]} to lines {\"text\": ...}");
     options->Flag("--special", &special_, "add what the tokenizer puts around a text, e.g. BOS");
     options->Flag("--plain", &plain_, "do not match the text of special tokens in the input");
     options->Flag("--pieces", &pieces_, "one token a line: id and text");
@@ -29,7 +35,8 @@ class TokenizeVerb : public Verb {
   }
 
   ExitCode Run(const OptionSet&) override {
-    if (model_.empty() == tokenizer_.empty()) throw UsageError("expected one of -m MODEL and --tokenizer FILE");
+    if (model_.empty() == tokenizer_.empty())
+      throw UsageError("expected one of -m MODEL and --tokenizer FILE");
     tokens_ = OpenTokenizer(model_.empty() ? tokenizer_ : model_);
     if (jsonl_ || decode_) {
       LineReader lines(STDIN_FILENO, "stdin", limits::kJsonlLineBytes);
@@ -69,7 +76,8 @@ class TokenizeVerb : public Verb {
     if (decode_) {
       std::vector<TokenId> ids;
       for (const Json& id : reader.Array("ids")) {
-        if (!id.is_integer() || id.AsInt() < 0 || id.AsInt() > INT32_MAX) reader.Fail("ids", "token ids");
+        if (!id.is_integer() || id.AsInt() < 0 || id.AsInt() > INT32_MAX)
+          reader.Fail("ids", "token ids");
         ids.push_back(static_cast<TokenId>(id.AsInt()));
       }
       out.Set("text", tokens_->Decode(ids));

@@ -18,13 +18,19 @@ class OptionSet {
  public:
   virtual ~OptionSet() = default;
   // names: "-m,--model". Required options say so in the help.
-  virtual void Text(const char* names, std::string* target, const char* help, bool required = false) = 0;
-  virtual void Choice(const char* names, std::string* target, std::vector<std::string> choices, const char* help) = 0;
-  virtual void Int(const char* names, int64_t* target, int64_t low, int64_t high, const char* help) = 0;
-  virtual void Real(const char* names, double* target, double low, double high, const char* help) = 0;
-  virtual void Bytes(const char* names, uint64_t* target, const char* help) = 0;  // 22GiB, 22G, 512MiB or bytes
+  virtual void Text(const char* names, std::string* target, const char* help,
+                    bool required = false) = 0;
+  virtual void Choice(const char* names, std::string* target, std::vector<std::string> choices,
+                      const char* help) = 0;
+  virtual void Int(const char* names, int64_t* target, int64_t low, int64_t high,
+                   const char* help) = 0;
+  virtual void Real(const char* names, double* target, double low, double high,
+                    const char* help) = 0;
+  virtual void Bytes(const char* names, uint64_t* target,
+                     const char* help) = 0;  // 22GiB, 22G, 512MiB or bytes
   virtual void Flag(const char* names, bool* target, const char* help) = 0;
-  virtual void Positional(const char* name, std::vector<std::string>* target, const char* help, bool required = false) = 0;
+  virtual void Positional(const char* name, std::vector<std::string>* target, const char* help,
+                          bool required = false) = 0;
   // Options declared from here on stand under this heading in the help.
   virtual void Group(const char* heading) = 0;
   // True if the user gave the option, on the command line or by the environment.
@@ -35,9 +41,9 @@ class Verb {
  public:
   virtual ~Verb() = default;
   virtual const char* name() const = 0;
-  virtual const char* group() const = 0;    // "make", "shrink", "run", "measure"
-  virtual const char* summary() const = 0;  // one line
-  virtual const char* examples() const = 0; // two, one a line
+  virtual const char* group() const = 0;     // "make", "shrink", "run", "measure"
+  virtual const char* summary() const = 0;   // one line
+  virtual const char* examples() const = 0;  // two, one a line
   virtual void Declare(OptionSet* options) = 0;
   virtual ExitCode Run(const OptionSet& options) = 0;
 };

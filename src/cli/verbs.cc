@@ -5,7 +5,8 @@ namespace planish {
 
 std::vector<std::unique_ptr<Verb>> AllVerbs() {
   std::vector<std::unique_ptr<Verb>> verbs;
-  for (const auto make : {MakeConvert, MakeTokenize, MakeTemplate, MakeChat, MakeGenerate, MakeDemo, MakeInfo, MakePlan, MakeLogits, MakeCompare}) {
+  for (const auto make : {MakeConvert, MakeTokenize, MakeTemplate, MakeChat, MakeGenerate, MakeDemo,
+                          MakeInfo, MakePlan, MakeLogits, MakeCompare}) {
     verbs.push_back(make());
   }
   return verbs;

@@ -8,7 +8,8 @@
 namespace planish {
 namespace {
 
-constexpr size_t kKeptSnapshots = 3;  // turn borders; each holds one recurrent state, KV pages are shared
+constexpr size_t kKeptSnapshots =
+    3;  // turn borders; each holds one recurrent state, KV pages are shared
 
 Json Message(const char* role, const std::string& content) {
   Json message = Json::MakeObject();
@@ -23,7 +24,8 @@ bool HasRole(const Json& message, const char* role) {
 }
 
 size_t CommonPrefix(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
-  return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
+  return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first -
+                             a.begin());
 }
 
 }  // namespace
@@ -36,7 +38,8 @@ size_t ChatSession::TurnBorder(const Prompt& prompt, Thinking thinking) const {
     answered.Append(Message("assistant", sentinel));
     answered.Append(Message("user", "u"));  // an answer that is not the last message is history
     try {
-      border = std::min(border, CommonPrefix(prompt.ids, EncodeChat(*opened_, answered, thinking, false).ids));
+      border = std::min(
+          border, CommonPrefix(prompt.ids, EncodeChat(*opened_, answered, thinking, false).ids));
     } catch (const Error&) {
       if (*sentinel != '\n') throw;  // some templates refuse an answer without text
     }
@@ -44,10 +47,13 @@ size_t ChatSession::TurnBorder(const Prompt& prompt, Thinking thinking) const {
   return std::min(border, prompt.ids.size() - 1);
 }
 
-std::shared_ptr<const StateSnapshot> ChatSession::DeepestPrefix(const std::vector<int32_t>& ids) const {
+std::shared_ptr<const StateSnapshot> ChatSession::DeepestPrefix(
+    const std::vector<int32_t>& ids) const {
   std::shared_ptr<const StateSnapshot> best;
   for (const auto& snapshot : kept_) {
-    if (snapshot->ids.size() >= ids.size() || CommonPrefix(snapshot->ids, ids) != snapshot->ids.size()) continue;
+    if (snapshot->ids.size() >= ids.size() ||
+        CommonPrefix(snapshot->ids, ids) != snapshot->ids.size())
+      continue;
     if (best == nullptr || snapshot->ids.size() > best->ids.size()) best = snapshot;
   }
   return best;
@@ -63,7 +69,8 @@ Generated ChatSession::Answer(const Stream& stream, const std::function<bool()>&
   options.sampling.choice = answers_++;
   options.thinking_budget = settings.budget;
   options.resume = DeepestPrefix(prompt.ids);
-  if (const size_t border = TurnBorder(prompt, thinking); border > 0) options.snapshot_at = {border};
+  if (const size_t border = TurnBorder(prompt, thinking); border > 0)
+    options.snapshot_at = {border};
   options.is_cancelled = is_cancelled;
   options.on_piece = stream;
   options.on_start = on_start;
@@ -77,7 +84,8 @@ Generated ChatSession::Answer(const Stream& stream, const std::function<bool()>&
   return generated;
 }
 
-Generated ChatSession::Say(const std::string& text, const Stream& stream, const std::function<bool()>& is_cancelled,
+Generated ChatSession::Say(const std::string& text, const Stream& stream,
+                           const std::function<bool()>& is_cancelled,
                            const std::function<void(ThinkingBudget*)>& on_start) {
   messages_.Append(Message("user", text));
   try {
@@ -91,7 +99,8 @@ Generated ChatSession::Say(const std::string& text, const Stream& stream, const 
 Generated ChatSession::Regenerate(const Stream& stream, const std::function<bool()>& is_cancelled,
                                   const std::function<void(ThinkingBudget*)>& on_start) {
   Json::Array& messages = messages_.AsArray();
-  if (messages.empty() || !HasRole(messages.back(), "assistant")) throw UsageError("there is no answer to generate again");
+  if (messages.empty() || !HasRole(messages.back(), "assistant"))
+    throw UsageError("there is no answer to generate again");
   Json dropped = std::move(messages.back());
   messages.pop_back();
   try {
@@ -134,12 +143,14 @@ std::string ChatSession::LastUserText() const {
 }
 
 void ChatSession::SetMessages(Json messages) {
-  if (!messages.is_array()) throw BadFile("the conversation is {}, expected a list of messages", messages.type_name());
+  if (!messages.is_array())
+    throw BadFile("the conversation is {}, expected a list of messages", messages.type_name());
   for (size_t i = 0; i < messages.AsArray().size(); ++i) {
     const Json& message = messages.AsArray()[i];
     for (const char* key : {"role", "content"}) {
       const Json* found = message.Find(key);
-      if (found == nullptr || !found->is_string()) throw BadFile("message {} has no {} that is a string", i, key);
+      if (found == nullptr || !found->is_string())
+        throw BadFile("message {} has no {} that is a string", i, key);
     }
   }
   messages_ = std::move(messages);

@@ -26,14 +26,15 @@ class ChatSession {
 
   // Adds the user's message, generates the answer and adds it. On an error the conversation is as before.
   using Stream = std::function<void(const ReasoningSplitter::Piece&)>;
-  Generated Say(const std::string& text, const Stream& stream, const std::function<bool()>& is_cancelled = nullptr,
+  Generated Say(const std::string& text, const Stream& stream,
+                const std::function<bool()>& is_cancelled = nullptr,
                 const std::function<void(ThinkingBudget*)>& on_start = nullptr);
   // Drops the last answer and generates another one. Error(kUsage) if there is none. On an error the old one stays.
   Generated Regenerate(const Stream& stream, const std::function<bool()>& is_cancelled = nullptr,
                        const std::function<void(ThinkingBudget*)>& on_start = nullptr);
   // Drops the last user message and all after it; its text, empty if there was none.
   std::string Undo();
-  void Clear();  // all but the system message
+  void Clear();                             // all but the system message
   void SetSystem(const std::string& text);  // empty removes it
   std::string LastUserText() const;
 
@@ -42,7 +43,8 @@ class ChatSession {
   size_t last_prompt_tokens() const { return last_prompt_tokens_; }
 
  private:
-  Generated Answer(const Stream& stream, const std::function<bool()>& is_cancelled, const std::function<void(ThinkingBudget*)>& on_start);
+  Generated Answer(const Stream& stream, const std::function<bool()>& is_cancelled,
+                   const std::function<void(ThinkingBudget*)>& on_start);
   // Longest token prefix that the rendered conversation keeps whatever the answer will be: the only point before the
   // answer that later turns can resume from, because templates drop earlier reasoning (serve.md section 5).
   size_t TurnBorder(const Prompt& prompt, Thinking thinking) const;

@@ -15,12 +15,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kGrid = 32;          // prefill slices end at multiples of this
-constexpr size_t kLogprobRows = 64;   // prompt rows whose logits exist at a time
+constexpr size_t kGrid = 32;         // prefill slices end at multiples of this
+constexpr size_t kLogprobRows = 64;  // prompt rows whose logits exist at a time
 
 constexpr size_t kTracedTokens = 256;  // of a sequence whose logits are not finite
 
-double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 // Where numbers stop being finite: the last tokens once more, looked at after every block. Only on the way to an error.
 std::string WhereNotFinite(const Model& model, std::span<const int32_t> ids, Workspace* workspace) {
@@ -30,11 +32,13 @@ std::string WhereNotFinite(const Model& model, std::span<const int32_t> ids, Wor
   std::optional<int> first;
   float* hidden = workspace->Take(n);
   model.Forward(ids, SeqLayout(ids.size()), hidden, workspace, [&](int block, const float* h) {
-    if (!first.has_value() && !std::all_of(h, h + n, [](float x) { return std::isfinite(x); })) first = block;
+    if (!first.has_value() && !std::all_of(h, h + n, [](float x) { return std::isfinite(x); }))
+      first = block;
   });
   if (!first.has_value()) return "";
   if (*first < 0) return ", from the embedding on";
-  return fmt::format(", from layer {} on", model.config().blocks[static_cast<size_t>(*first)].layer);
+  return fmt::format(", from layer {} on",
+                     model.config().blocks[static_cast<size_t>(*first)].layer);
 }
 
 }  // namespace
@@ -50,7 +54,7 @@ struct Engine::Sequence {
   DoneCallback done;
   Sampler sampler;
   SequenceState state;
-  std::vector<int32_t> ids;  // prompt, then answer
+  std::vector<int32_t> ids;                                       // prompt, then answer
   std::vector<std::pair<TokenHook*, TokenHook::Action>> actions;  // last word of each hook
   RequestResult result;
   size_t next_snapshot = 0;
@@ -70,7 +74,9 @@ struct Engine::Rows {
 };
 
 Engine::Engine(const Model* model, EngineOptions options)
-    : model_(model), options_(options), context_(options.context != 0 ? options.context : model->config().max_position) {
+    : model_(model),
+      options_(options),
+      context_(options.context != 0 ? options.context : model->config().max_position) {
   options_.slots = std::max<size_t>(options_.slots, 1);
   options_.step_tokens = std::max(options_.step_tokens, std::max(options_.slots, kGrid));
 }
@@ -81,19 +87,23 @@ Engine::Id Engine::Submit(Request request, DoneCallback done) {
   if (request.prompt.empty()) throw UsageError("the prompt is empty, expected at least one token");
   const auto V = static_cast<int32_t>(model_->config().vocab_size);
   for (const int32_t id : request.prompt) {
-    if (id < 0 || id >= V) throw UsageError("token id {} is outside the vocabulary, expected 0 to {}", id, V - 1);
+    if (id < 0 || id >= V)
+      throw UsageError("token id {} is outside the vocabulary, expected 0 to {}", id, V - 1);
   }
   CheckSampling(request.sampling, model_->config().vocab_size);
   const size_t length = request.prompt.size();
   if (length > context_ || (length == context_ && request.max_new_tokens > 0)) {
-    throw Error(ExitCode::kUsage, fmt::format("the prompt has {} tokens, but the context is {}", length, context_),
+    throw Error(ExitCode::kUsage,
+                fmt::format("the prompt has {} tokens, but the context is {}", length, context_),
                 "a shorter prompt or a larger --ctx");
   }
   request.max_new_tokens = std::min(request.max_new_tokens, context_ - length);
   std::sort(request.snapshot_at.begin(), request.snapshot_at.end());
   std::erase_if(request.snapshot_at, [&](size_t at) { return at == 0 || at > length; });
-  request.snapshot_at.erase(std::unique(request.snapshot_at.begin(), request.snapshot_at.end()), request.snapshot_at.end());
-  auto sequence = std::unique_ptr<Sequence>(new Sequence{next_id_++, std::move(request), std::move(done), Sampler({}), {}, {}, {}, {}, 0, {}, {}});
+  request.snapshot_at.erase(std::unique(request.snapshot_at.begin(), request.snapshot_at.end()),
+                            request.snapshot_at.end());
+  auto sequence = std::unique_ptr<Sequence>(new Sequence{
+      next_id_++, std::move(request), std::move(done), Sampler({}), {}, {}, {}, {}, 0, {}, {}});
   sequence->sampler = Sampler(sequence->request.sampling);
   waiting_.push_back(std::move(sequence));
   return waiting_.back()->id;
@@ -123,11 +133,14 @@ void Engine::Admit() {
     sequence->sampler.SeePrompt(request.prompt);
     sequence->admitted = Clock::now();
     const StateSnapshot* resume = request.resume.get();
-    const bool can_resume = resume != nullptr && resume->ids.size() < request.prompt.size() && !request.prompt_logprobs &&
-                            std::equal(resume->ids.begin(), resume->ids.end(), request.prompt.begin());
+    const bool can_resume =
+        resume != nullptr && resume->ids.size() < request.prompt.size() &&
+        !request.prompt_logprobs &&
+        std::equal(resume->ids.begin(), resume->ids.end(), request.prompt.begin());
     sequence->state = can_resume ? resume->state.Snapshot() : model_->NewSequence();
     sequence->result.resumed_tokens = sequence->state.length();
-    while (sequence->next_snapshot < request.snapshot_at.size() && request.snapshot_at[sequence->next_snapshot] <= sequence->state.length()) {
+    while (sequence->next_snapshot < request.snapshot_at.size() &&
+           request.snapshot_at[sequence->next_snapshot] <= sequence->state.length()) {
       ++sequence->next_snapshot;
     }
     for (const auto& hook : request.hooks) {
@@ -143,16 +156,20 @@ Engine::Rows Engine::Plan() {
   Rows rows;
   // Decode rows first, so that a long prompt does not hold up running answers.
   size_t budget = options_.step_tokens;
-  for (const auto& sequence : running_) budget -= std::min(budget, sequence->pending() == 1 ? size_t{1} : 0);
+  for (const auto& sequence : running_)
+    budget -= std::min(budget, sequence->pending() == 1 ? size_t{1} : 0);
   for (const auto& sequence : running_) {
     const size_t pending = sequence->pending(), length = sequence->state.length();
     size_t count = pending;
     if (pending > 1) {
       if (budget == 0) continue;
       size_t end = length + std::min(pending, budget);
-      if (end < length + pending) end = std::max(end / kGrid * kGrid, std::min(length + pending, (length / kGrid + 1) * kGrid));
+      if (end < length + pending)
+        end =
+            std::max(end / kGrid * kGrid, std::min(length + pending, (length / kGrid + 1) * kGrid));
       const auto& cuts = sequence->request.snapshot_at;
-      if (sequence->next_snapshot < cuts.size() && cuts[sequence->next_snapshot] > length) end = std::min(end, cuts[sequence->next_snapshot]);
+      if (sequence->next_snapshot < cuts.size() && cuts[sequence->next_snapshot] > length)
+        end = std::min(end, cuts[sequence->next_snapshot]);
       count = end - length;
       budget -= std::min(budget, count);
     }
@@ -167,7 +184,8 @@ Engine::Rows Engine::Plan() {
 bool Engine::Step() {
   for (auto* list : {&waiting_, &running_}) {
     for (auto& sequence : *list) {
-      if (!sequence->is_done && sequence->request.is_cancelled && sequence->request.is_cancelled()) Finish(sequence.get(), FinishReason::kCancelled);
+      if (!sequence->is_done && sequence->request.is_cancelled && sequence->request.is_cancelled())
+        Finish(sequence.get(), FinishReason::kCancelled);
     }
   }
   std::erase_if(running_, [](const auto& sequence) { return sequence->is_done; });
@@ -190,12 +208,15 @@ void Engine::Apply(const Rows& rows, const float* hidden) {
     Sequence* sequence = rows.sequences[i];
     const StepRun& run = rows.runs[i];
     const size_t length = sequence->state.length();
-    if (sequence->request.prompt_logprobs) PromptLogprobs(sequence, hidden + run.begin * D, length - run.count, run.count);
+    if (sequence->request.prompt_logprobs)
+      PromptLogprobs(sequence, hidden + run.begin * D, length - run.count, run.count);
     const auto& cuts = sequence->request.snapshot_at;
     if (sequence->next_snapshot < cuts.size() && cuts[sequence->next_snapshot] == length) {
       ++sequence->next_snapshot;
-      const std::vector<int32_t> ids(sequence->ids.begin(), sequence->ids.begin() + static_cast<ptrdiff_t>(length));
-      sequence->result.snapshots.push_back(std::make_shared<StateSnapshot>(StateSnapshot{ids, sequence->state.Snapshot()}));
+      const std::vector<int32_t> ids(sequence->ids.begin(),
+                                     sequence->ids.begin() + static_cast<ptrdiff_t>(length));
+      sequence->result.snapshots.push_back(
+          std::make_shared<StateSnapshot>(StateSnapshot{ids, sequence->state.Snapshot()}));
     }
     if (sequence->pending() > 0) continue;
     if (sequence->answer_tokens() >= sequence->request.max_new_tokens) {
@@ -207,11 +228,13 @@ void Engine::Apply(const Rows& rows, const float* hidden) {
   }
   if (sampling.empty()) return;
   float* gathered = workspace_.Take(sampling.size() * D);
-  for (size_t i = 0; i < sampling.size(); ++i) std::memcpy(gathered + i * D, last_rows[i], D * sizeof(float));
+  for (size_t i = 0; i < sampling.size(); ++i)
+    std::memcpy(gathered + i * D, last_rows[i], D * sizeof(float));
   float* logits = workspace_.Take(sampling.size() * V);
   model_->Head(gathered, sampling.size(), logits);
   for (size_t i = 0; i < sampling.size(); ++i) {
-    if (!sampling[i]->is_done) Sample(sampling[i], {logits + i * V, V});  // a callback of another one may have cancelled it
+    if (!sampling[i]->is_done)
+      Sample(sampling[i], {logits + i * V, V});  // a callback of another one may have cancelled it
   }
 }
 
@@ -244,7 +267,8 @@ void Engine::Sample(Sequence* sequence, std::span<float> logits) {
       action.forced.clear();
       for (const int32_t id : forced) {
         if (sequence->is_done) return;
-        Append(sequence, id, /*forced=*/true, {.logprob = std::numeric_limits<double>::quiet_NaN()});
+        Append(sequence, id, /*forced=*/true,
+               {.logprob = std::numeric_limits<double>::quiet_NaN()});
       }
       return;
     }
@@ -258,7 +282,9 @@ void Engine::Sample(Sequence* sequence, std::span<float> logits) {
   TokenEvent event;
   const double log_sum = LogSumExp(logits.data(), logits.size());
   if (!std::isfinite(log_sum)) {
-    Finish(sequence, FinishReason::kError, "the model's logits are not finite" + WhereNotFinite(*model_, sequence->ids, &workspace_));
+    Finish(
+        sequence, FinishReason::kError,
+        "the model's logits are not finite" + WhereNotFinite(*model_, sequence->ids, &workspace_));
     return;
   }
   if (sequence->request.top_logprobs > 0) {
@@ -288,7 +314,8 @@ void Engine::Append(Sequence* sequence, int32_t id, bool forced, TokenEvent even
   const Request& request = sequence->request;
   event.id = id;
   event.forced = forced;
-  event.is_end = std::find(request.end_ids.begin(), request.end_ids.end(), id) != request.end_ids.end();
+  event.is_end =
+      std::find(request.end_ids.begin(), request.end_ids.end(), id) != request.end_ids.end();
   sequence->ids.push_back(id);
   sequence->result.ids.push_back(id);
   sequence->sampler.SeeToken(id);
@@ -312,8 +339,10 @@ void Engine::Finish(Sequence* sequence, FinishReason reason, std::string error) 
   sequence->is_done = true;
   sequence->result.finish = reason;
   sequence->result.error = std::move(error);
-  if (sequence->has_first_token) sequence->result.decode_s = SecondsSince(sequence->first_token);
-  else sequence->result.prompt_s = SecondsSince(sequence->admitted);
+  if (sequence->has_first_token)
+    sequence->result.decode_s = SecondsSince(sequence->first_token);
+  else
+    sequence->result.prompt_s = SecondsSince(sequence->admitted);
   if (sequence->done) sequence->done(sequence->result);
 }
 
@@ -323,7 +352,8 @@ RequestResult Engine::Run(Request request) {
   try {
     RunUntilIdle();
   } catch (...) {  // a callback or memory failed: what is left of the request refers to `result`
-    for (auto* list : {&waiting_, &running_}) std::erase_if(*list, [&](const auto& sequence) { return sequence->id == id; });
+    for (auto* list : {&waiting_, &running_})
+      std::erase_if(*list, [&](const auto& sequence) { return sequence->id == id; });
     throw;
   }
   return result;

@@ -21,7 +21,8 @@ const char* Name(FinishReason reason);
 
 struct TokenEvent {
   int32_t id = 0;
-  double logprob = 0;  // of the raw distribution (before bias, penalties, mask, temperature); NaN if forced
+  double logprob =
+      0;  // of the raw distribution (before bias, penalties, mask, temperature); NaN if forced
   bool forced = false;
   bool is_end = false;  // an end-of-sequence id: it is part of the ids, not of the text
   std::vector<std::pair<int32_t, double>> top;  // the request's top_logprobs largest
@@ -45,7 +46,7 @@ struct Request {
   std::shared_ptr<const StateSnapshot> resume;  // its ids must be a proper prefix of the prompt
   std::vector<size_t> snapshot_at;              // prompt lengths at which to keep a snapshot
   std::function<void(const TokenEvent&)> on_token;
-  std::function<bool()> is_cancelled;           // asked before every step; may be null
+  std::function<bool()> is_cancelled;  // asked before every step; may be null
 };
 
 struct RequestResult {
@@ -54,9 +55,9 @@ struct RequestResult {
   std::string error;                    // for kError
   std::vector<double> prompt_logprobs;  // [prompt - 1] when asked for
   std::vector<std::shared_ptr<const StateSnapshot>> snapshots;
-  size_t resumed_tokens = 0;            // prompt tokens that did not have to be computed
-  double prompt_s = 0;                  // from admission to the first sampled token
-  double decode_s = 0;                  // from there to the end
+  size_t resumed_tokens = 0;  // prompt tokens that did not have to be computed
+  double prompt_s = 0;        // from admission to the first sampled token
+  double decode_s = 0;        // from there to the end
 };
 
 struct EngineOptions {

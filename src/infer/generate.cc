@@ -13,7 +13,10 @@ void ApplyToggle(const ThinkingSupport& support, Thinking thinking, ChatInput* i
   if (thinking == Thinking::kDefault) return;
   const bool on = thinking == Thinking::kOn;
   if (!support.supported) {
-    if (on) throw Error(ExitCode::kUsage, "this model has no thinking mode: its chat template does not react to any toggle", "a reasoning model, or no --think");
+    if (on)
+      throw Error(ExitCode::kUsage,
+                  "this model has no thinking mode: its chat template does not react to any toggle",
+                  "a reasoning model, or no --think");
     return;
   }
   if (support.toggle == Toggle::kKwarg) {
@@ -21,10 +24,12 @@ void ApplyToggle(const ThinkingSupport& support, Thinking thinking, ChatInput* i
     return;
   }
   if (support.toggle == Toggle::kNone) return;  // always thinks; EncodeChat closes the tag for it
-  const std::string command = support.toggle == Toggle::kSlashCommand ? (on ? "/think" : "/no_think")
-                                                                      : (on ? "detailed thinking on" : "detailed thinking off");
+  const std::string command = support.toggle == Toggle::kSlashCommand
+                                  ? (on ? "/think" : "/no_think")
+                                  : (on ? "detailed thinking on" : "detailed thinking off");
   Json::Array& messages = input->messages.AsArray();
-  const bool has_system = !messages.empty() && messages[0].is_object() && messages[0].Find("role") != nullptr &&
+  const bool has_system = !messages.empty() && messages[0].is_object() &&
+                          messages[0].Find("role") != nullptr &&
                           *messages[0].Find("role") == Json("system");
   if (!has_system) {
     Json system = Json::MakeObject();
@@ -41,21 +46,28 @@ void ApplyToggle(const ThinkingSupport& support, Thinking thinking, ChatInput* i
 ReasoningSplitter::Mode ModeAfter(const ThinkingSupport& support, const std::string& rendered) {
   if (!support.supported) return ReasoningSplitter::Mode::kOff;
   const size_t open = rendered.rfind(kOpenTag), close = rendered.rfind(kCloseTag);
-  if (open != std::string::npos && (close == std::string::npos || close < open) && rendered.size() - open <= kOpenTag.size() + 2) {
+  if (open != std::string::npos && (close == std::string::npos || close < open) &&
+      rendered.size() - open <= kOpenTag.size() + 2) {
     return ReasoningSplitter::Mode::kThink;
   }
-  if (close != std::string::npos && rendered.size() - close <= kCloseTag.size() + 2) return ReasoningSplitter::Mode::kOff;
+  if (close != std::string::npos && rendered.size() - close <= kCloseTag.size() + 2)
+    return ReasoningSplitter::Mode::kOff;
   return ReasoningSplitter::Mode::kOpenWait;
 }
 
 }  // namespace
 
-Prompt EncodeChat(const Pretrained& opened, const Json& messages, Thinking thinking, bool add_generation_prompt, const Json& tools) {
+Prompt EncodeChat(const Pretrained& opened, const Json& messages, Thinking thinking,
+                  bool add_generation_prompt, const Json& tools) {
   if (opened.chat_template == nullptr) {
-    throw Error(ExitCode::kUsage, fmt::format("{} has no chat template", opened.name), "`planish generate` with a plain prompt");
+    throw Error(ExitCode::kUsage, fmt::format("{} has no chat template", opened.name),
+                "`planish generate` with a plain prompt");
   }
-  ChatInput input{.messages = NormalizeMessages(messages), .tools = tools, .add_generation_prompt = add_generation_prompt,
-                  .bos_token = opened.bos_token, .eos_token = opened.eos_token};
+  ChatInput input{.messages = NormalizeMessages(messages),
+                  .tools = tools,
+                  .add_generation_prompt = add_generation_prompt,
+                  .bos_token = opened.bos_token,
+                  .eos_token = opened.eos_token};
   const ThinkingSupport& support = opened.thinking;
   ApplyToggle(support, thinking, &input);
   const Rendered rendered = opened.chat_template->Render(input);
@@ -64,7 +76,8 @@ Prompt EncodeChat(const Pretrained& opened, const Json& messages, Thinking think
     spans.push_back({span.text, /*parse_special=*/span.origin.kind == Origin::Kind::kTemplate});
   }
   ReasoningSplitter::Mode mode = ModeAfter(support, rendered.Text());
-  if (thinking == Thinking::kOff && support.supported && support.toggle == Toggle::kNone && mode == ReasoningSplitter::Mode::kThink) {
+  if (thinking == Thinking::kOff && support.supported && support.toggle == Toggle::kNone &&
+      mode == ReasoningSplitter::Mode::kThink) {
     spans.push_back({"\n</think>\n\n", /*parse_special=*/true});
     mode = ReasoningSplitter::Mode::kOff;
   }
@@ -72,7 +85,8 @@ Prompt EncodeChat(const Pretrained& opened, const Json& messages, Thinking think
 }
 
 Prompt EncodeText(const Pretrained& opened, std::string_view text, bool parse_special) {
-  return {opened.tokenizer->Encode(text, {.parse_special = parse_special, .add_special = true}), ReasoningSplitter::Mode::kOff};
+  return {opened.tokenizer->Encode(text, {.parse_special = parse_special, .add_special = true}),
+          ReasoningSplitter::Mode::kOff};
 }
 
 SamplingParams DefaultSampling(const GenerationDefaults& defaults) {
@@ -85,12 +99,15 @@ SamplingParams DefaultSampling(const GenerationDefaults& defaults) {
   return params;
 }
 
-Generated Generate(const Pretrained& opened, Engine* engine, const Prompt& prompt, const GenerateOptions& options) {
+Generated Generate(const Pretrained& opened, Engine* engine, const Prompt& prompt,
+                   const GenerateOptions& options) {
   Generated generated;
   Request request;
   request.prompt = prompt.ids;
-  const size_t room = engine->context() > prompt.ids.size() ? engine->context() - prompt.ids.size() : 0;
-  request.max_new_tokens = options.max_new_tokens == 0 ? room : std::min(options.max_new_tokens, room);
+  const size_t room =
+      engine->context() > prompt.ids.size() ? engine->context() - prompt.ids.size() : 0;
+  request.max_new_tokens =
+      options.max_new_tokens == 0 ? room : std::min(options.max_new_tokens, room);
   if (request.prompt.size() >= engine->context()) request.max_new_tokens = 1;  // Submit explains
   request.sampling = options.sampling;
   request.end_ids = opened.eos_ids;
@@ -100,9 +117,11 @@ Generated Generate(const Pretrained& opened, Engine* engine, const Prompt& promp
   request.is_cancelled = options.is_cancelled;
 
   std::shared_ptr<ThinkingBudget> budget;
-  if (prompt.mode == ReasoningSplitter::Mode::kThink || prompt.mode == ReasoningSplitter::Mode::kOpenWait) {
-    budget = std::make_shared<ThinkingBudget>(opened.tokenizer, prompt.mode,
-                                              BudgetParams{.budget = options.thinking_budget, .max_new_tokens = request.max_new_tokens});
+  if (prompt.mode == ReasoningSplitter::Mode::kThink ||
+      prompt.mode == ReasoningSplitter::Mode::kOpenWait) {
+    budget = std::make_shared<ThinkingBudget>(
+        opened.tokenizer, prompt.mode,
+        BudgetParams{.budget = options.thinking_budget, .max_new_tokens = request.max_new_tokens});
     request.hooks.push_back(budget);
     if (options.on_start) options.on_start(budget.get());
   }
@@ -111,7 +130,8 @@ Generated Generate(const Pretrained& opened, Engine* engine, const Prompt& promp
   const auto emit = [&](const ReasoningSplitter::Piece& piece) {
     generated.reasoning += piece.reasoning;
     generated.answer += piece.answer;
-    if (options.on_piece && !(piece.reasoning.empty() && piece.answer.empty())) options.on_piece(piece);
+    if (options.on_piece && !(piece.reasoning.empty() && piece.answer.empty()))
+      options.on_piece(piece);
   };
   request.on_token = [&](const TokenEvent& event) {
     generated.logprobs.push_back(event.logprob);
@@ -121,7 +141,8 @@ Generated Generate(const Pretrained& opened, Engine* engine, const Prompt& promp
     emit(splitter.Push(text));
   };
   generated.result = engine->Run(std::move(request));
-  if (generated.result.finish == FinishReason::kError) throw RuntimeError("{}: {}", opened.name, generated.result.error);
+  if (generated.result.finish == FinishReason::kError)
+    throw RuntimeError("{}: {}", opened.name, generated.result.error);
   const std::string rest = decoder.Finish();
   generated.text += rest;
   emit(splitter.Push(rest));
@@ -131,7 +152,8 @@ Generated Generate(const Pretrained& opened, Engine* engine, const Prompt& promp
     generated.reasoning_tokens = budget->used();
     generated.stopped_by = budget->stopped_by();
     const bool was_cut = generated.result.finish == FinishReason::kLength && budget->is_thinking();
-    if (was_cut && generated.stopped_by == ThinkingBudget::StoppedBy::kNone) generated.stopped_by = ThinkingBudget::StoppedBy::kLength;
+    if (was_cut && generated.stopped_by == ThinkingBudget::StoppedBy::kNone)
+      generated.stopped_by = ThinkingBudget::StoppedBy::kLength;
   }
   return generated;
 }

@@ -16,14 +16,16 @@ namespace planish {
 
 struct Prompt {
   std::vector<int32_t> ids;
-  ReasoningSplitter::Mode mode = ReasoningSplitter::Mode::kOff;  // where the reasoning stands at its end
+  ReasoningSplitter::Mode mode =
+      ReasoningSplitter::Mode::kOff;  // where the reasoning stands at its end
 };
 
 enum class Thinking { kDefault, kOn, kOff };
 
 // Messages to ids through the model's chat template. `thinking` is applied in the way the template understands; Error(kUsage)
 // if it is asked for and the model has none. Special tokens are matched in the template's own text only.
-Prompt EncodeChat(const Pretrained& opened, const Json& messages, Thinking thinking, bool add_generation_prompt = true, const Json& tools = Json());
+Prompt EncodeChat(const Pretrained& opened, const Json& messages, Thinking thinking,
+                  bool add_generation_prompt = true, const Json& tools = Json());
 // Plain text, with BOS if the tokenizer says so. The text of special tokens stays text unless `parse_special`.
 Prompt EncodeText(const Pretrained& opened, std::string_view text, bool parse_special = false);
 
@@ -42,7 +44,7 @@ struct GenerateOptions {
 
 struct Generated {
   std::vector<int32_t> ids;
-  std::string text;       // all, tags included, end token excluded
+  std::string text;  // all, tags included, end token excluded
   std::string reasoning;
   std::string answer;
   size_t reasoning_tokens = 0;
@@ -50,7 +52,8 @@ struct Generated {
   std::vector<double> logprobs;  // of ids; NaN where forced
   RequestResult result;
 };
-Generated Generate(const Pretrained& opened, Engine* engine, const Prompt& prompt, const GenerateOptions& options);
+Generated Generate(const Pretrained& opened, Engine* engine, const Prompt& prompt,
+                   const GenerateOptions& options);
 
 // The model's own sampling defaults; temperature 1 and top_p 1 where it has none.
 SamplingParams DefaultSampling(const GenerationDefaults& defaults);

@@ -12,9 +12,10 @@ namespace planish {
 class TokenHook {
  public:
   struct Action {
-    std::vector<int32_t> forced;      // appended next instead of sampling, fed as one prefill slice
-    const TokenMask* mask = nullptr;  // of the next sampled token; owned by the hook, valid until the next call
-    bool stop = false;                // end the sequence here
+    std::vector<int32_t> forced;  // appended next instead of sampling, fed as one prefill slice
+    const TokenMask* mask =
+        nullptr;        // of the next sampled token; owned by the hook, valid until the next call
+    bool stop = false;  // end the sequence here
   };
   virtual ~TokenHook() = default;
   // Before the first token.

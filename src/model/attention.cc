@@ -40,11 +40,15 @@ std::vector<const float*> KvState::ReadPages() const {
 }
 
 Attention::Attention(const ModelConfig& config, const AttentionConfig& attention)
-    : attention_(attention), hidden_size_(config.hidden_size), norm_eps_(static_cast<float>(config.norm_eps)) {
-  if (attention.has_rope) inv_freq_ = RopeInverseFrequencies(attention.head_dim, config.rope_theta, config.rope_scaling);
+    : attention_(attention),
+      hidden_size_(config.hidden_size),
+      norm_eps_(static_cast<float>(config.norm_eps)) {
+  if (attention.has_rope)
+    inv_freq_ = RopeInverseFrequencies(attention.head_dim, config.rope_theta, config.rope_scaling);
 }
 
-void Attention::Project(size_t T, const float* x, const int32_t* positions, float* q, float* k, float* v) const {
+void Attention::Project(size_t T, const float* x, const int32_t* positions, float* q, float* k,
+                        float* v) const {
   const auto [H, K, P] = std::tuple(attention_.n_heads, attention_.n_kv_heads, attention_.head_dim);
   const Weight* weights[] = {&q_proj_, &k_proj_, &v_proj_};
   float* outputs[] = {q, k, v};
@@ -60,7 +64,8 @@ void Attention::Project(size_t T, const float* x, const int32_t* positions, floa
   }
 }
 
-void Attention::Run(std::span<const StepRows> rows, size_t T, const float* x, float* y, Workspace* workspace, AttentionSaved* saved) const {
+void Attention::Run(std::span<const StepRows> rows, size_t T, const float* x, float* y,
+                    Workspace* workspace, AttentionSaved* saved) const {
   const Workspace::Scope scope(*workspace);
   const auto [H, K, P] = std::tuple(attention_.n_heads, attention_.n_kv_heads, attention_.head_dim);
   float* q = workspace->Take(T * H * P);
@@ -69,7 +74,8 @@ void Attention::Run(std::span<const StepRows> rows, size_t T, const float* x, fl
   float* out = workspace->Take(T * H * P);
   std::vector<int32_t> positions(T);
   for (const StepRows& run : rows) {
-    for (size_t i = 0; i < run.count; ++i) positions[run.begin + i] = static_cast<int32_t>(run.position + i);
+    for (size_t i = 0; i < run.count; ++i)
+      positions[run.begin + i] = static_cast<int32_t>(run.position + i);
   }
   Project(T, x, positions.data(), q, k, v);
 
@@ -79,10 +85,16 @@ void Attention::Run(std::span<const StepRows> rows, size_t T, const float* x, fl
     const StepRows& run = rows[i];
     auto& state = static_cast<KvState&>(*run.state);
     state.PrepareWrite(run.position, run.position + run.count);
-    WriteKv(k + run.begin * K * P, K * P, v + run.begin * K * P, K * P, run.count, K, P, run.position, state.WritePages());
+    WriteKv(k + run.begin * K * P, K * P, v + run.begin * K * P, K * P, run.count, K, P,
+            run.position, state.WritePages());
     pages[i] = state.ReadPages();
-    jobs.push_back({.q = q + run.begin * H * P, .q_stride = H * P, .rows = run.count, .first_position = run.position,
-                    .pages = pages[i], .out = out + run.begin * H * P, .out_stride = H * P});
+    jobs.push_back({.q = q + run.begin * H * P,
+                    .q_stride = H * P,
+                    .rows = run.count,
+                    .first_position = run.position,
+                    .pages = pages[i],
+                    .out = out + run.begin * H * P,
+                    .out_stride = H * P});
   }
   PagedAttention(H, K, P, 1.0f / std::sqrt(static_cast<float>(P)), jobs);
   if (saved != nullptr) {
@@ -95,25 +107,42 @@ void Attention::Run(std::span<const StepRows> rows, size_t T, const float* x, fl
   MatMul(o_proj_, out, T, y);
 }
 
-void Attention::Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace, std::unique_ptr<Saved>* saved) const {
-  std::unique_ptr<AttentionSaved> keep = saved != nullptr ? std::make_unique<AttentionSaved>() : nullptr;
-  std::vector<KvState> states(layout.sequences(), KvState(attention_.n_kv_heads, attention_.head_dim));
+void Attention::Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
+                        std::unique_ptr<Saved>* saved) const {
+  std::unique_ptr<AttentionSaved> keep =
+      saved != nullptr ? std::make_unique<AttentionSaved>() : nullptr;
+  std::vector<KvState> states(layout.sequences(),
+                              KvState(attention_.n_kv_heads, attention_.head_dim));
   std::vector<StepRows> rows;
-  for (size_t s = 0; s < layout.sequences(); ++s) rows.push_back({layout.begin(s), layout.length(s), 0, &states[s]});
+  for (size_t s = 0; s < layout.sequences(); ++s)
+    rows.push_back({layout.begin(s), layout.length(s), 0, &states[s]});
   Run(rows, layout.tokens(), x, y, workspace, keep.get());
   if (saved != nullptr) *saved = std::move(keep);
 }
 
-void Attention::Step(std::span<const StepRows> rows, size_t R, const float* x, float* y, Workspace* workspace) const {
+void Attention::Step(std::span<const StepRows> rows, size_t R, const float* x, float* y,
+                     Workspace* workspace) const {
   Run(rows, R, x, y, workspace, nullptr);
 }
 
 void Attention::VisitParams(const ParamVisitor& visit) {
   const auto [H, K, P] = std::tuple(attention_.n_heads, attention_.n_kv_heads, attention_.head_dim);
-  visit({.name = "q_proj.weight", .shape = {H * P, hidden_size_}, .role = ParamRole::kInput, .weight = &q_proj_});
-  visit({.name = "k_proj.weight", .shape = {K * P, hidden_size_}, .role = ParamRole::kInput, .weight = &k_proj_});
-  visit({.name = "v_proj.weight", .shape = {K * P, hidden_size_}, .role = ParamRole::kInput, .weight = &v_proj_});
-  visit({.name = "o_proj.weight", .shape = {hidden_size_, H * P}, .role = ParamRole::kOutput, .weight = &o_proj_});
+  visit({.name = "q_proj.weight",
+         .shape = {H * P, hidden_size_},
+         .role = ParamRole::kInput,
+         .weight = &q_proj_});
+  visit({.name = "k_proj.weight",
+         .shape = {K * P, hidden_size_},
+         .role = ParamRole::kInput,
+         .weight = &k_proj_});
+  visit({.name = "v_proj.weight",
+         .shape = {K * P, hidden_size_},
+         .role = ParamRole::kInput,
+         .weight = &v_proj_});
+  visit({.name = "o_proj.weight",
+         .shape = {hidden_size_, H * P},
+         .role = ParamRole::kOutput,
+         .weight = &o_proj_});
   if (attention_.has_qk_norm) {
     visit({.name = "q_norm.weight", .shape = {P}, .role = ParamRole::kNorm, .vector = &q_norm_});
     visit({.name = "k_norm.weight", .shape = {P}, .role = ParamRole::kNorm, .vector = &k_norm_});

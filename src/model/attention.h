@@ -41,16 +41,22 @@ class KvState : public MixerState {
 class Attention : public Mixer {
  public:
   Attention(const ModelConfig& config, const AttentionConfig& attention);
-  void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace, std::unique_ptr<Saved>* saved) const override;
-  void Step(std::span<const StepRows> rows, size_t R, const float* x, float* y, Workspace* workspace) const override;
-  std::unique_ptr<MixerState> NewState() const override { return std::make_unique<KvState>(attention_.n_kv_heads, attention_.head_dim); }
+  void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
+               std::unique_ptr<Saved>* saved) const override;
+  void Step(std::span<const StepRows> rows, size_t R, const float* x, float* y,
+            Workspace* workspace) const override;
+  std::unique_ptr<MixerState> NewState() const override {
+    return std::make_unique<KvState>(attention_.n_kv_heads, attention_.head_dim);
+  }
   void VisitParams(const ParamVisitor& visit) override;
   MixerCost Cost() const override { return CostOf(attention_, hidden_size_); }
 
  private:
   // Projections, norm and rotation of T rows at the given positions.
-  void Project(size_t T, const float* x, const int32_t* positions, float* q, float* k, float* v) const;
-  void Run(std::span<const StepRows> rows, size_t T, const float* x, float* y, Workspace* workspace, AttentionSaved* saved) const;
+  void Project(size_t T, const float* x, const int32_t* positions, float* q, float* k,
+               float* v) const;
+  void Run(std::span<const StepRows> rows, size_t T, const float* x, float* y, Workspace* workspace,
+           AttentionSaved* saved) const;
 
   AttentionConfig attention_;
   size_t hidden_size_;

@@ -9,11 +9,16 @@ namespace planish {
 
 const char* ModelType(Family family) {
   switch (family) {
-    case Family::kLlama: return "llama";
-    case Family::kMistral: return "mistral";
-    case Family::kQwen3: return "qwen3";
-    case Family::kDeci: return "nemotron-nas";
-    case Family::kNemotronH: return "nemotron_h";
+    case Family::kLlama:
+      return "llama";
+    case Family::kMistral:
+      return "mistral";
+    case Family::kQwen3:
+      return "qwen3";
+    case Family::kDeci:
+      return "nemotron-nas";
+    case Family::kNemotronH:
+      return "nemotron_h";
   }
   return "";
 }
@@ -29,7 +34,9 @@ bool ModelConfig::HasBlocksOf(const ModelConfig& other) const {
   for (size_t i = 0; i < blocks.size(); ++i) {
     BlockConfig block = blocks[i];
     const auto* theirs = std::get_if<Mamba2Config>(&other.blocks[i].mixer);
-    if (auto* mamba = std::get_if<Mamba2Config>(&block.mixer); mamba != nullptr && theirs != nullptr) mamba->chunk_size = theirs->chunk_size;
+    if (auto* mamba = std::get_if<Mamba2Config>(&block.mixer);
+        mamba != nullptr && theirs != nullptr)
+      mamba->chunk_size = theirs->chunk_size;
     if (block != other.blocks[i]) return false;
   }
   return true;
@@ -38,7 +45,8 @@ bool ModelConfig::HasBlocksOf(const ModelConfig& other) const {
 std::string DescribeBlocks(const ModelConfig& config) {
   std::string text;
   for (size_t kind = 0; kind < std::size(kMixerNames); ++kind) {
-    if (const size_t count = config.CountBlocks(kind); count > 0) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, kMixerNames[kind]);
+    if (const size_t count = config.CountBlocks(kind); count > 0)
+      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, kMixerNames[kind]);
   }
   return text.empty() ? "no blocks" : text;
 }
@@ -52,19 +60,26 @@ ModelConfig ConfigFromJson(const Json& json, const std::string& where) {
   const JsonReader reader(json, where);
   const std::string type = reader.String("model_type");
   ModelConfig config;
-  if (type == "nemotron_h") config = NemotronHConfig(reader);
-  else if (type == "llama") config = LlamaConfig(reader, Family::kLlama);
-  else if (type == "mistral") config = LlamaConfig(reader, Family::kMistral);
-  else if (type == "qwen3") config = LlamaConfig(reader, Family::kQwen3);
-  else if (type == "nemotron-nas") config = DeciConfig(reader);
-  else reader.Fail("model_type", "one of llama, mistral, qwen3, nemotron-nas, nemotron_h");
+  if (type == "nemotron_h")
+    config = NemotronHConfig(reader);
+  else if (type == "llama")
+    config = LlamaConfig(reader, Family::kLlama);
+  else if (type == "mistral")
+    config = LlamaConfig(reader, Family::kMistral);
+  else if (type == "qwen3")
+    config = LlamaConfig(reader, Family::kQwen3);
+  else if (type == "nemotron-nas")
+    config = DeciConfig(reader);
+  else
+    reader.Fail("model_type", "one of llama, mistral, qwen3, nemotron-nas, nemotron_h");
   config.source = json;
   return config;
 }
 
 ModelConfig ReadConfig(const std::string& path) {
   const std::string file = IsDirectory(path) ? path + "/config.json" : path;
-  return ConfigFromJson(ParseJson(ReadFile(file, limits::kConfigBytes), file, {.allow_non_finite = true}), file);
+  return ConfigFromJson(
+      ParseJson(ReadFile(file, limits::kConfigBytes), file, {.allow_non_finite = true}), file);
 }
 
 }  // namespace planish

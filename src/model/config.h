@@ -16,7 +16,8 @@
 namespace planish {
 
 enum class Family { kLlama, kMistral, kQwen3, kDeci, kNemotronH };
-const char* ModelType(Family family);  // config.json "model_type": "llama", ..., "nemotron-nas", "nemotron_h"
+const char* ModelType(
+    Family family);  // config.json "model_type": "llama", ..., "nemotron-nas", "nemotron_h"
 
 struct AttentionConfig {
   size_t n_heads = 0;     // H
@@ -28,16 +29,16 @@ struct AttentionConfig {
 };
 
 struct Mamba2Config {
-  size_t n_heads = 0;     // H, mamba_num_heads
-  size_t head_dim = 0;    // P, mamba_head_dim
-  size_t state_size = 0;  // N, ssm_state_size
-  size_t n_groups = 0;    // G, divides H
-  size_t conv_kernel = 4; // W
+  size_t n_heads = 0;       // H, mamba_num_heads
+  size_t head_dim = 0;      // P, mamba_head_dim
+  size_t state_size = 0;    // N, ssm_state_size
+  size_t n_groups = 0;      // G, divides H
+  size_t conv_kernel = 4;   // W
   size_t chunk_size = 128;  // of the chunked scan: a choice of the kernel, not of the function
   bool has_conv_bias = true;
-  double time_step_low = 0.0;  // time_step_limit: dt is clamped to [low, high] after softplus
-  double time_step_high = 0.0; // infinity in all published models
-  size_t inner() const { return n_heads * head_dim; }                // d_in; not expand * hidden_size
+  double time_step_low = 0.0;   // time_step_limit: dt is clamped to [low, high] after softplus
+  double time_step_high = 0.0;  // infinity in all published models
+  size_t inner() const { return n_heads * head_dim; }  // d_in; not expand * hidden_size
   size_t conv_dim() const { return inner() + 2 * n_groups * state_size; }
   size_t in_proj_rows() const { return inner() + conv_dim() + n_heads; }
   bool operator==(const Mamba2Config&) const = default;
@@ -50,12 +51,14 @@ struct FfnConfig {
   bool operator==(const FfnConfig&) const = default;
 };
 
-struct LinearConfig {  // one [D, D] matrix in place of attention or FFN (DeciLM replace_with_linear)
+struct
+    LinearConfig {  // one [D, D] matrix in place of attention or FFN (DeciLM replace_with_linear)
   bool operator==(const LinearConfig&) const = default;
 };
 
 using MixerConfig = std::variant<AttentionConfig, Mamba2Config, FfnConfig, LinearConfig>;
-inline constexpr const char* kMixerNames[] = {"attention", "mamba2", "ffn", "linear"};  // by MixerConfig::index()
+inline constexpr const char* kMixerNames[] = {"attention", "mamba2", "ffn",
+                                              "linear"};  // by MixerConfig::index()
 
 // Which of a Hugging Face layer's places a block takes; it decides the tensor names.
 enum class Slot { kWhole, kAttention, kFfn };

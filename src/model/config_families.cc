@@ -13,10 +13,12 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 int64_t AsSigned(uint64_t limit) { return static_cast<int64_t>(limit); }
 
 // Two names of one key: both may be present, then they must agree.
-size_t Alias(const JsonReader& reader, std::string_view name, std::string_view other, int64_t low, uint64_t high) {
+size_t Alias(const JsonReader& reader, std::string_view name, std::string_view other, int64_t low,
+             uint64_t high) {
   if (!reader.Has(other)) return static_cast<size_t>(reader.Int(name, low, AsSigned(high)));
   const int64_t value = reader.Int(other, low, AsSigned(high));
-  if (reader.Has(name) && reader.Int(name, low, AsSigned(high)) != value) reader.Fail(name, fmt::format("{}, the value of {}", value, other));
+  if (reader.Has(name) && reader.Int(name, low, AsSigned(high)) != value)
+    reader.Fail(name, fmt::format("{}, the value of {}", value, other));
   return static_cast<size_t>(value);
 }
 
@@ -42,9 +44,11 @@ std::vector<int32_t> TokenIds(const JsonReader& reader, std::string_view key, si
 }
 
 // -1 is used by some files for "no such token".
-std::optional<int32_t> TokenIdOr(const JsonReader& reader, std::string_view key, size_t vocab_size) {
+std::optional<int32_t> TokenIdOr(const JsonReader& reader, std::string_view key,
+                                 size_t vocab_size) {
   if (!reader.Has(key)) return std::nullopt;
-  if (const Json* value = reader.json().Find(key); value->is_integer() && value->AsInt() == -1) return std::nullopt;
+  if (const Json* value = reader.json().Find(key); value->is_integer() && value->AsInt() == -1)
+    return std::nullopt;
   return static_cast<int32_t>(reader.Int(key, 0, AsSigned(vocab_size) - 1));
 }
 
@@ -52,24 +56,31 @@ void RequireSilu(const JsonReader& reader) {
   if (reader.StringOr("hidden_act", "silu") != "silu") reader.Fail("hidden_act", "\"silu\"");
 }
 
-MixerConfig DeciAttention(const JsonReader& layer, const ModelConfig& config, size_t head_dim, bool* is_absent) {
+MixerConfig DeciAttention(const JsonReader& layer, const ModelConfig& config, size_t head_dim,
+                          bool* is_absent) {
   const JsonReader attention = layer.Object("attention");
-  const bool no_op = attention.BoolOr("no_op", false), linear = attention.BoolOr("replace_with_linear", false);
+  const bool no_op = attention.BoolOr("no_op", false),
+             linear = attention.BoolOr("replace_with_linear", false);
   if (no_op && linear) attention.Fail("replace_with_linear", "false, because no_op is true");
-  for (const char* key : {"sparsify", "window_length", "num_sink_tokens"}) RequireOff(attention, key);
+  for (const char* key : {"sparsify", "window_length", "num_sink_tokens"})
+    RequireOff(attention, key);
   *is_absent = no_op;
   if (no_op) return LinearConfig{};
   if (linear) return LinearConfig{};
   const JsonReader top(config.source, attention.where());
-  const auto heads = static_cast<size_t>(top.Int("num_attention_heads", 1, AsSigned(limits::kHeads)));
+  const auto heads =
+      static_cast<size_t>(top.Int("num_attention_heads", 1, AsSigned(limits::kHeads)));
   size_t kv_heads;
   if (attention.Has("n_heads_in_group")) {
     const auto group = static_cast<size_t>(attention.Int("n_heads_in_group", 1, AsSigned(heads)));
-    if (heads % group != 0) attention.Fail("n_heads_in_group", fmt::format("a divisor of num_attention_heads {}", heads));
+    if (heads % group != 0)
+      attention.Fail("n_heads_in_group", fmt::format("a divisor of num_attention_heads {}", heads));
     kv_heads = heads / group;
   } else {
     kv_heads = static_cast<size_t>(attention.Int("num_key_value_heads", 1, AsSigned(heads)));
-    if (heads % kv_heads != 0) attention.Fail("num_key_value_heads", fmt::format("a divisor of num_attention_heads {}", heads));
+    if (heads % kv_heads != 0)
+      attention.Fail("num_key_value_heads",
+                     fmt::format("a divisor of num_attention_heads {}", heads));
   }
   return AttentionConfig{.n_heads = heads, .n_kv_heads = kv_heads, .head_dim = head_dim};
 }
@@ -84,9 +95,11 @@ MixerConfig DeciFfn(const JsonReader& layer, const ModelConfig& config, bool* is
   size_t width;
   if (ffn.Has("ffn_mult")) {
     width = DeciIntermediateSize(ffn.Number("ffn_mult", 1e-6, 1e4), config.hidden_size);
-    if (width == 0 || width > limits::kIntermediateSize) ffn.Fail("ffn_mult", fmt::format("an FFN width of at most {}", limits::kIntermediateSize));
+    if (width == 0 || width > limits::kIntermediateSize)
+      ffn.Fail("ffn_mult", fmt::format("an FFN width of at most {}", limits::kIntermediateSize));
   } else {
-    width = static_cast<size_t>(ffn.Int("intermediate_size", 1, AsSigned(limits::kIntermediateSize)));
+    width =
+        static_cast<size_t>(ffn.Int("intermediate_size", 1, AsSigned(limits::kIntermediateSize)));
   }
   return FfnConfig{.intermediate_size = width};
 }
@@ -98,14 +111,23 @@ std::string Pattern(const JsonReader& reader) {
     const Json::Array& names = reader.Array("layers_block_type");
     for (size_t i = 0; i < names.size(); ++i) {
       const std::string name = names[i].is_string() ? names[i].AsString() : "";
-      if (name == "mamba" || name == "linear_attention") pattern += 'M';
-      else if (name == "attention" || name == "full_attention") pattern += '*';
-      else if (name == "mlp") pattern += '-';
-      else if (name == "moe") pattern += 'E';
-      else throw BadFile("{}[{}] is {}, expected mamba, attention, mlp (or linear_attention, full_attention)", reader.PathOf("layers_block_type"), i, Quoted(name));
+      if (name == "mamba" || name == "linear_attention")
+        pattern += 'M';
+      else if (name == "attention" || name == "full_attention")
+        pattern += '*';
+      else if (name == "mlp")
+        pattern += '-';
+      else if (name == "moe")
+        pattern += 'E';
+      else
+        throw BadFile(
+            "{}[{}] is {}, expected mamba, attention, mlp (or linear_attention, full_attention)",
+            reader.PathOf("layers_block_type"), i, Quoted(name));
     }
-    if (reader.Has("hybrid_override_pattern") && reader.String("hybrid_override_pattern") != pattern) {
-      reader.Fail("hybrid_override_pattern", fmt::format("{}, which layers_block_type spells", Quoted(pattern)));
+    if (reader.Has("hybrid_override_pattern") &&
+        reader.String("hybrid_override_pattern") != pattern) {
+      reader.Fail("hybrid_override_pattern",
+                  fmt::format("{}, which layers_block_type spells", Quoted(pattern)));
     }
     return pattern;
   }
@@ -121,22 +143,26 @@ Mamba2Config ReadMamba(const JsonReader& reader) {
   mamba.head_dim = static_cast<size_t>(reader.Int("mamba_head_dim", 1, 4096));
   const std::string groups = reader.Has("mamba_n_groups") ? "mamba_n_groups" : "mamba_num_groups";
   mamba.n_groups = Alias(reader, "n_groups", groups, 1, mamba.n_heads);
-  if (mamba.n_heads % mamba.n_groups != 0) reader.Fail("n_groups", fmt::format("a divisor of mamba_num_heads {}", mamba.n_heads));
+  if (mamba.n_heads % mamba.n_groups != 0)
+    reader.Fail("n_groups", fmt::format("a divisor of mamba_num_heads {}", mamba.n_heads));
   mamba.state_size = Alias(reader, "ssm_state_size", "mamba_state_dim", 1, 4096);
   mamba.conv_kernel = Alias(reader, "conv_kernel", "mamba_d_conv", 2, 64);
   mamba.chunk_size = Alias(reader, "chunk_size", "mamba_chunk_size", 1, 65536);
   mamba.has_conv_bias = reader.BoolOr("use_conv_bias", reader.BoolOr("mamba_conv_bias", true));
   RequireOff(reader, "mamba_proj_bias");
   RequireOff(reader, "use_bias");
-  if (reader.StringOr("mamba_hidden_act", "silu") != "silu") reader.Fail("mamba_hidden_act", "\"silu\"");
+  if (reader.StringOr("mamba_hidden_act", "silu") != "silu")
+    reader.Fail("mamba_hidden_act", "\"silu\"");
   mamba.time_step_high = kInfinity;
   const std::string limit = FirstOf(reader, {"time_step_limit", "mamba_dt_limit"});
   if (reader.Has(limit)) {
     const Json::Array& bounds = reader.Array(limit);
     if (bounds.size() != 2) reader.Fail(limit, "a list of two numbers");
     Json pair = Json::MakeObject();  // so that the typed reader checks both ends
-    pair.Set("0", bounds[0].is_string() && bounds[0].AsString() == "inf" ? Json(kInfinity) : bounds[0]);
-    pair.Set("1", bounds[1].is_string() && bounds[1].AsString() == "inf" ? Json(kInfinity) : bounds[1]);
+    pair.Set("0",
+             bounds[0].is_string() && bounds[0].AsString() == "inf" ? Json(kInfinity) : bounds[0]);
+    pair.Set("1",
+             bounds[1].is_string() && bounds[1].AsString() == "inf" ? Json(kInfinity) : bounds[1]);
     const JsonReader ends(pair, reader.where(), limit);
     mamba.time_step_low = ends.Number("0", 0.0, 1e30);
     mamba.time_step_high = ends.Number("1", mamba.time_step_low, kInfinity);
@@ -147,7 +173,8 @@ Mamba2Config ReadMamba(const JsonReader& reader) {
 }  // namespace
 
 void RequireOne(const JsonReader& reader, std::string_view key) {
-  if (reader.Has(key) && reader.Number(key, -1e30, 1e30) != 1.0) reader.Fail(key, "1 or absent: planish does not implement it");
+  if (reader.Has(key) && reader.Number(key, -1e30, 1e30) != 1.0)
+    reader.Fail(key, "1 or absent: planish does not implement it");
 }
 
 void RequireOff(const JsonReader& reader, std::string_view key) {
@@ -161,20 +188,29 @@ ModelConfig CommonConfig(const JsonReader& reader, Family family) {
   ModelConfig config;
   config.family = family;
   config.source = reader.json();
-  for (const char* key : {"attention_multiplier", "residual_multiplier", "embedding_multiplier", "logits_scaling"}) RequireOne(reader, key);
-  config.hidden_size = static_cast<size_t>(reader.Int("hidden_size", 1, AsSigned(limits::kHiddenSize)));
-  config.vocab_size = static_cast<size_t>(reader.Int("vocab_size", 1, AsSigned(limits::kVocabSize)));
-  config.max_position = static_cast<size_t>(reader.IntOr("max_position_embeddings", 1, AsSigned(limits::kContext), 2048));
+  for (const char* key :
+       {"attention_multiplier", "residual_multiplier", "embedding_multiplier", "logits_scaling"})
+    RequireOne(reader, key);
+  config.hidden_size =
+      static_cast<size_t>(reader.Int("hidden_size", 1, AsSigned(limits::kHiddenSize)));
+  config.vocab_size =
+      static_cast<size_t>(reader.Int("vocab_size", 1, AsSigned(limits::kVocabSize)));
+  config.max_position = static_cast<size_t>(
+      reader.IntOr("max_position_embeddings", 1, AsSigned(limits::kContext), 2048));
   config.tie_embeddings = reader.BoolOr("tie_word_embeddings", false);
   config.bos_id = TokenIdOr(reader, "bos_token_id", config.vocab_size);
   config.pad_id = TokenIdOr(reader, "pad_token_id", config.vocab_size);
   config.eos_ids = TokenIds(reader, "eos_token_id", config.vocab_size);
   if (const std::string key = FirstOf(reader, {"dtype", "torch_dtype"}); reader.Has(key)) {
     const std::string name = reader.String(key);
-    if (name == "float32") config.dtype = DType::kF32;
-    else if (name == "float16") config.dtype = DType::kF16;
-    else if (name == "bfloat16") config.dtype = DType::kBF16;
-    else reader.Fail(key, "float32, float16 or bfloat16");
+    if (name == "float32")
+      config.dtype = DType::kF32;
+    else if (name == "float16")
+      config.dtype = DType::kF16;
+    else if (name == "bfloat16")
+      config.dtype = DType::kBF16;
+    else
+      reader.Fail(key, "float32, float16 or bfloat16");
   }
   return config;
 }
@@ -203,24 +239,30 @@ void ReadRope(const JsonReader& reader, ModelConfig* config) {
     scaling.factor = rope.Number("factor", 1e-3, 1e6);
     scaling.low_freq_factor = rope.Number("low_freq_factor", 1e-3, 1e6);
     scaling.high_freq_factor = rope.Number("high_freq_factor", 1e-3, 1e6);
-    if (scaling.high_freq_factor <= scaling.low_freq_factor) rope.Fail("high_freq_factor", "a number above low_freq_factor");
-    scaling.original_max_position = static_cast<size_t>(rope.Int("original_max_position_embeddings", 1, AsSigned(limits::kContext)));
+    if (scaling.high_freq_factor <= scaling.low_freq_factor)
+      rope.Fail("high_freq_factor", "a number above low_freq_factor");
+    scaling.original_max_position = static_cast<size_t>(
+        rope.Int("original_max_position_embeddings", 1, AsSigned(limits::kContext)));
   } else {
     rope.Fail(type_key, "default, linear or llama3");
   }
 }
 
-AttentionConfig ReadAttention(const JsonReader& reader, const ModelConfig& config, size_t n_kv_heads, size_t head_dim) {
+AttentionConfig ReadAttention(const JsonReader& reader, const ModelConfig& config,
+                              size_t n_kv_heads, size_t head_dim) {
   AttentionConfig attention;
-  attention.n_heads = static_cast<size_t>(reader.Int("num_attention_heads", 1, AsSigned(limits::kHeads)));
+  attention.n_heads =
+      static_cast<size_t>(reader.Int("num_attention_heads", 1, AsSigned(limits::kHeads)));
   attention.n_kv_heads = n_kv_heads == 0 ? attention.n_heads : n_kv_heads;
   if (attention.n_heads % attention.n_kv_heads != 0) {
-    reader.Fail("num_key_value_heads", fmt::format("a divisor of num_attention_heads {}", attention.n_heads));
+    reader.Fail("num_key_value_heads",
+                fmt::format("a divisor of num_attention_heads {}", attention.n_heads));
   }
   attention.head_dim = head_dim;
   if (head_dim == 0) {
     if (config.hidden_size % attention.n_heads != 0) {
-      reader.Fail("hidden_size", fmt::format("a multiple of num_attention_heads {}, or head_dim", attention.n_heads));
+      reader.Fail("hidden_size", fmt::format("a multiple of num_attention_heads {}, or head_dim",
+                                             attention.n_heads));
     }
     attention.head_dim = config.hidden_size / attention.n_heads;
   }
@@ -230,25 +272,31 @@ AttentionConfig ReadAttention(const JsonReader& reader, const ModelConfig& confi
 ModelConfig LlamaConfig(const JsonReader& reader, Family family) {
   ModelConfig config = CommonConfig(reader, family);
   config.norm_eps = reader.NumberOr("rms_norm_eps", 1e-12, 1.0, 1e-6);
-  config.n_layers = static_cast<size_t>(reader.Int("num_hidden_layers", 1, AsSigned(limits::kLayers)));
+  config.n_layers =
+      static_cast<size_t>(reader.Int("num_hidden_layers", 1, AsSigned(limits::kLayers)));
   ReadRope(reader, &config);
   RequireSilu(reader);
-  for (const char* key : {"attention_bias", "mlp_bias", "use_sliding_window"}) RequireOff(reader, key);
+  for (const char* key : {"attention_bias", "mlp_bias", "use_sliding_window"})
+    RequireOff(reader, key);
   if (family == Family::kMistral && reader.Has("sliding_window")) {
     // A window that no position can leave is the same as none.
     reader.Int("sliding_window", AsSigned(config.max_position), AsSigned(limits::kContext));
   }
   if (reader.Has("layer_types")) {
     for (const Json& type : reader.Array("layer_types")) {
-      if (!type.is_string() || type.AsString() != "full_attention") reader.Fail("layer_types", "only \"full_attention\"");
+      if (!type.is_string() || type.AsString() != "full_attention")
+        reader.Fail("layer_types", "only \"full_attention\"");
     }
   }
-  const auto kv_heads = static_cast<size_t>(reader.IntOr("num_key_value_heads", 1, AsSigned(limits::kHeads), 0));
-  const auto head_dim = static_cast<size_t>(reader.IntOr("head_dim", 1, 4096, family == Family::kQwen3 ? 128 : 0));
+  const auto kv_heads =
+      static_cast<size_t>(reader.IntOr("num_key_value_heads", 1, AsSigned(limits::kHeads), 0));
+  const auto head_dim =
+      static_cast<size_t>(reader.IntOr("head_dim", 1, 4096, family == Family::kQwen3 ? 128 : 0));
   AttentionConfig attention = ReadAttention(reader, config, kv_heads, head_dim);
   if (attention.head_dim % 2 != 0) reader.Fail("head_dim", "an even number, for RoPE");
   attention.has_qk_norm = family == Family::kQwen3;
-  const FfnConfig ffn{.intermediate_size = static_cast<size_t>(reader.Int("intermediate_size", 1, AsSigned(limits::kIntermediateSize)))};
+  const FfnConfig ffn{.intermediate_size = static_cast<size_t>(
+                          reader.Int("intermediate_size", 1, AsSigned(limits::kIntermediateSize)))};
   for (size_t layer = 0; layer < config.n_layers; ++layer) {
     config.blocks.push_back({layer, Slot::kAttention, attention});
     config.blocks.push_back({layer, Slot::kFfn, ffn});
@@ -260,10 +308,11 @@ ModelConfig DeciConfig(const JsonReader& reader) {
   ModelConfig config = CommonConfig(reader, Family::kDeci);
   config.norm_eps = reader.NumberOr("rms_norm_eps", 1e-12, 1.0, 1e-5);
   const Json::Array& layers = reader.Array("block_configs");
-  config.n_layers = static_cast<size_t>(reader.IntOr("num_hidden_layers", 1, AsSigned(limits::kLayers), AsSigned(layers.size())));
+  config.n_layers = static_cast<size_t>(
+      reader.IntOr("num_hidden_layers", 1, AsSigned(limits::kLayers), AsSigned(layers.size())));
   if (layers.size() != config.n_layers || layers.size() > limits::kLayers) {
-    throw BadFile("{} has {} entries, expected num_hidden_layers = {} (at most {})", reader.PathOf("block_configs"), layers.size(),
-                  config.n_layers, limits::kLayers);
+    throw BadFile("{} has {} entries, expected num_hidden_layers = {} (at most {})",
+                  reader.PathOf("block_configs"), layers.size(), config.n_layers, limits::kLayers);
   }
   ReadRope(reader, &config);
   RequireSilu(reader);
@@ -285,18 +334,22 @@ ModelConfig DeciConfig(const JsonReader& reader) {
 
 ModelConfig NemotronHConfig(const JsonReader& reader) {
   ModelConfig config = CommonConfig(reader, Family::kNemotronH);
-  config.norm_eps = reader.Has("layer_norm_epsilon") ? reader.Number("layer_norm_epsilon", 1e-12, 1.0)
-                                                     : reader.NumberOr("rms_norm_eps", 1e-12, 1.0, 1e-5);
+  config.norm_eps = reader.Has("layer_norm_epsilon")
+                        ? reader.Number("layer_norm_epsilon", 1e-12, 1.0)
+                        : reader.NumberOr("rms_norm_eps", 1e-12, 1.0, 1e-5);
   const std::string pattern = Pattern(reader);
   const std::string key = FirstOf(reader, {"layers_block_type", "hybrid_override_pattern"});
   config.n_layers = pattern.size();
   if (pattern.empty() || pattern.size() > limits::kLayers) {
-    throw BadFile("{} names {} layers, expected 1 to {}", reader.PathOf(key), pattern.size(), limits::kLayers);
+    throw BadFile("{} names {} layers, expected 1 to {}", reader.PathOf(key), pattern.size(),
+                  limits::kLayers);
   }
   if (key == "hybrid_override_pattern") {
-    const int64_t declared = reader.IntOr("num_hidden_layers", 1, AsSigned(limits::kLayers), AsSigned(pattern.size()));
+    const int64_t declared =
+        reader.IntOr("num_hidden_layers", 1, AsSigned(limits::kLayers), AsSigned(pattern.size()));
     if (declared != AsSigned(pattern.size())) {
-      throw BadFile("{} has {} letters, expected num_hidden_layers = {}", reader.PathOf(key), pattern.size(), declared);
+      throw BadFile("{} has {} letters, expected num_hidden_layers = {}", reader.PathOf(key),
+                    pattern.size(), declared);
     }
   }
   for (const char* off : {"attention_bias", "mlp_bias"}) RequireOff(reader, off);
@@ -312,24 +365,31 @@ ModelConfig NemotronHConfig(const JsonReader& reader) {
         break;
       case '*':
         if (!attention) {
-          const auto kv_heads = static_cast<size_t>(reader.Int("num_key_value_heads", 1, AsSigned(limits::kHeads)));
+          const auto kv_heads =
+              static_cast<size_t>(reader.Int("num_key_value_heads", 1, AsSigned(limits::kHeads)));
           const std::string head_key = FirstOf(reader, {"head_dim", "attention_head_dim"});
-          attention = ReadAttention(reader, config, kv_heads, static_cast<size_t>(reader.IntOr(head_key, 1, 4096, 0)));
+          attention = ReadAttention(reader, config, kv_heads,
+                                    static_cast<size_t>(reader.IntOr(head_key, 1, 4096, 0)));
           attention->has_rope = false;
         }
         block.mixer = *attention;
         break;
       case '-':
         if (!ffn) {
-          if (reader.StringOr("mlp_hidden_act", "relu2") != "relu2") reader.Fail("mlp_hidden_act", "\"relu2\"");
-          ffn = FfnConfig{static_cast<size_t>(reader.Int("intermediate_size", 1, AsSigned(limits::kIntermediateSize))), FfnKind::kReluSquared};
+          if (reader.StringOr("mlp_hidden_act", "relu2") != "relu2")
+            reader.Fail("mlp_hidden_act", "\"relu2\"");
+          ffn = FfnConfig{static_cast<size_t>(reader.Int("intermediate_size", 1,
+                                                         AsSigned(limits::kIntermediateSize))),
+                          FfnKind::kReluSquared};
         }
         block.mixer = *ffn;
         break;
       case 'E':
-        throw BadFile("{}: layer {} is a mixture of experts (E), which planish does not support", reader.PathOf(key), layer);
+        throw BadFile("{}: layer {} is a mixture of experts (E), which planish does not support",
+                      reader.PathOf(key), layer);
       default:
-        throw BadFile("{}: layer {} is {}, expected M, * or -", reader.PathOf(key), layer, Quoted(std::string(1, pattern[layer])));
+        throw BadFile("{}: layer {} is {}, expected M, * or -", reader.PathOf(key), layer,
+                      Quoted(std::string(1, pattern[layer])));
     }
     config.blocks.push_back(block);
   }

@@ -15,7 +15,8 @@ ModelConfig CommonConfig(const JsonReader& reader, Family family);
 // rope_theta + rope_scaling (published) or rope_parameters (transformers 5).
 void ReadRope(const JsonReader& reader, ModelConfig* config);
 // Heads, key-value heads and head size of a transformer; `n_kv_heads` is checked to divide `n_heads`.
-AttentionConfig ReadAttention(const JsonReader& reader, const ModelConfig& config, size_t n_kv_heads, size_t head_dim);
+AttentionConfig ReadAttention(const JsonReader& reader, const ModelConfig& config,
+                              size_t n_kv_heads, size_t head_dim);
 // Refuses an option that is set although this program does not implement it.
 void RequireOff(const JsonReader& reader, std::string_view key);
 // The same for a factor: absent or 1.

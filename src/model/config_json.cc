@@ -9,7 +9,9 @@
 namespace planish {
 namespace {
 
-const char* TorchDtype(DType dtype) { return dtype == DType::kF32 ? "float32" : dtype == DType::kF16 ? "float16" : "bfloat16"; }
+const char* TorchDtype(DType dtype) {
+  return dtype == DType::kF32 ? "float32" : dtype == DType::kF16 ? "float16" : "bfloat16";
+}
 
 int64_t Int(size_t value) { return static_cast<int64_t>(value); }
 
@@ -40,7 +42,8 @@ Json DeciBlock(const ModelConfig& config, size_t layer, size_t n_heads) {
   Json attention = Json::MakeObject(), ffn = Json::MakeObject();
   attention.Set("n_heads_in_group", Json());
   attention.Set("no_op", true);
-  for (const char* key : {"num_sink_tokens", "sparsify", "window_length"}) attention.Set(key, Json());
+  for (const char* key : {"num_sink_tokens", "sparsify", "window_length"})
+    attention.Set(key, Json());
   attention.Set("replace_with_linear", false);
   ffn.Set("ffn_mult", Json());
   ffn.Set("no_op", true);
@@ -54,9 +57,12 @@ Json DeciBlock(const ModelConfig& config, size_t layer, size_t n_heads) {
       side.Set("n_heads_in_group", Int(n_heads / a->n_kv_heads));
     } else if (const auto* f = std::get_if<FfnConfig>(&block.mixer)) {
       // The rounding to 256 hides the exact multiplier; a width that is no multiple of 256 cannot be written as one.
-      const double mult = 1.5 * static_cast<double>(f->intermediate_size) / static_cast<double>(config.hidden_size);
-      if (DeciIntermediateSize(mult, config.hidden_size) == f->intermediate_size) side.Set("ffn_mult", mult);
-      else side.Set("intermediate_size", Int(f->intermediate_size));
+      const double mult =
+          1.5 * static_cast<double>(f->intermediate_size) / static_cast<double>(config.hidden_size);
+      if (DeciIntermediateSize(mult, config.hidden_size) == f->intermediate_size)
+        side.Set("ffn_mult", mult);
+      else
+        side.Set("intermediate_size", Int(f->intermediate_size));
     } else {
       side.Set("replace_with_linear", true);
     }
@@ -78,7 +84,8 @@ void AddTransformer(const ModelConfig& config, Json* json) {
   json->Set("mlp_bias", false);
   json->Set("num_attention_heads", Int(attention->n_heads));
   json->Set("num_key_value_heads", is_deci ? Json() : Json(Int(attention->n_kv_heads)));
-  if (attention->head_dim * attention->n_heads != config.hidden_size || config.family == Family::kQwen3) {
+  if (attention->head_dim * attention->n_heads != config.hidden_size ||
+      config.family == Family::kQwen3) {
     json->Set("head_dim", Int(attention->head_dim));
   }
   json->Set("rms_norm_eps", config.norm_eps);
@@ -87,7 +94,8 @@ void AddTransformer(const ModelConfig& config, Json* json) {
   if (config.family == Family::kMistral) json->Set("sliding_window", Json());
   if (is_deci) {
     Json blocks = Json::MakeArray();
-    for (size_t layer = 0; layer < config.n_layers; ++layer) blocks.Append(DeciBlock(config, layer, attention->n_heads));
+    for (size_t layer = 0; layer < config.n_layers; ++layer)
+      blocks.Append(DeciBlock(config, layer, attention->n_heads));
     json->Set("block_configs", std::move(blocks));
   }
 }
@@ -98,7 +106,9 @@ void AddHybrid(const ModelConfig& config, Json* json) {
   json->Set("hybrid_override_pattern", pattern);
   json->Set("layer_norm_epsilon", config.norm_eps);
   json->Set("rms_norm_eps", config.norm_eps);
-  for (const char* key : {"attention_bias", "mlp_bias", "mamba_proj_bias", "use_bias", "residual_in_fp32"}) json->Set(key, false);
+  for (const char* key :
+       {"attention_bias", "mlp_bias", "mamba_proj_bias", "use_bias", "residual_in_fp32"})
+    json->Set(key, false);
   json->Set("mlp_hidden_act", "relu2");
   json->Set("mamba_hidden_act", "silu");
   if (const auto* attention = First<AttentionConfig>(config)) {
@@ -106,7 +116,8 @@ void AddHybrid(const ModelConfig& config, Json* json) {
     json->Set("num_attention_heads", Int(attention->n_heads));
     json->Set("num_key_value_heads", Int(attention->n_kv_heads));
   }
-  if (const auto* ffn = First<FfnConfig>(config)) json->Set("intermediate_size", Int(ffn->intermediate_size));
+  if (const auto* ffn = First<FfnConfig>(config))
+    json->Set("intermediate_size", Int(ffn->intermediate_size));
   if (const auto* mamba = First<Mamba2Config>(config)) {
     json->Set("chunk_size", Int(mamba->chunk_size));
     json->Set("conv_kernel", Int(mamba->conv_kernel));
@@ -128,7 +139,9 @@ void AddHybrid(const ModelConfig& config, Json* json) {
 
 Json ConfigToJson(const ModelConfig& config) {
   if (!config.source.is_null()) return config.source;
-  static constexpr const char* kArchitectures[] = {"LlamaForCausalLM", "MistralForCausalLM", "Qwen3ForCausalLM", "DeciLMForCausalLM", "NemotronHForCausalLM"};
+  static constexpr const char* kArchitectures[] = {"LlamaForCausalLM", "MistralForCausalLM",
+                                                   "Qwen3ForCausalLM", "DeciLMForCausalLM",
+                                                   "NemotronHForCausalLM"};
   Json json = Json::MakeObject();
   Json architectures = Json::MakeArray();
   architectures.Append(kArchitectures[static_cast<size_t>(config.family)]);
@@ -146,8 +159,10 @@ Json ConfigToJson(const ModelConfig& config) {
   json.Set("max_position_embeddings", Int(config.max_position));
   json.Set("model_type", ModelType(config.family));
   json.Set("num_hidden_layers", Int(config.n_layers));
-  if (config.family == Family::kNemotronH) AddHybrid(config, &json);
-  else AddTransformer(config, &json);
+  if (config.family == Family::kNemotronH)
+    AddHybrid(config, &json);
+  else
+    AddTransformer(config, &json);
   json.Set("tie_word_embeddings", config.tie_embeddings);
   json.Set("torch_dtype", TorchDtype(config.dtype));
   json.Set("use_cache", true);

@@ -25,7 +25,8 @@ struct CostVisitor {
     cost.parameters = matrices + m.conv_dim() * taps + 3 * m.n_heads + m.inner();
     cost.ssm_elements = m.inner() * m.state_size;
     cost.conv_elements = m.conv_dim() * (m.conv_kernel - 1);
-    cost.flops_per_token = 2.0 * static_cast<double>(matrices) + 5.0 * static_cast<double>(cost.ssm_elements) +
+    cost.flops_per_token = 2.0 * static_cast<double>(matrices) +
+                           5.0 * static_cast<double>(cost.ssm_elements) +
                            2.0 * static_cast<double>(m.conv_kernel * m.conv_dim());
     return cost;
   }
@@ -45,6 +46,8 @@ struct CostVisitor {
 
 }  // namespace
 
-MixerCost CostOf(const MixerConfig& mixer, size_t hidden_size) { return std::visit(CostVisitor{hidden_size}, mixer); }
+MixerCost CostOf(const MixerConfig& mixer, size_t hidden_size) {
+  return std::visit(CostVisitor{hidden_size}, mixer);
+}
 
 }  // namespace planish

@@ -16,11 +16,12 @@ using ExportProgress = std::function<void(uint64_t done, uint64_t total)>;
 
 // `type`: of matrices (F32 F16 BF16 Q8_0 Q4_0); nullopt keeps each as it is stored, as far as GGUF has the type. Vectors,
 // norms and conv taps are F32; a matrix whose rows do not fill the blocks of a quantised type becomes F16.
-void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType> type, const ExportProgress& progress = nullptr);
+void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType> type,
+                const ExportProgress& progress = nullptr);
 
 // `type`: F32, F16 or BF16 for all tensors; nullopt: the types the model had before it became GGUF, else BF16 for
 // quantised matrices and what is stored for the rest. `shard_bytes`: largest file.
-void ExportHf(Pretrained* opened, const std::string& folder, std::optional<DType> type, uint64_t shard_bytes,
-              const ExportProgress& progress = nullptr);
+void ExportHf(Pretrained* opened, const std::string& folder, std::optional<DType> type,
+              uint64_t shard_bytes, const ExportProgress& progress = nullptr);
 
 }  // namespace planish

@@ -14,7 +14,9 @@ namespace {
 bool HasGgufType(DType dtype) { return Traits(dtype).gguf_id >= 0 && dtype != DType::kF64; }
 
 DType MatrixType(const Weight& weight, std::optional<DType> wanted) {
-  const DType type = wanted.value_or(HasGgufType(weight.dtype()) && weight.scales().block_out == 0 ? weight.dtype() : DType::kBF16);
+  const DType type =
+      wanted.value_or(HasGgufType(weight.dtype()) && weight.scales().block_out == 0 ? weight.dtype()
+                                                                                    : DType::kBF16);
   return weight.in() % Traits(type).block_elems == 0 ? type : DType::kF16;
 }
 
@@ -47,7 +49,8 @@ void FillVector(const Param& param, std::byte* out) {
 Json StoredTypes(Model* model, const std::vector<std::pair<std::string, DType>>& hf_dtypes) {
   Json types = Json::MakeObject();
   model->VisitParams([&](const Param& param) {
-    if (param.weight != nullptr && !IsQuantised(param.weight->dtype())) types.Set(param.name, std::string(Name(param.weight->dtype())));
+    if (param.weight != nullptr && !IsQuantised(param.weight->dtype()))
+      types.Set(param.name, std::string(Name(param.weight->dtype())));
   });
   for (const auto& [name, type] : hf_dtypes) types.Set(name, std::string(Name(type)));
   return types;
@@ -55,22 +58,29 @@ Json StoredTypes(Model* model, const std::vector<std::pair<std::string, DType>>&
 
 }  // namespace
 
-void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType> type, const ExportProgress& progress) {
+void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType> type,
+                const ExportProgress& progress) {
   if (type && !CanQuantize(*type)) throw UsageError("cannot write GGUF type {} yet", Name(*type));
   const ModelConfig& config = opened->config;
   GgufMetadata metadata = ConfigToGguf(config);
-  metadata.insert(metadata.begin() + 1, {{"general.type", GgufValue::String("model")}, {"general.name", GgufValue::String(opened->name)}});
+  metadata.insert(metadata.begin() + 1, {{"general.type", GgufValue::String("model")},
+                                         {"general.name", GgufValue::String(opened->name)}});
   metadata.emplace_back("general.quantization_version", GgufValue::U32(2));
   if (!config.source.is_null()) {
     metadata.emplace_back("planish.hf.config", GgufValue::String(DumpJson(config.source)));
-    metadata.emplace_back("planish.hf.dtypes", GgufValue::String(DumpJson(StoredTypes(opened->model.get(), opened->hf_dtypes))));
+    metadata.emplace_back(
+        "planish.hf.dtypes",
+        GgufValue::String(DumpJson(StoredTypes(opened->model.get(), opened->hf_dtypes))));
   }
   metadata.emplace_back("planish.hf.generation_config",
-                        GgufValue::String(DumpJson(GenerationConfigToJson(opened->generation, config.bos_id, opened->eos_ids))));
+                        GgufValue::String(DumpJson(GenerationConfigToJson(
+                            opened->generation, config.bos_id, opened->eos_ids))));
   if (opened->tokenizer == nullptr) {
     // llama.cpp's name for it; ids can then still be evaluated there.
     metadata.emplace_back("tokenizer.ggml.model", GgufValue::String("no_vocab"));
-    const auto add_id = [&](const char* key, int32_t id) { metadata.emplace_back(key, GgufValue::U32(static_cast<uint32_t>(id))); };
+    const auto add_id = [&](const char* key, int32_t id) {
+      metadata.emplace_back(key, GgufValue::U32(static_cast<uint32_t>(id)));
+    };
     if (config.bos_id) add_id("tokenizer.ggml.bos_token_id", *config.bos_id);
     if (config.pad_id) add_id("tokenizer.ggml.padding_token_id", *config.pad_id);
     if (!opened->eos_ids.empty()) add_id("tokenizer.ggml.eos_token_id", opened->eos_ids[0]);
@@ -87,11 +97,15 @@ void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType
     for (auto& entry : VocabularyToGguf(vocabulary)) metadata.push_back(std::move(entry));
   }
   // GGUF has names for three ids that end a text; llama.cpp stops at any of them.
-  constexpr const char* kMoreEnds[] = {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"};
+  constexpr const char* kMoreEnds[] = {"tokenizer.ggml.eot_token_id",
+                                       "tokenizer.ggml.eom_token_id"};
   for (size_t i = 1; i < std::min<size_t>(opened->eos_ids.size(), 3); ++i) {
-    metadata.emplace_back(kMoreEnds[i - 1], GgufValue::U32(static_cast<uint32_t>(opened->eos_ids[i])));
+    metadata.emplace_back(kMoreEnds[i - 1],
+                          GgufValue::U32(static_cast<uint32_t>(opened->eos_ids[i])));
   }
-  if (opened->chat_template != nullptr) metadata.emplace_back("tokenizer.chat_template", GgufValue::String(opened->chat_template->source()));
+  if (opened->chat_template != nullptr)
+    metadata.emplace_back("tokenizer.chat_template",
+                          GgufValue::String(opened->chat_template->source()));
 
   std::vector<TensorToWrite> tensors;
   for (const BlockConfig& block : config.blocks) {
@@ -99,8 +113,10 @@ void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType
     if (attention == nullptr || !attention->has_rope) continue;
     const std::vector<float> divisors = RopeDivisors(config, attention->head_dim);
     if (!divisors.empty()) {
-      tensors.push_back({"rope_freqs.weight", DType::kF32, {divisors.size()},
-                         [divisors](std::byte* out) { std::memcpy(out, divisors.data(), divisors.size() * sizeof(float)); }});
+      tensors.push_back(
+          {"rope_freqs.weight", DType::kF32, {divisors.size()}, [divisors](std::byte* out) {
+             std::memcpy(out, divisors.data(), divisors.size() * sizeof(float));
+           }});
     }
     break;
   }
@@ -109,11 +125,14 @@ void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType
     if (!name) throw UsageError("GGUF has no place for {}", param.name);
     const Shape shape = GgufTensorShape(param.name, param.shape, config);
     if (param.vector != nullptr) {
-      tensors.push_back({*name, DType::kF32, shape, [param](std::byte* out) { FillVector(param, out); }});
+      tensors.push_back(
+          {*name, DType::kF32, shape, [param](std::byte* out) { FillVector(param, out); }});
     } else {
       const DType stored = MatrixType(*param.weight, type);
       const size_t heads = PermutedHeads(param.name, config);
-      tensors.push_back({*name, stored, shape, [param, stored, heads](std::byte* out) { FillMatrix(*param.weight, stored, heads, out); }});
+      tensors.push_back({*name, stored, shape, [param, stored, heads](std::byte* out) {
+                           FillMatrix(*param.weight, stored, heads, out);
+                         }});
     }
   });
   ReportProgress(progress, &tensors);

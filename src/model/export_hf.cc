@@ -20,7 +20,8 @@ DType TargetType(const Pretrained& opened, const Param& param, std::optional<DTy
   }
   if (param.vector != nullptr) return DType::kF32;
   const DType stored = param.weight->dtype();
-  return stored == DType::kF32 || stored == DType::kF16 || stored == DType::kBF16 ? stored : DType::kBF16;
+  return stored == DType::kF32 || stored == DType::kF16 || stored == DType::kBF16 ? stored
+                                                                                  : DType::kBF16;
 }
 
 void Fill(const Param& param, DType type, std::byte* out) {
@@ -28,8 +29,10 @@ void Fill(const Param& param, DType type, std::byte* out) {
   const size_t columns = param.weight != nullptr ? param.weight->in() : param.vector->elements();
   std::vector<float> row(columns);
   for (size_t r = 0; r < rows; ++r) {
-    if (param.weight != nullptr) param.weight->DequantizeRow(r, row.data());
-    else std::memcpy(row.data(), param.vector->data(), param.vector->bytes());
+    if (param.weight != nullptr)
+      param.weight->DequantizeRow(r, row.data());
+    else
+      std::memcpy(row.data(), param.vector->data(), param.vector->bytes());
     QuantizeRow(type, row.data(), out + r * BytesOf(type, columns), columns);
   }
 }
@@ -47,14 +50,18 @@ Json TokenizerConfig(const Pretrained& opened) {
 // found by reading it back.
 Json ConfigToWrite(const Pretrained& opened, std::optional<DType> type) {
   const ModelConfig& config = opened.config;
-  const bool has_attention = std::any_of(config.blocks.begin(), config.blocks.end(),
-                                         [](const BlockConfig& block) { return std::holds_alternative<AttentionConfig>(block.mixer); });
+  const bool has_attention =
+      std::any_of(config.blocks.begin(), config.blocks.end(), [](const BlockConfig& block) {
+        return std::holds_alternative<AttentionConfig>(block.mixer);
+      });
   if (config.source.is_null() && config.family != Family::kNemotronH && !has_attention) {
     throw UsageError("{}: config.json cannot express a model without attention", opened.name);
   }
   Json json = ConfigToJson(config);
   if (type) {
-    const char* name = *type == DType::kF32 ? "float32" : *type == DType::kF16 ? "float16" : "bfloat16";
+    const char* name = *type == DType::kF32   ? "float32"
+                       : *type == DType::kF16 ? "float16"
+                                              : "bfloat16";
     json.Set(json.Find("dtype") != nullptr ? "dtype" : "torch_dtype", name);
   }
   json.Remove("quantization_config");  // what is written is plain
@@ -62,38 +69,49 @@ Json ConfigToWrite(const Pretrained& opened, std::optional<DType> type) {
   try {
     again = ConfigFromJson(json, "config.json");
   } catch (const Error& error) {
-    throw UsageError("{}: cannot be written as a Hugging Face folder: {}", opened.name, error.what());
+    throw UsageError("{}: cannot be written as a Hugging Face folder: {}", opened.name,
+                     error.what());
   }
   if (!again.HasBlocksOf(config)) {
-    throw UsageError("{}: config.json of {} cannot express layers of one kind that differ in size", opened.name, ModelType(config.family));
+    throw UsageError("{}: config.json of {} cannot express layers of one kind that differ in size",
+                     opened.name, ModelType(config.family));
   }
   return json;
 }
 
 }  // namespace
 
-void ExportHf(Pretrained* opened, const std::string& folder, std::optional<DType> type, uint64_t shard_bytes,
-              const ExportProgress& progress) {
+void ExportHf(Pretrained* opened, const std::string& folder, std::optional<DType> type,
+              uint64_t shard_bytes, const ExportProgress& progress) {
   if (type && *type != DType::kF32 && *type != DType::kF16 && *type != DType::kBF16) {
-    throw UsageError("a Hugging Face folder can be written in f32, f16 or bf16, not {}", Name(*type));
+    throw UsageError("a Hugging Face folder can be written in f32, f16 or bf16, not {}",
+                     Name(*type));
   }
-  if (FileExists(folder + "/config.json")) throw UsageError("{} already holds a model", Quoted(folder, 300));
+  if (FileExists(folder + "/config.json"))
+    throw UsageError("{} already holds a model", Quoted(folder, 300));
   const Json config = ConfigToWrite(*opened, type);  // before anything is written
   MakeDirectories(folder);
   std::vector<TensorToWrite> tensors;
   opened->model->VisitParams([&](const Param& param) {
     const DType target = TargetType(*opened, param, type);
-    tensors.push_back({param.name, target, param.shape, [param, target](std::byte* out) { Fill(param, target, out); }});
+    tensors.push_back({param.name, target, param.shape,
+                       [param, target](std::byte* out) { Fill(param, target, out); }});
   });
   ReportProgress(progress, &tensors);
   WriteSafetensorsFolder(folder, tensors, shard_bytes);
   if (opened->tokenizer != nullptr) {
-    WriteFile(folder + "/tokenizer.json", DumpJson(opened->tokenizer->ToJson(), JsonStyle::kPython, 2) + "\n");
-    WriteFile(folder + "/tokenizer_config.json", DumpJson(TokenizerConfig(*opened), JsonStyle::kPython, 2) + "\n");
+    WriteFile(folder + "/tokenizer.json",
+              DumpJson(opened->tokenizer->ToJson(), JsonStyle::kPython, 2) + "\n");
+    WriteFile(folder + "/tokenizer_config.json",
+              DumpJson(TokenizerConfig(*opened), JsonStyle::kPython, 2) + "\n");
   }
-  if (opened->chat_template != nullptr) WriteFile(folder + "/chat_template.jinja", opened->chat_template->source());
-  WriteFile(folder + "/generation_config.json",
-            DumpJson(GenerationConfigToJson(opened->generation, opened->config.bos_id, opened->eos_ids), JsonStyle::kPython, 2) + "\n");
+  if (opened->chat_template != nullptr)
+    WriteFile(folder + "/chat_template.jinja", opened->chat_template->source());
+  WriteFile(
+      folder + "/generation_config.json",
+      DumpJson(GenerationConfigToJson(opened->generation, opened->config.bos_id, opened->eos_ids),
+               JsonStyle::kPython, 2) +
+          "\n");
   // Last, because a folder with a config.json is a model: one that was cut off has none.
   WriteFile(folder + "/config.json", DumpJson(config, JsonStyle::kPython, 2) + "\n");
 }

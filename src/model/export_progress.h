@@ -13,7 +13,8 @@ namespace planish {
 inline void ReportProgress(const ExportProgress& progress, std::vector<TensorToWrite>* tensors) {
   if (!progress) return;
   uint64_t total = 0;
-  for (const TensorToWrite& tensor : *tensors) total += BytesOf(tensor.dtype, tensor.shape.elements());
+  for (const TensorToWrite& tensor : *tensors)
+    total += BytesOf(tensor.dtype, tensor.shape.elements());
   const auto done = std::make_shared<uint64_t>(0);
   for (TensorToWrite& tensor : *tensors) {
     const uint64_t bytes = BytesOf(tensor.dtype, tensor.shape.elements());

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/ffn.h"
 
-
 #include "kernels/activation.h"
 #include "kernels/matmul.h"
 
@@ -25,28 +24,41 @@ void Ffn::Run(size_t T, const float* x, float* y, Workspace* workspace, FfnSaved
     saved->up = KeepRows(up, T, F);
     if (gate != nullptr) saved->gate = KeepRows(gate, T, F);
   }
-  if (gate != nullptr) SiluMul(gate, up, up, T * F);
-  else ReluSquared(up, T * F);
+  if (gate != nullptr)
+    SiluMul(gate, up, up, T * F);
+  else
+    ReluSquared(up, T * F);
   MatMul(down_, up, T, y);
 }
 
-void Ffn::Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace, std::unique_ptr<Saved>* saved) const {
+void Ffn::Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
+                  std::unique_ptr<Saved>* saved) const {
   std::unique_ptr<FfnSaved> keep = saved != nullptr ? std::make_unique<FfnSaved>() : nullptr;
   Run(layout.tokens(), x, y, workspace, keep.get());
   if (saved != nullptr) *saved = std::move(keep);
 }
 
-void Ffn::Step(std::span<const StepRows>, size_t R, const float* x, float* y, Workspace* workspace) const {
+void Ffn::Step(std::span<const StepRows>, size_t R, const float* x, float* y,
+               Workspace* workspace) const {
   Run(R, x, y, workspace, nullptr);
 }
 
 void Ffn::VisitParams(const ParamVisitor& visit) {
   const size_t F = ffn_.intermediate_size;
   if (ffn_.kind == FfnKind::kSwiGlu) {
-    visit({.name = "gate_proj.weight", .shape = {F, hidden_size_}, .role = ParamRole::kInput, .weight = &gate_});
+    visit({.name = "gate_proj.weight",
+           .shape = {F, hidden_size_},
+           .role = ParamRole::kInput,
+           .weight = &gate_});
   }
-  visit({.name = "up_proj.weight", .shape = {F, hidden_size_}, .role = ParamRole::kInput, .weight = &up_});
-  visit({.name = "down_proj.weight", .shape = {hidden_size_, F}, .role = ParamRole::kOutput, .weight = &down_});
+  visit({.name = "up_proj.weight",
+         .shape = {F, hidden_size_},
+         .role = ParamRole::kInput,
+         .weight = &up_});
+  visit({.name = "down_proj.weight",
+         .shape = {hidden_size_, F},
+         .role = ParamRole::kOutput,
+         .weight = &down_});
 }
 
 }  // namespace planish

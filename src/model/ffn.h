@@ -15,9 +15,12 @@ struct FfnSaved : Saved {
 
 class Ffn : public Mixer {
  public:
-  Ffn(const ModelConfig& config, const FfnConfig& ffn) : ffn_(ffn), hidden_size_(config.hidden_size) {}
-  void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace, std::unique_ptr<Saved>* saved) const override;
-  void Step(std::span<const StepRows> rows, size_t R, const float* x, float* y, Workspace* workspace) const override;
+  Ffn(const ModelConfig& config, const FfnConfig& ffn)
+      : ffn_(ffn), hidden_size_(config.hidden_size) {}
+  void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
+               std::unique_ptr<Saved>* saved) const override;
+  void Step(std::span<const StepRows> rows, size_t R, const float* x, float* y,
+            Workspace* workspace) const override;
   void VisitParams(const ParamVisitor& visit) override;
   MixerCost Cost() const override { return CostOf(ffn_, hidden_size_); }
 

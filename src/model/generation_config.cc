@@ -18,7 +18,8 @@ GenerationConfig ParseGenerationConfig(const Json& json, const std::string& wher
   if (reader.Has("repetition_penalty"))
     defaults.repetition_penalty = reader.Number("repetition_penalty", 1e-3, 100.0);
   if (reader.Has("top_k"))
-    defaults.top_k = std::max<int64_t>(0, reader.Int("top_k", -1, static_cast<int64_t>(limits::kVocabSize)));  // -1: off
+    defaults.top_k = std::max<int64_t>(
+        0, reader.Int("top_k", -1, static_cast<int64_t>(limits::kVocabSize)));  // -1: off
   if (reader.Has("do_sample")) defaults.do_sample = reader.BoolOr("do_sample", false);
   if (!reader.Has("eos_token_id")) return config;
   const Json& eos = *json.Find("eos_token_id");

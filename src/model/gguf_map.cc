@@ -16,8 +16,10 @@ struct NamePair {
 };
 
 constexpr NamePair kGlobalNames[] = {
-    {"model.embed_tokens.weight", "token_embd.weight"}, {"backbone.embeddings.weight", "token_embd.weight"},
-    {"model.norm.weight", "output_norm.weight"},        {"backbone.norm_f.weight", "output_norm.weight"},
+    {"model.embed_tokens.weight", "token_embd.weight"},
+    {"backbone.embeddings.weight", "token_embd.weight"},
+    {"model.norm.weight", "output_norm.weight"},
+    {"backbone.norm_f.weight", "output_norm.weight"},
     {"lm_head.weight", "output.weight"},
 };
 
@@ -68,7 +70,8 @@ const AttentionConfig* AttentionOfLayer(const ModelConfig& config, std::string_v
   size_t index = 0;
   std::from_chars(layer.data(), layer.data() + layer.size(), index);
   for (const BlockConfig& block : config.blocks) {
-    if (block.layer == index && std::holds_alternative<AttentionConfig>(block.mixer)) return &std::get<AttentionConfig>(block.mixer);
+    if (block.layer == index && std::holds_alternative<AttentionConfig>(block.mixer))
+      return &std::get<AttentionConfig>(block.mixer);
   }
   return nullptr;
 }
@@ -92,14 +95,17 @@ Shape GgufTensorShape(const std::string& hf_name, const Shape& shape, const Mode
   if (hf_name.ends_with(".mixer.conv1d.weight")) return {shape[0], shape[2]};
   if (hf_name.ends_with(".mixer.norm.weight")) {
     for (const BlockConfig& block : config.blocks) {
-      if (const auto* mamba = std::get_if<Mamba2Config>(&block.mixer)) return {mamba->n_groups, shape[0] / mamba->n_groups};
+      if (const auto* mamba = std::get_if<Mamba2Config>(&block.mixer))
+        return {mamba->n_groups, shape[0] / mamba->n_groups};
     }
   }
   return shape;
 }
 
 size_t PermutedHeads(const std::string& hf_name, const ModelConfig& config) {
-  if (config.family != Family::kLlama && config.family != Family::kMistral && config.family != Family::kDeci) return 0;
+  if (config.family != Family::kLlama && config.family != Family::kMistral &&
+      config.family != Family::kDeci)
+    return 0;
   const auto split = SplitLayer(hf_name);
   if (!split) return 0;
   const AttentionConfig* attention = AttentionOfLayer(config, split->first);
@@ -132,7 +138,8 @@ float ALogFromA(float a) {
 std::vector<float> RopeDivisors(const ModelConfig& config, size_t head_dim) {
   if (config.rope_scaling.kind != RopeScaling::Kind::kLlama3) return {};
   const std::vector<float> plain = RopeInverseFrequencies(head_dim, config.rope_theta, {});
-  std::vector<float> divisors = RopeInverseFrequencies(head_dim, config.rope_theta, config.rope_scaling);
+  std::vector<float> divisors =
+      RopeInverseFrequencies(head_dim, config.rope_theta, config.rope_scaling);
   for (size_t i = 0; i < divisors.size(); ++i) divisors[i] = plain[i] / divisors[i];
   return divisors;
 }

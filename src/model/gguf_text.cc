@@ -9,17 +9,21 @@ namespace planish {
 
 GgufVocabulary VocabularyFromGguf(const GgufFile& file) {
   const std::string model = file.String("tokenizer.ggml.model");
-  if (model != "gpt2") throw BadFile("{}: tokenizer.ggml.model is {}, expected gpt2 (byte-level BPE)", file.where(), Quoted(model));
+  if (model != "gpt2")
+    throw BadFile("{}: tokenizer.ggml.model is {}, expected gpt2 (byte-level BPE)", file.where(),
+                  Quoted(model));
   GgufVocabulary vocabulary;
   vocabulary.pre = file.StringOr("tokenizer.ggml.pre", "default");
   vocabulary.tokens = file.Strings("tokenizer.ggml.tokens");
-  vocabulary.types = file.Has("tokenizer.ggml.token_type") ? file.Ints("tokenizer.ggml.token_type")
-                                                          : std::vector<int64_t>(vocabulary.tokens.size(), 1);
+  vocabulary.types = file.Has("tokenizer.ggml.token_type")
+                         ? file.Ints("tokenizer.ggml.token_type")
+                         : std::vector<int64_t>(vocabulary.tokens.size(), 1);
   vocabulary.merges = file.Strings("tokenizer.ggml.merges");
   const auto id = [&](const char* key) -> std::optional<TokenId> {
     const std::string name = std::string("tokenizer.ggml.") + key + "_token_id";
     if (!file.Has(name)) return std::nullopt;
-    return static_cast<TokenId>(file.Int(name, 0, static_cast<int64_t>(vocabulary.tokens.size()) - 1));
+    return static_cast<TokenId>(
+        file.Int(name, 0, static_cast<int64_t>(vocabulary.tokens.size()) - 1));
   };
   vocabulary.bos = id("bos");
   vocabulary.eos = id("eos");
@@ -28,7 +32,8 @@ GgufVocabulary VocabularyFromGguf(const GgufFile& file) {
   // Files that do not say rely on llama.cpp's defaults: Llama 3's family and tekken begin with BOS (published Nemotron Nano 2
   // files name their pre-tokenizer pixtral).
   constexpr std::string_view kAddBos[] = {"llama-bpe", "llama3", "llama-v3", "pixtral", "tekken"};
-  const bool is_bos_family = std::find(std::begin(kAddBos), std::end(kAddBos), vocabulary.pre) != std::end(kAddBos);
+  const bool is_bos_family =
+      std::find(std::begin(kAddBos), std::end(kAddBos), vocabulary.pre) != std::end(kAddBos);
   vocabulary.add_bos = file.BoolOr("tokenizer.ggml.add_bos_token", is_bos_family);
   vocabulary.add_eos = file.BoolOr("tokenizer.ggml.add_eos_token", false);
   return vocabulary;
@@ -43,7 +48,9 @@ GgufMetadata VocabularyToGguf(const GgufVocabulary& vocabulary) {
       {"tokenizer.ggml.merges", GgufValue::Strings(vocabulary.merges)},
   };
   const auto add_id = [&](const char* key, std::optional<TokenId> id) {
-    if (id) keys.emplace_back(std::string("tokenizer.ggml.") + key + "_token_id", GgufValue::U32(static_cast<uint32_t>(*id)));
+    if (id)
+      keys.emplace_back(std::string("tokenizer.ggml.") + key + "_token_id",
+                        GgufValue::U32(static_cast<uint32_t>(*id)));
   };
   add_id("bos", vocabulary.bos);
   add_id("eos", vocabulary.eos);

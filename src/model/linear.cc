@@ -5,7 +5,8 @@
 
 namespace planish {
 
-void Linear::Forward(const SeqLayout& layout, const float* x, float* y, Workspace*, std::unique_ptr<Saved>* saved) const {
+void Linear::Forward(const SeqLayout& layout, const float* x, float* y, Workspace*,
+                     std::unique_ptr<Saved>* saved) const {
   const size_t T = layout.tokens();
   MatMul(weight_, x, T, y);
   if (saved != nullptr) {
@@ -15,10 +16,15 @@ void Linear::Forward(const SeqLayout& layout, const float* x, float* y, Workspac
   }
 }
 
-void Linear::Step(std::span<const StepRows>, size_t R, const float* x, float* y, Workspace*) const { MatMul(weight_, x, R, y); }
+void Linear::Step(std::span<const StepRows>, size_t R, const float* x, float* y, Workspace*) const {
+  MatMul(weight_, x, R, y);
+}
 
 void Linear::VisitParams(const ParamVisitor& visit) {
-  visit({.name = "weight", .shape = {hidden_size_, hidden_size_}, .role = ParamRole::kOutput, .weight = &weight_});
+  visit({.name = "weight",
+         .shape = {hidden_size_, hidden_size_},
+         .role = ParamRole::kOutput,
+         .weight = &weight_});
 }
 
 }  // namespace planish

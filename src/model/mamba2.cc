@@ -33,14 +33,17 @@ struct Mamba2::Activations {
 };
 
 Mamba2::Mamba2(const ModelConfig& config, const Mamba2Config& mamba)
-    : mamba_(mamba), hidden_size_(config.hidden_size), norm_eps_(static_cast<float>(config.norm_eps)) {}
+    : mamba_(mamba),
+      hidden_size_(config.hidden_size),
+      norm_eps_(static_cast<float>(config.norm_eps)) {}
 
 void Mamba2::ParamsChanged() {
   conv_taps_ = Tensor::F32({mamba_.conv_kernel, mamba_.conv_dim()});
   TransposeConvWeight(conv_weight_.f32(), mamba_.conv_dim(), mamba_.conv_kernel, conv_taps_.f32());
   a_ = Tensor::F32({mamba_.n_heads});
   // In double, then rounded: the same value as a GGUF file's -exp(A_log) whatever exp the writer used, to half an ulp.
-  for (size_t h = 0; h < mamba_.n_heads; ++h) a_.f32()[h] = static_cast<float>(-std::exp(static_cast<double>(a_log_.f32()[h])));
+  for (size_t h = 0; h < mamba_.n_heads; ++h)
+    a_.f32()[h] = static_cast<float>(-std::exp(static_cast<double>(a_log_.f32()[h])));
 }
 
 Mamba2::Activations Mamba2::Project(size_t T, const float* x, Workspace* workspace) const {
@@ -53,34 +56,55 @@ Mamba2::Activations Mamba2::Project(size_t T, const float* x, Workspace* workspa
   a.y = workspace->Take(T * a.d_in);
   MatMul(in_proj_, x, T, a.zxbcdt);
   PrepareDt(a.zxbcdt + a.d_in + mamba_.conv_dim(), a.width, dt_bias_.f32(), T, mamba_.n_heads,
-            static_cast<float>(mamba_.time_step_low), static_cast<float>(mamba_.time_step_high), a.dt);
+            static_cast<float>(mamba_.time_step_low), static_cast<float>(mamba_.time_step_high),
+            a.dt);
   return a;
 }
 
 void Mamba2::Finish(const Activations& a, size_t T, float* y) const {
-  GatedGroupRmsNorm(a.y, a.d_in, a.zxbcdt, a.width, norm_.f32(), T, a.d_in, mamba_.n_groups, norm_eps_, a.y);
+  GatedGroupRmsNorm(a.y, a.d_in, a.zxbcdt, a.width, norm_.f32(), T, a.d_in, mamba_.n_groups,
+                    norm_eps_, a.y);
   MatMul(out_proj_, a.y, T, y);
 }
 
-void Mamba2::Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace, std::unique_ptr<Saved>* saved) const {
+void Mamba2::Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
+                     std::unique_ptr<Saved>* saved) const {
   const Workspace::Scope scope(*workspace);
-  const size_t T = layout.tokens(), conv_dim = mamba_.conv_dim(), GN = mamba_.n_groups * mamba_.state_size;
+  const size_t T = layout.tokens(), conv_dim = mamba_.conv_dim(),
+               GN = mamba_.n_groups * mamba_.state_size;
   const Activations a = Project(T, x, workspace);
   std::vector<ConvJob> convs;
   std::vector<SsdJob> scans;
   for (size_t s = 0; s < layout.sequences(); ++s) {
     const size_t begin = layout.begin(s), count = layout.length(s);
     const float* xbc = a.xbc + begin * conv_dim;
-    convs.push_back({.x = a.conv_input() + begin * a.width, .x_stride = a.width, .history = nullptr, .T = count,
-                     .out = a.xbc + begin * conv_dim, .out_stride = conv_dim});
-    scans.push_back({.input = {.x = xbc, .x_stride = conv_dim, .B = xbc + a.d_in, .b_stride = conv_dim, .C = xbc + a.d_in + GN,
-                               .c_stride = conv_dim, .dt = a.dt + begin * mamba_.n_heads, .dt_stride = mamba_.n_heads,
-                               .A = a_.f32(), .D = d_.f32()},
-                     .T = count, .initial_state = nullptr, .final_state = nullptr, .y = a.y + begin * a.d_in,
-                     .y_stride = a.d_in, .chunk_states = nullptr});
+    convs.push_back({.x = a.conv_input() + begin * a.width,
+                     .x_stride = a.width,
+                     .history = nullptr,
+                     .T = count,
+                     .out = a.xbc + begin * conv_dim,
+                     .out_stride = conv_dim});
+    scans.push_back({.input = {.x = xbc,
+                               .x_stride = conv_dim,
+                               .B = xbc + a.d_in,
+                               .b_stride = conv_dim,
+                               .C = xbc + a.d_in + GN,
+                               .c_stride = conv_dim,
+                               .dt = a.dt + begin * mamba_.n_heads,
+                               .dt_stride = mamba_.n_heads,
+                               .A = a_.f32(),
+                               .D = d_.f32()},
+                     .T = count,
+                     .initial_state = nullptr,
+                     .final_state = nullptr,
+                     .y = a.y + begin * a.d_in,
+                     .y_stride = a.d_in,
+                     .chunk_states = nullptr});
   }
-  CausalConv1d({conv_dim, mamba_.conv_kernel}, conv_taps_.f32(), mamba_.has_conv_bias ? conv_bias_.f32() : nullptr, convs);
-  SsdChunkScan({mamba_.n_heads, mamba_.head_dim, mamba_.state_size, mamba_.n_groups}, mamba_.chunk_size, scans);
+  CausalConv1d({conv_dim, mamba_.conv_kernel}, conv_taps_.f32(),
+               mamba_.has_conv_bias ? conv_bias_.f32() : nullptr, convs);
+  SsdChunkScan({mamba_.n_heads, mamba_.head_dim, mamba_.state_size, mamba_.n_groups},
+               mamba_.chunk_size, scans);
   if (saved != nullptr) {
     auto kept = std::make_unique<Mamba2Saved>();
     kept->x = KeepRows(x, T, hidden_size_);
@@ -93,7 +117,8 @@ void Mamba2::Forward(const SeqLayout& layout, const float* x, float* y, Workspac
   Finish(a, T, y);
 }
 
-void Mamba2::Step(std::span<const StepRows> rows, size_t R, const float* x, float* y, Workspace* workspace) const {
+void Mamba2::Step(std::span<const StepRows> rows, size_t R, const float* x, float* y,
+                  Workspace* workspace) const {
   const Workspace::Scope scope(*workspace);
   const size_t conv_dim = mamba_.conv_dim(), GN = mamba_.n_groups * mamba_.state_size;
   const Activations a = Project(R, x, workspace);
@@ -102,17 +127,32 @@ void Mamba2::Step(std::span<const StepRows> rows, size_t R, const float* x, floa
   for (const StepRows& run : rows) {
     auto& state = static_cast<Mamba2State&>(*run.state);
     const float* xbc = a.xbc + run.begin * conv_dim;
-    convs.push_back({.x = a.conv_input() + run.begin * a.width, .x_stride = a.width, .history = state.conv.f32(),
-                     .T = run.count, .out = a.xbc + run.begin * conv_dim, .out_stride = conv_dim});
-    scans.push_back({.input = {.x = xbc, .x_stride = conv_dim, .B = xbc + a.d_in, .b_stride = conv_dim, .C = xbc + a.d_in + GN,
-                               .c_stride = conv_dim, .dt = a.dt + run.begin * mamba_.n_heads, .dt_stride = mamba_.n_heads,
-                               .A = a_.f32(), .D = d_.f32()},
-                     .T = run.count, .state = state.ssm.f32(), .y = a.y + run.begin * a.d_in, .y_stride = a.d_in});
+    convs.push_back({.x = a.conv_input() + run.begin * a.width,
+                     .x_stride = a.width,
+                     .history = state.conv.f32(),
+                     .T = run.count,
+                     .out = a.xbc + run.begin * conv_dim,
+                     .out_stride = conv_dim});
+    scans.push_back({.input = {.x = xbc,
+                               .x_stride = conv_dim,
+                               .B = xbc + a.d_in,
+                               .b_stride = conv_dim,
+                               .C = xbc + a.d_in + GN,
+                               .c_stride = conv_dim,
+                               .dt = a.dt + run.begin * mamba_.n_heads,
+                               .dt_stride = mamba_.n_heads,
+                               .A = a_.f32(),
+                               .D = d_.f32()},
+                     .T = run.count,
+                     .state = state.ssm.f32(),
+                     .y = a.y + run.begin * a.d_in,
+                     .y_stride = a.d_in});
   }
-  CausalConv1d({conv_dim, mamba_.conv_kernel}, conv_taps_.f32(), mamba_.has_conv_bias ? conv_bias_.f32() : nullptr, convs);
+  CausalConv1d({conv_dim, mamba_.conv_kernel}, conv_taps_.f32(),
+               mamba_.has_conv_bias ? conv_bias_.f32() : nullptr, convs);
   for (const StepRows& run : rows) {
-    UpdateConvHistory(a.conv_input() + run.begin * a.width, a.width, run.count, conv_dim, mamba_.conv_kernel,
-                      static_cast<Mamba2State&>(*run.state).conv.f32());
+    UpdateConvHistory(a.conv_input() + run.begin * a.width, a.width, run.count, conv_dim,
+                      mamba_.conv_kernel, static_cast<Mamba2State&>(*run.state).conv.f32());
   }
   SsmScan({mamba_.n_heads, mamba_.head_dim, mamba_.state_size, mamba_.n_groups}, scans);
   Finish(a, R, y);
@@ -123,11 +163,27 @@ void Mamba2::VisitParams(const ParamVisitor& visit) {
   visit({.name = "A_log", .shape = {H}, .role = ParamRole::kSsmALog, .vector = &a_log_});
   visit({.name = "D", .shape = {H}, .role = ParamRole::kSsmD, .vector = &d_});
   visit({.name = "dt_bias", .shape = {H}, .role = ParamRole::kSsmDtBias, .vector = &dt_bias_});
-  if (mamba_.has_conv_bias) visit({.name = "conv1d.bias", .shape = {conv_dim}, .role = ParamRole::kConvBias, .vector = &conv_bias_});
-  visit({.name = "conv1d.weight", .shape = {conv_dim, 1, mamba_.conv_kernel}, .role = ParamRole::kConvWeight, .vector = &conv_weight_});
-  visit({.name = "in_proj.weight", .shape = {mamba_.in_proj_rows(), hidden_size_}, .role = ParamRole::kInput, .weight = &in_proj_});
-  visit({.name = "norm.weight", .shape = {mamba_.inner()}, .role = ParamRole::kNorm, .vector = &norm_});
-  visit({.name = "out_proj.weight", .shape = {hidden_size_, mamba_.inner()}, .role = ParamRole::kOutput, .weight = &out_proj_});
+  if (mamba_.has_conv_bias)
+    visit({.name = "conv1d.bias",
+           .shape = {conv_dim},
+           .role = ParamRole::kConvBias,
+           .vector = &conv_bias_});
+  visit({.name = "conv1d.weight",
+         .shape = {conv_dim, 1, mamba_.conv_kernel},
+         .role = ParamRole::kConvWeight,
+         .vector = &conv_weight_});
+  visit({.name = "in_proj.weight",
+         .shape = {mamba_.in_proj_rows(), hidden_size_},
+         .role = ParamRole::kInput,
+         .weight = &in_proj_});
+  visit({.name = "norm.weight",
+         .shape = {mamba_.inner()},
+         .role = ParamRole::kNorm,
+         .vector = &norm_});
+  visit({.name = "out_proj.weight",
+         .shape = {hidden_size_, mamba_.inner()},
+         .role = ParamRole::kOutput,
+         .weight = &out_proj_});
 }
 
 }  // namespace planish

@@ -9,11 +9,11 @@
 namespace planish {
 
 struct Mamba2Saved : Saved {
-  Tensor x;             // [T, D]
-  Tensor zxbcdt;        // [T, 2*d_in + 2*G*N + H] output of in_proj
-  Tensor xbc;           // [T, conv_dim] after conv and SiLU
-  Tensor dt;            // [T, H] after softplus and clamp
-  Tensor y;             // [T, d_in] before gate and norm
+  Tensor x;       // [T, D]
+  Tensor zxbcdt;  // [T, 2*d_in + 2*G*N + H] output of in_proj
+  Tensor xbc;     // [T, conv_dim] after conv and SiLU
+  Tensor dt;      // [T, H] after softplus and clamp
+  Tensor y;       // [T, d_in] before gate and norm
 };
 
 // Conv window and SSM state of one sequence in one layer, float.
@@ -25,8 +25,9 @@ class Mamba2State : public MixerState {
   void Truncate(size_t) override { PLANISH_CHECK(false, "a recurrent state cannot go back"); }
   size_t bytes() const override { return conv.bytes() + ssm.bytes(); }
 
-  Tensor conv;  // [W-1, conv_dim] the last inputs of the convolution, before the activation, oldest first
-  Tensor ssm;   // [H, P, N]
+  Tensor
+      conv;  // [W-1, conv_dim] the last inputs of the convolution, before the activation, oldest first
+  Tensor ssm;  // [H, P, N]
 
  private:
   Mamba2State() = default;
@@ -35,9 +36,13 @@ class Mamba2State : public MixerState {
 class Mamba2 : public Mixer {
  public:
   Mamba2(const ModelConfig& config, const Mamba2Config& mamba);
-  void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace, std::unique_ptr<Saved>* saved) const override;
-  void Step(std::span<const StepRows> rows, size_t R, const float* x, float* y, Workspace* workspace) const override;
-  std::unique_ptr<MixerState> NewState() const override { return std::make_unique<Mamba2State>(mamba_); }
+  void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
+               std::unique_ptr<Saved>* saved) const override;
+  void Step(std::span<const StepRows> rows, size_t R, const float* x, float* y,
+            Workspace* workspace) const override;
+  std::unique_ptr<MixerState> NewState() const override {
+    return std::make_unique<Mamba2State>(mamba_);
+  }
   void VisitParams(const ParamVisitor& visit) override;
   void ParamsChanged() override;
   MixerCost Cost() const override { return CostOf(mamba_, hidden_size_); }
@@ -50,14 +55,14 @@ class Mamba2 : public Mixer {
   Mamba2Config mamba_;
   size_t hidden_size_;
   float norm_eps_;
-  Weight in_proj_;      // [2*d_in + 2*G*N + H, D]
-  Weight out_proj_;     // [D, d_in]
-  Tensor conv_weight_;  // [conv_dim, W] as stored
-  Tensor conv_bias_;    // [conv_dim]
+  Weight in_proj_;              // [2*d_in + 2*G*N + H, D]
+  Weight out_proj_;             // [D, d_in]
+  Tensor conv_weight_;          // [conv_dim, W] as stored
+  Tensor conv_bias_;            // [conv_dim]
   Tensor a_log_, d_, dt_bias_;  // [H]
-  Tensor norm_;         // [d_in]
-  Tensor conv_taps_;    // [W, conv_dim], derived
-  Tensor a_;            // [H] -exp(A_log), derived
+  Tensor norm_;                 // [d_in]
+  Tensor conv_taps_;            // [W, conv_dim], derived
+  Tensor a_;                    // [H] -exp(A_log), derived
 };
 
 }  // namespace planish

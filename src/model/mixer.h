@@ -30,9 +30,9 @@ class MixerState {
 
 // Consecutive rows of one sequence within a step.
 struct StepRows {
-  size_t begin = 0;           // first row in the step's [R, D] input
+  size_t begin = 0;  // first row in the step's [R, D] input
   size_t count = 0;
-  size_t position = 0;        // of the first row in its sequence
+  size_t position = 0;          // of the first row in its sequence
   MixerState* state = nullptr;  // null for stateless mixers
 };
 
@@ -60,9 +60,11 @@ class Mixer {
   virtual ~Mixer() = default;
   // x: [T, D] normed rows; y: [T, D], assigned (the residual add is Model's). Sequences of `layout` start from an empty
   // state. `saved`, if not null, receives what backward needs.
-  virtual void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace, std::unique_ptr<Saved>* saved) const = 0;
+  virtual void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
+                       std::unique_ptr<Saved>* saved) const = 0;
   // x: [R, D]; y: [R, D], assigned; states are advanced by their rows.
-  virtual void Step(std::span<const StepRows> rows, size_t R, const float* x, float* y, Workspace* workspace) const = 0;
+  virtual void Step(std::span<const StepRows> rows, size_t R, const float* x, float* y,
+                    Workspace* workspace) const = 0;
   // State of a sequence before its first token; null if the mixer has none.
   virtual std::unique_ptr<MixerState> NewState() const { return nullptr; }
   // Parameters with names relative to the mixer ("q_proj.weight"), in the order of Hugging Face's modules.

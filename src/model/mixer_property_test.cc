@@ -22,7 +22,12 @@ struct Kind {
 };
 
 std::vector<Kind> Kinds() {
-  Mamba2Config mamba{.n_heads = 6, .head_dim = 8, .state_size = 12, .n_groups = 3, .conv_kernel = 4, .chunk_size = 8};
+  Mamba2Config mamba{.n_heads = 6,
+                     .head_dim = 8,
+                     .state_size = 12,
+                     .n_groups = 3,
+                     .conv_kernel = 4,
+                     .chunk_size = 8};
   mamba.time_step_high = std::numeric_limits<double>::infinity();
   Mamba2Config narrow = mamba;
   narrow.conv_kernel = 2;
@@ -35,10 +40,13 @@ std::vector<Kind> Kinds() {
   AttentionConfig normed = rotary;
   normed.has_qk_norm = true;
   normed.n_kv_heads = 4;
-  return {{"mamba2", mamba},     {"mamba2 narrow", narrow},
-          {"attention", plain},  {"attention rope", rotary},
+  return {{"mamba2", mamba},
+          {"mamba2 narrow", narrow},
+          {"attention", plain},
+          {"attention rope", rotary},
           {"attention qk norm", normed},
-          {"ffn swiglu", FfnConfig{40, FfnKind::kSwiGlu}}, {"ffn relu2", FfnConfig{40, FfnKind::kReluSquared}},
+          {"ffn swiglu", FfnConfig{40, FfnKind::kSwiGlu}},
+          {"ffn relu2", FfnConfig{40, FfnKind::kReluSquared}},
           {"linear", LinearConfig{}}};
 }
 
@@ -58,8 +66,11 @@ std::unique_ptr<Mixer> RandomMixer(const MixerConfig& config, uint64_t seed) {
       *param.vector = Tensor::F32(param.shape);
       values = param.vector->f32();
     }
-    const double scale = param.weight != nullptr ? 1.0 / std::sqrt(static_cast<double>(param.shape[1])) : 0.5;
-    for (size_t i = 0; i < n; ++i) values[i] = static_cast<float>(random.Normal() * scale + (param.role == ParamRole::kNorm ? 1.0 : 0.0));
+    const double scale =
+        param.weight != nullptr ? 1.0 / std::sqrt(static_cast<double>(param.shape[1])) : 0.5;
+    for (size_t i = 0; i < n; ++i)
+      values[i] = static_cast<float>(random.Normal() * scale +
+                                     (param.role == ParamRole::kNorm ? 1.0 : 0.0));
   });
   mixer->ParamsChanged();
   return mixer;
@@ -72,7 +83,8 @@ std::vector<float> RandomRows(size_t T, uint64_t seed) {
   return rows;
 }
 
-std::vector<float> Forward(const Mixer& mixer, const SeqLayout& layout, const float* x, std::unique_ptr<Saved>* saved = nullptr) {
+std::vector<float> Forward(const Mixer& mixer, const SeqLayout& layout, const float* x,
+                           std::unique_ptr<Saved>* saved = nullptr) {
   Workspace workspace;
   std::vector<float> y(layout.tokens() * kHidden);
   mixer.Forward(layout, x, y.data(), &workspace, saved);
@@ -80,26 +92,30 @@ std::vector<float> Forward(const Mixer& mixer, const SeqLayout& layout, const fl
 }
 
 // One sequence through Step in slices of the given lengths (the last length repeats).
-std::vector<float> Steps(const Mixer& mixer, const std::vector<float>& x, const std::vector<size_t>& cuts, MixerState* state, size_t position = 0) {
+std::vector<float> Steps(const Mixer& mixer, const std::vector<float>& x,
+                         const std::vector<size_t>& cuts, MixerState* state, size_t position = 0) {
   Workspace workspace;
   const size_t T = x.size() / kHidden;
   std::vector<float> y(x.size());
   for (size_t begin = 0, i = 0; begin < T; ++i) {
     const size_t count = std::min(cuts[std::min(i, cuts.size() - 1)], T - begin);
     const StepRows rows{0, count, position + begin, state};
-    mixer.Step({&rows, 1}, count, x.data() + begin * kHidden, y.data() + begin * kHidden, &workspace);
+    mixer.Step({&rows, 1}, count, x.data() + begin * kHidden, y.data() + begin * kHidden,
+               &workspace);
     begin += count;
   }
   return y;
 }
 
-void ExpectNear(const std::vector<float>& found, const std::vector<float>& expected, const std::string& what) {
+void ExpectNear(const std::vector<float>& found, const std::vector<float>& expected,
+                const std::string& what) {
   ASSERT_EQ(found.size(), expected.size());
   double scale = 0;
   for (const float value : expected) scale = std::max(scale, static_cast<double>(std::abs(value)));
   for (size_t i = 0; i < found.size(); ++i) {
     // Two float evaluations of sums of a few hundred terms: some tens of roundings relative to the largest value.
-    ASSERT_NEAR(found[i], expected[i], 64 * std::numeric_limits<float>::epsilon() * (scale + 1)) << what << " at " << i;
+    ASSERT_NEAR(found[i], expected[i], 64 * std::numeric_limits<float>::epsilon() * (scale + 1))
+        << what << " at " << i;
   }
 }
 
@@ -112,7 +128,8 @@ TEST(MixerProperty, StepByStepEqualsForward) {
     for (const size_t T : kLengths) {
       const std::vector<float> x = RandomRows(T, T);
       const auto state = mixer->NewState();
-      ExpectNear(Steps(*mixer, x, {1}, state.get()), Forward(*mixer, SeqLayout(T), x.data()), "T = " + std::to_string(T));
+      ExpectNear(Steps(*mixer, x, {1}, state.get()), Forward(*mixer, SeqLayout(T), x.data()),
+                 "T = " + std::to_string(T));
     }
   }
 }
@@ -124,7 +141,8 @@ TEST(MixerProperty, AnyCutOfASequenceIntoStepsGivesTheSameBits) {
     const std::vector<float> x = RandomRows(131, 5);
     const auto whole = mixer->NewState();
     const std::vector<float> expected = Steps(*mixer, x, {131}, whole.get());
-    for (const std::vector<size_t>& cuts : {std::vector<size_t>{1}, {32}, {2, 1, 5, 64, 3}, {130, 1}, {1, 130}, {63, 1, 1, 66}}) {
+    for (const std::vector<size_t>& cuts :
+         {std::vector<size_t>{1}, {32}, {2, 1, 5, 64, 3}, {130, 1}, {1, 130}, {63, 1, 1, 66}}) {
       const auto state = mixer->NewState();
       EXPECT_EQ(Steps(*mixer, x, cuts, state.get()), expected) << "first cut " << cuts[0];
     }
@@ -132,7 +150,8 @@ TEST(MixerProperty, AnyCutOfASequenceIntoStepsGivesTheSameBits) {
 }
 
 TEST(MixerProperty, PackedDocumentsEqualSeparateOnesBitForBit) {
-  const std::vector<std::vector<size_t>> packings = {{1, 1, 1}, {2, 3, 1, 17}, {8, 8}, {7, 9, 64}, {65, 1, 66}};
+  const std::vector<std::vector<size_t>> packings = {
+      {1, 1, 1}, {2, 3, 1, 17}, {8, 8}, {7, 9, 64}, {65, 1, 66}};
   for (const Kind& kind : Kinds()) {
     SCOPED_TRACE(kind.name);
     const auto mixer = RandomMixer(kind.config, 3);
@@ -142,8 +161,11 @@ TEST(MixerProperty, PackedDocumentsEqualSeparateOnesBitForBit) {
       const std::vector<float> packed = Forward(*mixer, layout, x.data());
       for (size_t s = 0; s < layout.sequences(); ++s) {
         const size_t begin = layout.begin(s) * kHidden, size = layout.length(s) * kHidden;
-        const std::vector<float> alone = Forward(*mixer, SeqLayout(layout.length(s)), x.data() + begin);
-        EXPECT_TRUE(std::equal(alone.begin(), alone.end(), packed.begin() + static_cast<ptrdiff_t>(begin))) << "document " << s << " of " << size / kHidden;
+        const std::vector<float> alone =
+            Forward(*mixer, SeqLayout(layout.length(s)), x.data() + begin);
+        EXPECT_TRUE(
+            std::equal(alone.begin(), alone.end(), packed.begin() + static_cast<ptrdiff_t>(begin)))
+            << "document " << s << " of " << size / kHidden;
       }
     }
   }
@@ -163,11 +185,17 @@ TEST(MixerProperty, RowsOfSeveralSequencesInOneStepEqualSeparateSteps) {
     for (size_t s = 0, begin = 0; s < 3; begin += counts[s], ++s) {
       for (auto* states : {&together, &alone}) {
         states->push_back(mixer->NewState());
-        Steps(*mixer, std::vector<float>(history.begin(), history.begin() + static_cast<ptrdiff_t>(before[s] * kHidden)), {8}, states->back().get());
+        Steps(*mixer,
+              std::vector<float>(history.begin(),
+                                 history.begin() + static_cast<ptrdiff_t>(before[s] * kHidden)),
+              {8}, states->back().get());
       }
       rows.push_back({begin, counts[s], before[s], together.back().get()});
-      const std::vector<float> part(x.begin() + static_cast<ptrdiff_t>(begin * kHidden), x.begin() + static_cast<ptrdiff_t>((begin + counts[s]) * kHidden));
-      const std::vector<float> result = Steps(*mixer, part, {counts[s]}, alone.back().get(), before[s]);
+      const std::vector<float> part(
+          x.begin() + static_cast<ptrdiff_t>(begin * kHidden),
+          x.begin() + static_cast<ptrdiff_t>((begin + counts[s]) * kHidden));
+      const std::vector<float> result =
+          Steps(*mixer, part, {counts[s]}, alone.back().get(), before[s]);
       expected.insert(expected.end(), result.begin(), result.end());
     }
     mixer->Step(rows, 14, x.data(), y.data(), &workspace);
@@ -191,14 +219,16 @@ TEST(MixerProperty, SnapshotContinuesExactlyAndIsIndependent) {
   for (const Kind& kind : Kinds()) {
     SCOPED_TRACE(kind.name);
     const auto mixer = RandomMixer(kind.config, 6);
-    const std::vector<float> x = RandomRows(70, 14), more = RandomRows(9, 15), other = RandomRows(9, 16);
+    const std::vector<float> x = RandomRows(70, 14), more = RandomRows(9, 15),
+                             other = RandomRows(9, 16);
     const auto state = mixer->NewState();
     Steps(*mixer, x, {70}, state.get());
     if (state == nullptr) continue;
     const auto snapshot = state->Snapshot();
     const std::vector<float> expected = Steps(*mixer, more, {4}, state.get(), 70);
     const auto second = snapshot->Snapshot();
-    Steps(*mixer, other, {9}, second.get(), 70);  // must not disturb the snapshot it shares pages with
+    Steps(*mixer, other, {9}, second.get(),
+          70);  // must not disturb the snapshot it shares pages with
     EXPECT_EQ(Steps(*mixer, more, {4}, snapshot.get(), 70), expected);
   }
 }
@@ -230,7 +260,8 @@ TEST(MixerProperty, DeclaredCostEqualsCountedParametersAndStates) {
     EXPECT_EQ(cost.parameters, counted);
     const auto state = mixer->NewState();
     Steps(*mixer, RandomRows(64, 1), {64}, state.get());
-    const size_t declared = sizeof(float) * (64 * cost.kv_elements_per_token + cost.ssm_elements + cost.conv_elements);
+    const size_t declared =
+        sizeof(float) * (64 * cost.kv_elements_per_token + cost.ssm_elements + cost.conv_elements);
     EXPECT_EQ(state == nullptr ? 0 : state->bytes(), declared);
   }
 }

@@ -16,16 +16,23 @@ void Add(const float* y, size_t n, float* h) {
 }  // namespace
 
 Model::Model(ModelConfig config) : config_(std::move(config)) {
-  for (const BlockConfig& block : config_.blocks) blocks_.push_back({MakeMixer(config_, block.mixer), Tensor()});
+  for (const BlockConfig& block : config_.blocks)
+    blocks_.push_back({MakeMixer(config_, block.mixer), Tensor()});
 }
 
 void Model::VisitParams(const ParamVisitor& visit) {
   const size_t D = config_.hidden_size, V = config_.vocab_size;
   const Family family = config_.family;
-  visit({.name = EmbeddingName(family), .shape = {V, D}, .role = ParamRole::kEmbedding, .weight = &embedding_});
+  visit({.name = EmbeddingName(family),
+         .shape = {V, D},
+         .role = ParamRole::kEmbedding,
+         .weight = &embedding_});
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const BlockConfig& block = config_.blocks[i];
-    visit({.name = BlockNormName(family, block), .shape = {D}, .role = ParamRole::kNorm, .vector = &blocks_[i].norm});
+    visit({.name = BlockNormName(family, block),
+           .shape = {D},
+           .role = ParamRole::kNorm,
+           .vector = &blocks_[i].norm});
     const std::string prefix = MixerPrefix(family, block);
     blocks_[i].mixer->VisitParams([&](const Param& param) {
       Param named = param;
@@ -33,16 +40,20 @@ void Model::VisitParams(const ParamVisitor& visit) {
       visit(named);
     });
   }
-  visit({.name = FinalNormName(family), .shape = {D}, .role = ParamRole::kNorm, .vector = &final_norm_});
-  if (!config_.tie_embeddings) visit({.name = HeadName(), .shape = {V, D}, .role = ParamRole::kHead, .weight = &head_});
+  visit({.name = FinalNormName(family),
+         .shape = {D},
+         .role = ParamRole::kNorm,
+         .vector = &final_norm_});
+  if (!config_.tie_embeddings)
+    visit({.name = HeadName(), .shape = {V, D}, .role = ParamRole::kHead, .weight = &head_});
 }
 
 void Model::ParamsChanged() {
   for (Block& block : blocks_) block.mixer->ParamsChanged();
 }
 
-void Model::Forward(std::span<const int32_t> ids, const SeqLayout& layout, float* hidden, Workspace* workspace,
-                    const Observer& observer) const {
+void Model::Forward(std::span<const int32_t> ids, const SeqLayout& layout, float* hidden,
+                    Workspace* workspace, const Observer& observer) const {
   const Workspace::Scope scope(*workspace);
   const size_t T = layout.tokens(), D = config_.hidden_size;
   PLANISH_CHECK(ids.size() == T);
@@ -61,7 +72,8 @@ void Model::Forward(std::span<const int32_t> ids, const SeqLayout& layout, float
   RmsNorm(h, final_norm_.f32(), T, D, eps, hidden);
 }
 
-void Model::Step(std::span<const int32_t> ids, std::span<const StepRun> runs, float* hidden, Workspace* workspace) const {
+void Model::Step(std::span<const int32_t> ids, std::span<const StepRun> runs, float* hidden,
+                 Workspace* workspace) const {
   const Workspace::Scope scope(*workspace);
   const size_t R = ids.size(), D = config_.hidden_size;
   const auto eps = static_cast<float>(config_.norm_eps);
@@ -70,7 +82,8 @@ void Model::Step(std::span<const int32_t> ids, std::span<const StepRun> runs, fl
   float* y = workspace->Take(R * D);
   GatherRows(embedding_, ids, h);
   std::vector<StepRows> rows;
-  for (const StepRun& run : runs) rows.push_back({run.begin, run.count, run.sequence->length(), nullptr});
+  for (const StepRun& run : runs)
+    rows.push_back({run.begin, run.count, run.sequence->length(), nullptr});
   for (size_t i = 0; i < blocks_.size(); ++i) {
     for (size_t s = 0; s < runs.size(); ++s) rows[s].state = runs[s].sequence->block(i);
     RmsNorm(h, blocks_[i].norm.f32(), R, D, eps, normed);
@@ -87,6 +100,8 @@ SequenceState Model::NewSequence() const {
   return SequenceState(std::move(states));
 }
 
-void Model::Head(const float* hidden, size_t R, float* logits) const { MatMul(head(), hidden, R, logits); }
+void Model::Head(const float* hidden, size_t R, float* logits) const {
+  MatMul(head(), hidden, R, logits);
+}
 
 }  // namespace planish

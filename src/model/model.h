@@ -34,10 +34,11 @@ class Model {
   using Observer = std::function<void(int block, const float* h)>;
 
   // ids: [T] in packed sequences, each in [0, vocab_size); hidden: [T, D] after the final norm.
-  void Forward(std::span<const int32_t> ids, const SeqLayout& layout, float* hidden, Workspace* workspace,
-               const Observer& observer = nullptr) const;
+  void Forward(std::span<const int32_t> ids, const SeqLayout& layout, float* hidden,
+               Workspace* workspace, const Observer& observer = nullptr) const;
   // ids: [R]; runs cover all rows in order, one per sequence; hidden: [R, D] after the final norm.
-  void Step(std::span<const int32_t> ids, std::span<const StepRun> runs, float* hidden, Workspace* workspace) const;
+  void Step(std::span<const int32_t> ids, std::span<const StepRun> runs, float* hidden,
+            Workspace* workspace) const;
   SequenceState NewSequence() const;
 
   // logits [R, V] = hidden [R, D] * head^T.
@@ -52,10 +53,10 @@ class Model {
     Tensor norm;  // [D]
   };
   ModelConfig config_;
-  Weight embedding_;    // [V, D]
+  Weight embedding_;  // [V, D]
   std::vector<Block> blocks_;
-  Tensor final_norm_;   // [D]
-  Weight head_;         // [V, D], empty when tied
+  Tensor final_norm_;  // [D]
+  Weight head_;        // [V, D], empty when tied
 };
 
 }  // namespace planish

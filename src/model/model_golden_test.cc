@@ -7,10 +7,10 @@
 
 #include "base/testing.h"
 #include "model/attention.h"
-#include "model/mamba2.h"
-#include "model/param_source.h"
 #include "model/gguf_map.h"
 #include "model/golden_case.h"
+#include "model/mamba2.h"
+#include "model/param_source.h"
 #include "model/pretrained.h"
 #include "tensor/safetensors.h"
 
@@ -28,7 +28,8 @@ constexpr float kLogitsTolerance = 1e-4f;
 constexpr float kHiddenTolerance = 5e-5f;
 constexpr float kStateTolerance = 5e-5f;
 
-std::vector<float> LogitsByForward(const Model& model, const std::vector<int32_t>& ids, const Model::Observer& observer = nullptr,
+std::vector<float> LogitsByForward(const Model& model, const std::vector<int32_t>& ids,
+                                   const Model::Observer& observer = nullptr,
                                    std::vector<float>* hidden_out = nullptr) {
   Workspace workspace;
   const size_t T = ids.size();
@@ -40,14 +41,16 @@ std::vector<float> LogitsByForward(const Model& model, const std::vector<int32_t
 }
 
 // The engine's path, with the sequence cut into slices of the given length.
-std::vector<float> LogitsBySteps(const Model& model, const std::vector<int32_t>& ids, size_t slice, SequenceState* sequence) {
+std::vector<float> LogitsBySteps(const Model& model, const std::vector<int32_t>& ids, size_t slice,
+                                 SequenceState* sequence) {
   Workspace workspace;
   const size_t D = model.config().hidden_size, V = model.config().vocab_size;
   std::vector<float> hidden(ids.size() * D), logits(ids.size() * V);
   for (size_t begin = 0; begin < ids.size(); begin += slice) {
     const size_t count = std::min(slice, ids.size() - begin);
     const StepRun run{0, count, sequence};
-    model.Step(std::span(ids).subspan(begin, count), {&run, 1}, hidden.data() + begin * D, &workspace);
+    model.Step(std::span(ids).subspan(begin, count), {&run, 1}, hidden.data() + begin * D,
+               &workspace);
   }
   model.Head(hidden.data(), ids.size(), logits.data());
   return logits;
@@ -70,7 +73,8 @@ void CheckHidden(const Model& model, const GoldenCase& expected) {
   for (size_t layer = 0; layer < stream.size(); ++layer) {
     Tensor part = Tensor::F32({size});
     std::memcpy(part.data(), hidden.f32() + layer * size, part.bytes());
-    ExpectNear(stream[layer].data(), part, kHiddenTolerance, "residual stream after layer " + std::to_string(layer));
+    ExpectNear(stream[layer].data(), part, kHiddenTolerance,
+               "residual stream after layer " + std::to_string(layer));
   }
   ExpectNear(final_norm.data(), expected.tensors.at("final_norm"), kHiddenTolerance, "final norm");
 }
@@ -83,7 +87,8 @@ void CheckStates(const Model& model, const GoldenCase& expected) {
     if (mamba == nullptr) continue;
     const auto& state = static_cast<const Mamba2State&>(*sequence.block(block));
     const std::string layer = std::to_string(model.config().blocks[block].layer);
-    ExpectNear(state.ssm.f32(), expected.tensors.at("prefill_ssm_state_" + layer), kStateTolerance, "SSM state of layer " + layer);
+    ExpectNear(state.ssm.f32(), expected.tensors.at("prefill_ssm_state_" + layer), kStateTolerance,
+               "SSM state of layer " + layer);
     // The golden window has one column more than is needed, [conv_dim, W], newest last.
     const Tensor& window = expected.tensors.at("prefill_conv_state_" + layer);
     const size_t W = mamba->conv_kernel, C = mamba->conv_dim();
@@ -102,7 +107,8 @@ void CheckLogits(const Model& model, const GoldenCase& expected) {
     ExpectNear(LogitsByForward(model, ids).data(), logits, kLogitsTolerance, "forward, " + name);
     for (const size_t slice : {size_t{1}, size_t{7}, size_t{32}}) {
       SequenceState sequence = model.NewSequence();
-      ExpectNear(LogitsBySteps(model, ids, slice, &sequence).data(), logits, kLogitsTolerance, "steps of " + std::to_string(slice) + ", " + name);
+      ExpectNear(LogitsBySteps(model, ids, slice, &sequence).data(), logits, kLogitsTolerance,
+                 "steps of " + std::to_string(slice) + ", " + name);
     }
   }
 }
@@ -113,13 +119,15 @@ TEST(ModelGolden, HuggingFaceFoldersGiveReferenceLogitsHiddenStatesAndRecurrentS
     if (!HasGoldenCase(name)) continue;
     SCOPED_TRACE(name);
     const GoldenCase expected = ReadGoldenCase(name);
-    const Pretrained opened = OpenPretrained(GoldenDir() + "/models/" + name, {.needs_tokenizer = false});
+    const Pretrained opened =
+        OpenPretrained(GoldenDir() + "/models/" + name, {.needs_tokenizer = false});
     CheckLogits(*opened.model, expected);
     CheckHidden(*opened.model, expected);
     CheckStates(*opened.model, expected);
     ++checked;
   }
-  if (checked == 0) GTEST_SKIP() << "no models under " << GoldenDir() << "/models: set PLANISH_GOLDEN";
+  if (checked == 0)
+    GTEST_SKIP() << "no models under " << GoldenDir() << "/models: set PLANISH_GOLDEN";
 }
 
 TEST(ModelGolden, PublishedConfigSpellingGivesTheSameModel) {
@@ -128,7 +136,8 @@ TEST(ModelGolden, PublishedConfigSpellingGivesTheSameModel) {
     const std::string folder = GoldenDir() + "/models/" + name;
     if (!FileExists(folder + "/config.published.json")) continue;
     SCOPED_TRACE(name);
-    const ModelConfig saved = ReadConfig(folder), published = ReadConfig(folder + "/config.published.json");
+    const ModelConfig saved = ReadConfig(folder),
+                      published = ReadConfig(folder + "/config.published.json");
     EXPECT_EQ(saved.blocks, published.blocks);
     EXPECT_EQ(saved.norm_eps, published.norm_eps);
     EXPECT_EQ(saved.tie_embeddings, published.tie_embeddings);
@@ -138,25 +147,32 @@ TEST(ModelGolden, PublishedConfigSpellingGivesTheSameModel) {
     EXPECT_EQ(saved.vocab_size, published.vocab_size);
     EXPECT_EQ(saved.dtype, published.dtype);
     Model model(published);
-    FillParams(name, HfParamSource(ReadSafetensorsFolder(folder, FileBytes::Access::kMap), Json()).get(), &model);
+    FillParams(name,
+               HfParamSource(ReadSafetensorsFolder(folder, FileBytes::Access::kMap), Json()).get(),
+               &model);
     CheckLogits(model, ReadGoldenCase(name));
     ++checked;
   }
-  if (checked == 0) GTEST_SKIP() << "no config.published.json under " << GoldenDir() << "/models: set PLANISH_GOLDEN";
+  if (checked == 0)
+    GTEST_SKIP() << "no config.published.json under " << GoldenDir()
+                 << "/models: set PLANISH_GOLDEN";
 }
 
 TEST(ModelGolden, GgufFilesGiveReferenceLogits) {
   const std::string folder = GoldenDir() + "/gguf";
   std::map<std::string, Tensor> rounded;
   if (FileExists(folder + "/weight_rounded_logits.safetensors")) {
-    for (const StoredTensor& tensor : ReadSafetensors(folder + "/weight_rounded_logits.safetensors", FileBytes::Access::kRead).tensors) {
+    for (const StoredTensor& tensor :
+         ReadSafetensors(folder + "/weight_rounded_logits.safetensors", FileBytes::Access::kRead)
+             .tensors) {
       rounded[tensor.name] = Tensor::ToF32(tensor.view);
     }
   }
   size_t checked = 0;
   for (const std::string& file : Listing(folder, ".gguf")) {
     SCOPED_TRACE(file);
-    const std::string stem = file.substr(0, file.size() - 5), name = stem.substr(0, stem.rfind('.'));
+    const std::string stem = file.substr(0, file.size() - 5),
+                      name = stem.substr(0, stem.rfind('.'));
     if (!HasGoldenCase(name)) continue;
     const GoldenCase expected = ReadGoldenCase(name);
     const Pretrained opened = OpenPretrained(folder + "/" + file);
@@ -164,9 +180,11 @@ TEST(ModelGolden, GgufFilesGiveReferenceLogits) {
     for (const auto& [key, logits] : rounded) {
       if (!key.starts_with(stem + ".logits_")) continue;
       const auto& ids = expected.ids.at("ids_" + key.substr(stem.size() + 8));
-      ExpectNear(LogitsByForward(*opened.model, ids).data(), logits, kLogitsTolerance, "forward, " + key);
+      ExpectNear(LogitsByForward(*opened.model, ids).data(), logits, kLogitsTolerance,
+                 "forward, " + key);
       SequenceState sequence = opened.model->NewSequence();
-      ExpectNear(LogitsBySteps(*opened.model, ids, 1, &sequence).data(), logits, kLogitsTolerance, "single steps, " + key);
+      ExpectNear(LogitsBySteps(*opened.model, ids, 1, &sequence).data(), logits, kLogitsTolerance,
+                 "single steps, " + key);
       ++checked;
     }
   }

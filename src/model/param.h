@@ -12,10 +12,16 @@
 namespace planish {
 
 enum class ParamRole {
-  kEmbedding, kHead,
-  kInput,     // a projection that reads the normed residual stream
-  kOutput,    // a projection that writes into the residual stream (scaled by 1/sqrt(2L) at initialisation)
-  kNorm, kConvWeight, kConvBias, kSsmALog, kSsmD, kSsmDtBias,
+  kEmbedding,
+  kHead,
+  kInput,  // a projection that reads the normed residual stream
+  kOutput,  // a projection that writes into the residual stream (scaled by 1/sqrt(2L) at initialisation)
+  kNorm,
+  kConvWeight,
+  kConvBias,
+  kSsmALog,
+  kSsmD,
+  kSsmDtBias,
 };
 
 // Exactly one of weight and vector is set. The training issue adds the gradient beside them.

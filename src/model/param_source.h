@@ -27,7 +27,8 @@ class ParamSource {
 std::string CanonicalTensorName(const std::string& name);
 
 // `quantization` is config.json's quantization_config (null if none): which FP8 scales to expect.
-std::unique_ptr<ParamSource> HfParamSource(std::vector<StoredTensor> tensors, const Json& quantization);
+std::unique_ptr<ParamSource> HfParamSource(std::vector<StoredTensor> tensors,
+                                           const Json& quantization);
 // Undoes what GGUF does to Hugging Face tensors: permuted q/k rows (llama, deci), A = -exp(A_log), flattened shapes.
 std::unique_ptr<ParamSource> GgufParamSource(const GgufFile& file, const ModelConfig& config);
 

@@ -32,7 +32,12 @@ uint64_t CacheBytes(const Plan& plan, size_t context, size_t batch) {
 
 }  // namespace
 
-std::string GiB(uint64_t bytes) { return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / static_cast<double>(uint64_t{1} << 30)); }
+std::string GiB(uint64_t bytes) {
+  if (bytes < (uint64_t{1} << 30) / 10)
+    return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
+  return fmt::format("{:.2f} GiB",
+                     static_cast<double>(bytes) / static_cast<double>(uint64_t{1} << 30));
+}
 
 Plan MakePlan(const ModelConfig& config, const PlanRequest& request) {
   const uint64_t D = config.hidden_size, V = config.vocab_size;
@@ -43,13 +48,15 @@ Plan MakePlan(const ModelConfig& config, const PlanRequest& request) {
   uint64_t kv_elements = 0, ssm_elements = 0, conv_elements = 0;
   for (const BlockConfig& block : config.blocks) {
     const MixerCost cost = CostOf(block.mixer, D);
-    uint64_t* const kinds[] = {&plan.attention_parameters, &plan.mamba_parameters, &plan.ffn_parameters, &plan.linear_parameters};
+    uint64_t* const kinds[] = {&plan.attention_parameters, &plan.mamba_parameters,
+                               &plan.ffn_parameters, &plan.linear_parameters};
     *kinds[block.mixer.index()] += cost.parameters + D;  // the block's norm
     plan.parameters += cost.parameters + D;
     kv_elements += cost.kv_elements_per_token;
     ssm_elements += cost.ssm_elements;
     conv_elements += cost.conv_elements;
-    plan.flops_per_token += cost.flops_per_token + cost.attention_flops_per_token_and_context * static_cast<double>(request.context);
+    plan.flops_per_token += cost.flops_per_token + cost.attention_flops_per_token_and_context *
+                                                       static_cast<double>(request.context);
   }
   plan.weight_bytes = BytesRoundedUp(request.weight_dtype, plan.parameters);
   plan.kv_bytes_per_token = BytesRoundedUp(request.kv_dtype, kv_elements);
@@ -60,10 +67,11 @@ Plan MakePlan(const ModelConfig& config, const PlanRequest& request) {
   plan.total_bytes = Sum(plan.weight_bytes, plan.cache_bytes);
   // The embedding is read one row a token; only an untied table is left out of the traffic.
   const uint64_t streamed = plan.parameters - (config.tie_embeddings ? 0 : V * D);
-  plan.decode_bytes_per_step = static_cast<double>(BytesRoundedUp(request.weight_dtype, streamed)) +
-                               static_cast<double>(request.batch) *
-                                   (static_cast<double>(plan.kv_bytes_per_token) * static_cast<double>(request.context) +
-                                    2.0 * static_cast<double>(plan.state_bytes));
+  plan.decode_bytes_per_step =
+      static_cast<double>(BytesRoundedUp(request.weight_dtype, streamed)) +
+      static_cast<double>(request.batch) *
+          (static_cast<double>(plan.kv_bytes_per_token) * static_cast<double>(request.context) +
+           2.0 * static_cast<double>(plan.state_bytes));
   return plan;
 }
 
@@ -72,7 +80,8 @@ size_t LargestContext(const ModelConfig& config, const PlanRequest& request, uin
   const uint64_t fixed = Sum(plan.weight_bytes, Product(request.batch, plan.state_bytes));
   if (fixed > memory) return 0;
   if (plan.kv_bytes_per_token == 0) return config.max_position;
-  return std::min<size_t>(config.max_position, (memory - fixed) / Product(request.batch, plan.kv_bytes_per_token));
+  return std::min<size_t>(config.max_position,
+                          (memory - fixed) / Product(request.batch, plan.kv_bytes_per_token));
 }
 
 size_t LargestBatch(const ModelConfig& config, const PlanRequest& request, uint64_t memory) {
@@ -83,34 +92,45 @@ size_t LargestBatch(const ModelConfig& config, const PlanRequest& request, uint6
 }
 
 uint64_t MemoryBudget(uint64_t usable_bytes, double buffer_fraction, uint64_t reserved_bytes) {
-  const auto kept = static_cast<uint64_t>(static_cast<double>(usable_bytes) * (1.0 - buffer_fraction));
+  const auto kept =
+      static_cast<uint64_t>(static_cast<double>(usable_bytes) * (1.0 - buffer_fraction));
   return kept > reserved_bytes ? kept - reserved_bytes : 0;
 }
 
 PlanRequest EngineRequest(size_t context, size_t batch) {
-  return {.context = context, .batch = batch, .kv_dtype = DType::kF32, .ssm_dtype = DType::kF32, .conv_dtype = DType::kF32};
+  return {.context = context,
+          .batch = batch,
+          .kv_dtype = DType::kF32,
+          .ssm_dtype = DType::kF32,
+          .conv_dtype = DType::kF32};
 }
 
-void CheckMemory(const ModelConfig& config, const std::string& name, uint64_t file_bytes, size_t context, uint64_t memory_limit) {
+void CheckMemory(const ModelConfig& config, const std::string& name, uint64_t file_bytes,
+                 size_t context, uint64_t memory_limit) {
   const uint64_t available = memory_limit != 0 ? memory_limit : AvailableBytes();
   const Plan plan = MakePlan(config, EngineRequest(context, 1));
   const uint64_t needed = Sum(file_bytes, plan.cache_bytes);
   if (needed <= available) return;
   const uint64_t fixed = Sum(file_bytes, plan.state_bytes);
   std::string hint;
-  const uint64_t fitting = fixed < available && plan.kv_bytes_per_token > 0 ? (available - fixed) / plan.kv_bytes_per_token : 0;
+  const uint64_t fitting = fixed < available && plan.kv_bytes_per_token > 0
+                               ? (available - fixed) / plan.kv_bytes_per_token
+                               : 0;
   if (fitting > 0) {
     hint = fmt::format("--ctx {}, which fits", fitting);
   } else {
     const uint64_t q4 = plan.parameters / 32 * 18;
-    hint = q4 + plan.state_bytes < std::min(available, file_bytes)
-               ? fmt::format("the model converted to q4_0, which needs {}", GiB(q4 + plan.state_bytes))
-               : fmt::format("a model of at most {:.1f} billion parameters in q4_0", static_cast<double>(available) / 18 * 32 / 1e9);
+    hint =
+        q4 + plan.state_bytes < std::min(available, file_bytes)
+            ? fmt::format("the model converted to q4_0, which needs {}", GiB(q4 + plan.state_bytes))
+            : fmt::format("a model of at most {:.0f} million parameters in q4_0",
+                          static_cast<double>(available) / 18 * 32 / 1e6);
   }
-  throw Error(ExitCode::kNoMemory,
-              fmt::format("{}: needs {} (weights {}, states {} at {} tokens), but {} is available", name, GiB(needed), GiB(file_bytes),
-                          GiB(plan.cache_bytes), context, GiB(available)),
-              hint);
+  throw Error(
+      ExitCode::kNoMemory,
+      fmt::format("{}: needs {} (weights {}, states {} at {} tokens), but {} is available", name,
+                  GiB(needed), GiB(file_bytes), GiB(plan.cache_bytes), context, GiB(available)),
+      hint);
 }
 
 }  // namespace planish

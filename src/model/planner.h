@@ -20,17 +20,19 @@ struct PlanRequest {
 
 struct Plan {
   uint64_t parameters = 0;
-  uint64_t embedding_parameters = 0;     // embedding, and head if untied
-  uint64_t attention_parameters = 0, mamba_parameters = 0, ffn_parameters = 0, linear_parameters = 0;  // norms included
+  uint64_t embedding_parameters = 0;  // embedding, and head if untied
+  uint64_t attention_parameters = 0, mamba_parameters = 0, ffn_parameters = 0,
+           linear_parameters = 0;  // norms included
   uint64_t weight_bytes = 0;
-  uint64_t kv_bytes_per_token = 0;       // of one sequence
-  uint64_t ssm_state_bytes = 0;          // of one sequence
+  uint64_t kv_bytes_per_token = 0;  // of one sequence
+  uint64_t ssm_state_bytes = 0;     // of one sequence
   uint64_t conv_state_bytes = 0;
-  uint64_t state_bytes = 0;              // ssm + conv, one sequence
-  uint64_t cache_bytes = 0;              // batch * (kv * context + state)
-  uint64_t total_bytes = 0;              // weights + cache
-  double flops_per_token = 0;            // forward at this context, head included
-  double decode_bytes_per_step = 0;      // traffic: weights once, KV read, states read and written, for the whole batch
+  uint64_t state_bytes = 0;    // ssm + conv, one sequence
+  uint64_t cache_bytes = 0;    // batch * (kv * context + state)
+  uint64_t total_bytes = 0;    // weights + cache
+  double flops_per_token = 0;  // forward at this context, head included
+  double decode_bytes_per_step =
+      0;  // traffic: weights once, KV read, states read and written, for the whole batch
 };
 Plan MakePlan(const ModelConfig& config, const PlanRequest& request);
 
@@ -40,7 +42,8 @@ size_t LargestBatch(const ModelConfig& config, const PlanRequest& request, uint6
 
 // Throws Error(kNoMemory), saying what is needed, what there is and what would fit, if weights of `file_bytes` and the
 // states of one sequence of `context` tokens (in this engine's types) exceed `memory_limit` (0: what the machine has).
-void CheckMemory(const ModelConfig& config, const std::string& name, uint64_t file_bytes, size_t context, uint64_t memory_limit);
+void CheckMemory(const ModelConfig& config, const std::string& name, uint64_t file_bytes,
+                 size_t context, uint64_t memory_limit);
 
 // What a card or machine leaves for a model: usable * (1 - buffer) - reserved. Nemotron Nano 2's target (its report,
 // section 4): 22.06 GiB, 5 % for the framework, 1.3 GiB for a vision encoder: 19.66 GiB.
@@ -49,6 +52,6 @@ uint64_t MemoryBudget(uint64_t usable_bytes, double buffer_fraction, uint64_t re
 // Types in which the engine keeps KV, SSM and conv states.
 PlanRequest EngineRequest(size_t context, size_t batch);
 
-std::string GiB(uint64_t bytes);  // "16.56 GiB"
+std::string GiB(uint64_t bytes);  // "16.56 GiB"; below a tenth of one "10.0 MiB"
 
 }  // namespace planish

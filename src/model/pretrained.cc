@@ -20,13 +20,15 @@ namespace planish {
 namespace {
 
 Json ReadJsonFile(const std::string& path, uint64_t max_bytes) {
-  return ParseJson(ReadFile(path, max_bytes), path, {.allow_non_finite = true, .reject_duplicate_keys = false});
+  return ParseJson(ReadFile(path, max_bytes), path,
+                   {.allow_non_finite = true, .reject_duplicate_keys = false});
 }
 
 void ReadGenerationConfig(const std::string& folder, Pretrained* opened) {
   const std::string path = folder + "/generation_config.json";
   if (!FileExists(path)) return;
-  const GenerationConfig config = ParseGenerationConfig(ReadJsonFile(path, limits::kConfigBytes), path, opened->config.vocab_size);
+  const GenerationConfig config = ParseGenerationConfig(ReadJsonFile(path, limits::kConfigBytes),
+                                                        path, opened->config.vocab_size);
   opened->generation = config.defaults;
   if (config.eos_ids) opened->eos_ids = *config.eos_ids;
 }
@@ -107,15 +109,19 @@ size_t ContextToCheck(const OpenOptions& options, const ModelConfig& config) {
 }
 
 void CheckTokenizerFits(const Pretrained& opened) {
-  if (opened.tokenizer == nullptr || opened.tokenizer->vocab_size() <= opened.config.vocab_size) return;
-  throw BadFile("{}: the tokenizer has {} tokens, expected at most vocab_size {}", opened.path, opened.tokenizer->vocab_size(), opened.config.vocab_size);
+  if (opened.tokenizer == nullptr || opened.tokenizer->vocab_size() <= opened.config.vocab_size)
+    return;
+  throw BadFile("{}: the tokenizer has {} tokens, expected at most vocab_size {}", opened.path,
+                opened.tokenizer->vocab_size(), opened.config.vocab_size);
 }
 
 void RememberVectorTypes(const std::vector<StoredTensor>& tensors, Pretrained* opened) {
   std::map<std::string, DType> types;
-  for (const StoredTensor& tensor : tensors) types[CanonicalTensorName(tensor.name)] = tensor.view.dtype;
+  for (const StoredTensor& tensor : tensors)
+    types[CanonicalTensorName(tensor.name)] = tensor.view.dtype;
   opened->model->VisitParams([&](const Param& param) {
-    if (const auto found = types.find(param.name); found != types.end() && param.vector != nullptr) opened->hf_dtypes.push_back(*found);
+    if (const auto found = types.find(param.name); found != types.end() && param.vector != nullptr)
+      opened->hf_dtypes.push_back(*found);
   });
 }
 
@@ -124,8 +130,10 @@ bool HaveSameRotation(const ModelConfig& a, const ModelConfig& b) {
   for (const BlockConfig& block : b.blocks) {
     const auto* attention = std::get_if<AttentionConfig>(&block.mixer);
     if (attention == nullptr || !attention->has_rope) continue;
-    const std::vector<float> left = RopeInverseFrequencies(attention->head_dim, a.rope_theta, a.rope_scaling);
-    const std::vector<float> right = RopeInverseFrequencies(attention->head_dim, b.rope_theta, b.rope_scaling);
+    const std::vector<float> left =
+        RopeInverseFrequencies(attention->head_dim, a.rope_theta, a.rope_scaling);
+    const std::vector<float> right =
+        RopeInverseFrequencies(attention->head_dim, b.rope_theta, b.rope_scaling);
     for (size_t i = 0; i < left.size(); ++i) {
       if (!(std::abs(left[i] / right[i] - 1.0f) < 1e-5f)) return false;
     }
@@ -139,21 +147,25 @@ void RestoreOrigin(const GgufFile& file, Pretrained* opened) {
   const std::string text = file.StringOr("planish.hf.config", "");
   if (text.empty()) return;
   const std::string where = file.where() + ": planish.hf.config";
-  const ModelConfig origin = ConfigFromJson(ParseJson(text, where, {.allow_non_finite = true}), where);
+  const ModelConfig origin =
+      ConfigFromJson(ParseJson(text, where, {.allow_non_finite = true}), where);
   const ModelConfig& found = opened->config;
-  const bool is_same = origin.HasBlocksOf(found) && origin.hidden_size == found.hidden_size && origin.vocab_size == found.vocab_size &&
-                       origin.tie_embeddings == found.tie_embeddings && std::abs(origin.norm_eps / found.norm_eps - 1.0) < 1e-5 &&
-                       HaveSameRotation(origin, found);
+  const bool is_same =
+      origin.HasBlocksOf(found) && origin.hidden_size == found.hidden_size &&
+      origin.vocab_size == found.vocab_size && origin.tie_embeddings == found.tie_embeddings &&
+      std::abs(origin.norm_eps / found.norm_eps - 1.0) < 1e-5 && HaveSameRotation(origin, found);
   if (!is_same) {
     LogWarning("{}: describes another model than the GGUF keys; ignored", where);
     return;
   }
   opened->config.source = origin.source;
-  const Json types = ParseJson(file.StringOr("planish.hf.dtypes", "{}"), file.where() + ": planish.hf.dtypes");
+  const Json types =
+      ParseJson(file.StringOr("planish.hf.dtypes", "{}"), file.where() + ": planish.hf.dtypes");
   if (!types.is_object()) return;
   for (const auto& [name, type] : types.AsObject()) {
     const auto dtype = type.is_string() ? DTypeFromName(type.AsString()) : std::nullopt;
-    if (dtype && (*dtype == DType::kF32 || *dtype == DType::kF16 || *dtype == DType::kBF16)) opened->hf_dtypes.emplace_back(name, *dtype);
+    if (dtype && (*dtype == DType::kF32 || *dtype == DType::kF16 || *dtype == DType::kBF16))
+      opened->hf_dtypes.emplace_back(name, *dtype);
   }
 }
 
@@ -163,9 +175,11 @@ void RestoreGenerationConfig(const GgufFile& file, Pretrained* opened) {
   const std::string text = file.StringOr("planish.hf.generation_config", "");
   if (text.empty()) return;
   const std::string where = file.where() + ": planish.hf.generation_config";
-  const GenerationConfig config = ParseGenerationConfig(ParseJson(text, where, {.allow_non_finite = true}), where, opened->config.vocab_size);
+  const GenerationConfig config = ParseGenerationConfig(
+      ParseJson(text, where, {.allow_non_finite = true}), where, opened->config.vocab_size);
   opened->generation = config.defaults;
-  const bool agrees = config.eos_ids && !config.eos_ids->empty() && !opened->eos_ids.empty() && config.eos_ids->front() == opened->eos_ids.front();
+  const bool agrees = config.eos_ids && !config.eos_ids->empty() && !opened->eos_ids.empty() &&
+                      config.eos_ids->front() == opened->eos_ids.front();
   if (agrees) opened->eos_ids = *config.eos_ids;
 }
 
@@ -176,23 +190,30 @@ Pretrained OpenHf(const std::string& path, const OpenOptions& options) {
   opened.format = "safetensors";
   opened.config = ReadConfig(path);
   // Model code that comes with a model is never run.
-  if (opened.config.source.Find("auto_map") != nullptr) LogWarning("{}/config.json: auto_map is ignored: no code of a model is run", path);
+  if (opened.config.source.Find("auto_map") != nullptr)
+    LogWarning("{}/config.json: auto_map is ignored: no code of a model is run", path);
   opened.eos_ids = opened.config.eos_ids;
   ReadGenerationConfig(path, &opened);
   ReadTokenizerConfig(path, &opened);
   for (const char* name : {"/tokenizer.json", "/tokenizer.json.zst"}) {
-    if (opened.tokenizer == nullptr && FileExists(path + name)) opened.tokenizer = TokenizerFromFile(path + name);
+    if (opened.tokenizer == nullptr && FileExists(path + name))
+      opened.tokenizer = TokenizerFromFile(path + name);
   }
-  if (opened.tokenizer == nullptr && options.needs_tokenizer) throw BadFile("{}: tokenizer.json is missing", path);
+  if (opened.tokenizer == nullptr && options.needs_tokenizer)
+    throw BadFile("{}: tokenizer.json is missing", path);
   CheckTokenizerFits(opened);
   opened.file_bytes = WeightFileBytes(path);
   if (!options.needs_weights) return opened;
-  if (options.checks_memory) CheckMemory(opened.config, opened.name, opened.file_bytes, ContextToCheck(options, opened.config), options.memory_limit);
+  if (options.checks_memory)
+    CheckMemory(opened.config, opened.name, opened.file_bytes,
+                ContextToCheck(options, opened.config), options.memory_limit);
   Json quantization;
-  if (const Json* found = opened.config.source.Find("quantization_config"); found != nullptr && found->is_object()) {
+  if (const Json* found = opened.config.source.Find("quantization_config");
+      found != nullptr && found->is_object()) {
     const JsonReader reader(*found, path + "/config.json", "quantization_config");
     const std::string method = reader.StringOr("quant_method", "fp8");
-    if (method != "fp8" && method != "modelopt" && method != "compressed-tensors") reader.Fail("quant_method", "fp8, modelopt or compressed-tensors (with FP8 weights)");
+    if (method != "fp8" && method != "modelopt" && method != "compressed-tensors")
+      reader.Fail("quant_method", "fp8, modelopt or compressed-tensors (with FP8 weights)");
     quantization = *found;
   }
   opened.model = std::make_unique<Model>(opened.config);
@@ -214,27 +235,34 @@ Pretrained OpenGguf(const std::string& path, const OpenOptions& options) {
   const std::string vocabulary = file.StringOr("tokenizer.ggml.model", "no_vocab");
   if (vocabulary != "no_vocab" && vocabulary != "none") {
     opened.tokenizer = Tokenizer::FromGguf(VocabularyFromGguf(file), path);
-    if (opened.config.bos_id) opened.bos_token = opened.tokenizer->TokenBytes(*opened.config.bos_id);
+    if (opened.config.bos_id)
+      opened.bos_token = opened.tokenizer->TokenBytes(*opened.config.bos_id);
     if (!opened.eos_ids.empty()) opened.eos_token = opened.tokenizer->TokenBytes(opened.eos_ids[0]);
   } else if (options.needs_tokenizer) {
-    throw BadFile("{}: has no tokenizer (tokenizer.ggml.model is {})", path, file.Has("tokenizer.ggml.model") ? vocabulary : "missing");
+    throw BadFile("{}: has no tokenizer (tokenizer.ggml.model is {})", path,
+                  file.Has("tokenizer.ggml.model") ? vocabulary : "missing");
   }
   CheckTokenizerFits(opened);
   if (std::string source = file.StringOr("tokenizer.chat_template", ""); !source.empty()) {
-    opened.chat_template = ChatTemplate::Parse(std::move(source), path + ": tokenizer.chat_template");
+    opened.chat_template =
+        ChatTemplate::Parse(std::move(source), path + ": tokenizer.chat_template");
   }
   std::map<const FileBytes*, uint64_t> files;
   for (const StoredTensor& tensor : file.tensors()) files[tensor.file.get()] = tensor.file->size();
   for (const auto& [ignored, size] : files) opened.file_bytes += size;
   if (!options.needs_weights) return opened;
-  if (options.checks_memory) CheckMemory(opened.config, opened.name, opened.file_bytes, ContextToCheck(options, opened.config), options.memory_limit);
+  if (options.checks_memory)
+    CheckMemory(opened.config, opened.name, opened.file_bytes,
+                ContextToCheck(options, opened.config), options.memory_limit);
   opened.model = std::make_unique<Model>(opened.config);
   FillParams(path, GgufParamSource(file, opened.config).get(), opened.model.get());
   RestoreOrigin(file, &opened);
   return opened;
 }
 
-bool IsGguf(const std::string& path) { return path.ends_with(".gguf") || ReadFilePrefix(path, 4) == "GGUF"; }
+bool IsGguf(const std::string& path) {
+  return path.ends_with(".gguf") || ReadFilePrefix(path, 4) == "GGUF";
+}
 
 Pretrained WithThinking(Pretrained opened) {
   if (opened.chat_template == nullptr) return opened;
@@ -252,20 +280,25 @@ Pretrained WithThinking(Pretrained opened) {
 Pretrained OpenPretrained(const std::string& path, const OpenOptions& options) {
   if (IsDirectory(path)) return WithThinking(OpenHf(path, options));
   if (!FileExists(path)) {
-    throw Error(ExitCode::kBadFile, fmt::format("{}: no such model", Quoted(path, 300)), "a Hugging Face folder or a .gguf file");
+    throw Error(ExitCode::kBadFile, fmt::format("{}: no such model", Quoted(path, 300)),
+                "a Hugging Face folder or a .gguf file");
   }
   if (IsGguf(path)) return WithThinking(OpenGguf(path, options));
-  throw Error(ExitCode::kBadFile, fmt::format("{}: is neither a folder nor a GGUF file", Quoted(path, 300)), "a Hugging Face folder or a .gguf file");
+  throw Error(ExitCode::kBadFile,
+              fmt::format("{}: is neither a folder nor a GGUF file", Quoted(path, 300)),
+              "a Hugging Face folder or a .gguf file");
 }
 
 std::shared_ptr<const Tokenizer> OpenTokenizer(const std::string& path) {
-  if (IsDirectory(path) || (FileExists(path) && IsGguf(path))) return OpenPretrained(path, {.needs_weights = false}).tokenizer;
+  if (IsDirectory(path) || (FileExists(path) && IsGguf(path)))
+    return OpenPretrained(path, {.needs_weights = false}).tokenizer;
   return TokenizerFromFile(path);
 }
 
 std::shared_ptr<const ChatTemplate> OpenTemplate(const std::string& path) {
   if (IsDirectory(path) || (FileExists(path) && IsGguf(path))) {
-    auto found = OpenPretrained(path, {.needs_tokenizer = false, .needs_weights = false}).chat_template;
+    auto found =
+        OpenPretrained(path, {.needs_tokenizer = false, .needs_weights = false}).chat_template;
     if (found == nullptr) throw BadFile("{}: has no chat template", path);
     return found;
   }
@@ -275,11 +308,14 @@ std::shared_ptr<const ChatTemplate> OpenTemplate(const std::string& path) {
 std::vector<std::pair<std::string, uint64_t>> BytesByType(Model* model) {
   std::map<std::string, uint64_t> bytes;
   model->VisitParams([&](const Param& param) {
-    if (param.weight != nullptr) bytes[std::string(Name(param.weight->dtype()))] += param.weight->bytes();
-    else bytes["f32"] += param.vector->bytes();
+    if (param.weight != nullptr)
+      bytes[std::string(Name(param.weight->dtype()))] += param.weight->bytes();
+    else
+      bytes["f32"] += param.vector->bytes();
   });
   std::vector<std::pair<std::string, uint64_t>> sorted(bytes.begin(), bytes.end());
-  std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const auto& a, const auto& b) { return a.second > b.second; });
   return sorted;
 }
 

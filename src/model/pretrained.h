@@ -14,15 +14,18 @@
 
 namespace planish {
 
-inline constexpr size_t kDefaultContext = 4096;  // of verbs, when neither the user nor the model asks for less
+inline constexpr size_t kDefaultContext =
+    4096;  // of verbs, when neither the user nor the model asks for less
 
 struct OpenOptions {
   FileBytes::Access access = FileBytes::Access::kMap;
   bool needs_tokenizer = true;  // else a missing tokenizer is no error
   bool needs_weights = true;    // false: config, tokenizer and template only; `model` stays null
-  bool checks_memory = true;    // refuse what does not fit; off for verbs that only walk over mapped weights
-  uint64_t memory_limit = 0;    // bytes that may be used, 0: what the machine has free
-  size_t context = 0;           // positions to reserve for in the memory check, 0: the smaller of the model's and kDefaultContext
+  bool checks_memory =
+      true;  // refuse what does not fit; off for verbs that only walk over mapped weights
+  uint64_t memory_limit = 0;  // bytes that may be used, 0: what the machine has free
+  size_t context =
+      0;  // positions to reserve for in the memory check, 0: the smaller of the model's and kDefaultContext
 };
 
 struct Pretrained {

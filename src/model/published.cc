@@ -11,7 +11,8 @@ namespace planish {
 namespace {
 
 constexpr const char* kNanoPattern = "M-M-M-MM-M-M-M*-M-M-M*-M-M-M-M*-M-M-M-M*-M-MM-M-M-M-M-M-";
-constexpr const char* kNano12bPattern = "M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M-";
+constexpr const char* kNano12bPattern =
+    "M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M*-M-M-M-M-";
 constexpr const char* kNemotronHPattern = "M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M-";
 
 ModelConfig Llama3(size_t layers, size_t hidden, size_t width, size_t heads) {
@@ -26,7 +27,9 @@ ModelConfig Llama3(size_t layers, size_t hidden, size_t width, size_t heads) {
   config.bos_id = 128000;
   config.eos_ids = {128001, 128008, 128009};
   for (size_t layer = 0; layer < layers; ++layer) {
-    config.blocks.push_back({layer, Slot::kAttention, AttentionConfig{.n_heads = heads, .n_kv_heads = 8, .head_dim = hidden / heads}});
+    config.blocks.push_back(
+        {layer, Slot::kAttention,
+         AttentionConfig{.n_heads = heads, .n_kv_heads = 8, .head_dim = hidden / heads}});
     config.blocks.push_back({layer, Slot::kFfn, FfnConfig{width}});
   }
   return config;
@@ -61,9 +64,14 @@ ModelConfig Deci(size_t hidden, size_t heads, double rope_factor, const char* ru
     for (size_t i = 0; i < count; ++i, ++config.n_layers) {
       const size_t layer = config.n_layers;
       if (group != "-") {
-        config.blocks.push_back({layer, Slot::kAttention, AttentionConfig{.n_heads = heads, .n_kv_heads = heads / std::stoul(group), .head_dim = hidden / heads}});
+        config.blocks.push_back({layer, Slot::kAttention,
+                                 AttentionConfig{.n_heads = heads,
+                                                 .n_kv_heads = heads / std::stoul(group),
+                                                 .head_dim = hidden / heads}});
       }
-      if (mult != "-") config.blocks.push_back({layer, Slot::kFfn, FfnConfig{DeciIntermediateSize(std::stod(mult), hidden)}});
+      if (mult != "-")
+        config.blocks.push_back(
+            {layer, Slot::kFfn, FfnConfig{DeciIntermediateSize(std::stod(mult), hidden)}});
     }
   }
   return config;
@@ -71,20 +79,27 @@ ModelConfig Deci(size_t hidden, size_t heads, double rope_factor, const char* ru
 
 ModelConfig LnSuper() {
   return Deci(8192, 64, 8.0,
-              "8/2.625 8/5.25*5 -/2.625*2 8/5.25*3 -/3.28125 8/5.25*30 -/1.3125 -/2.625*2 -/1.3125 -/5.25 -/1.3125 -/2.625 "
-              "-/1.3125*3 8/5.25 -/1.3125 -/1.0*2 -/1.3125 -/1.0*3 -/1.3125*2 -/0.5*2 -/1.0*2 -/0.5*2 -/1.0 -/0.5*2 8/5.25*9");
+              "8/2.625 8/5.25*5 -/2.625*2 8/5.25*3 -/3.28125 8/5.25*30 -/1.3125 -/2.625*2 -/1.3125 "
+              "-/5.25 -/1.3125 -/2.625 "
+              "-/1.3125*3 8/5.25 -/1.3125 -/1.0*2 -/1.3125 -/1.0*3 -/1.3125*2 -/0.5*2 -/1.0*2 "
+              "-/0.5*2 -/1.0 -/0.5*2 8/5.25*9");
 }
 
 ModelConfig LnUltra() {
   return Deci(16384, 128, 16.0,
-              "16/0.4875 16/0.975 16/1.4625*6 16/1.95 -/-*4 16/1.95*3 16/4.875*2 -/-*6 16/4.875*3 -/-*5 16/4.875*3 16/2.4375 "
-              "-/-*3 16/1.95*3 -/1.95 16/4.875 -/4.875 -/-*5 16/4.875*4 -/-*5 16/4.875*4 -/-*5 16/4.875*4 -/-*5 16/4.875*4 "
-              "-/-*5 16/4.875 16/3.4125*3 -/-*2 16/2.925 16/2.4375*3 -/2.4375*2 16/2.4375 -/- -/2.4375*7 16/2.4375 -/-*5 "
-              "16/2.925 16/4.875 -/4.875 16/4.875 -/-*8 -/36.5625 -/-*8 -/39.0 -/-*8 -/31.40625 -/-*5 -/27.5625 -/1.95 "
+              "16/0.4875 16/0.975 16/1.4625*6 16/1.95 -/-*4 16/1.95*3 16/4.875*2 -/-*6 16/4.875*3 "
+              "-/-*5 16/4.875*3 16/2.4375 "
+              "-/-*3 16/1.95*3 -/1.95 16/4.875 -/4.875 -/-*5 16/4.875*4 -/-*5 16/4.875*4 -/-*5 "
+              "16/4.875*4 -/-*5 16/4.875*4 "
+              "-/-*5 16/4.875 16/3.4125*3 -/-*2 16/2.925 16/2.4375*3 -/2.4375*2 16/2.4375 -/- "
+              "-/2.4375*7 16/2.4375 -/-*5 "
+              "16/2.925 16/4.875 -/4.875 16/4.875 -/-*8 -/36.5625 -/-*8 -/39.0 -/-*8 -/31.40625 "
+              "-/-*5 -/27.5625 -/1.95 "
               "16/1.95 16/2.4375 -/- 16/2.4375*2 16/3.4125 16/4.875*4 16/2.4375");
 }
 
-ModelConfig Hybrid(const char* pattern, size_t hidden, size_t width, size_t heads, size_t mamba_heads, size_t mamba_head_dim, size_t context) {
+ModelConfig Hybrid(const char* pattern, size_t hidden, size_t width, size_t heads,
+                   size_t mamba_heads, size_t mamba_head_dim, size_t context) {
   ModelConfig config;
   config.family = Family::kNemotronH;
   config.hidden_size = hidden;
@@ -96,10 +111,14 @@ ModelConfig Hybrid(const char* pattern, size_t hidden, size_t width, size_t head
   for (const char* kind = pattern; *kind != 0; ++kind) {
     MixerConfig mixer;
     if (*kind == 'M') {
-      mixer = Mamba2Config{.n_heads = mamba_heads, .head_dim = mamba_head_dim, .state_size = 128, .n_groups = 8,
+      mixer = Mamba2Config{.n_heads = mamba_heads,
+                           .head_dim = mamba_head_dim,
+                           .state_size = 128,
+                           .n_groups = 8,
                            .time_step_high = std::numeric_limits<double>::infinity()};
     } else if (*kind == '*') {
-      mixer = AttentionConfig{.n_heads = heads, .n_kv_heads = 8, .head_dim = 128, .has_rope = false};
+      mixer =
+          AttentionConfig{.n_heads = heads, .n_kv_heads = 8, .head_dim = 128, .has_rope = false};
     } else {
       mixer = FfnConfig{width, FfnKind::kReluSquared};
     }
@@ -117,9 +136,12 @@ const std::map<std::string, Maker>& Makers() {
       {"ln-super-49b", LnSuper},
       {"ln-ultra-253b", LnUltra},
       {"nano-12b-v2", [] { return Hybrid(kNano12bPattern, 5120, 20480, 40, 128, 80, 131072); }},
-      {"nano-9b-candidate-1", [] { return Hybrid(kNanoPattern, 4480, 17920, 40, 112, 80, 131072); }},
-      {"nano-9b-candidate-2", [] { return Hybrid(kNanoPattern, 4480, 15680, 40, 128, 80, 131072); }},
-      {"nano-9b-candidate-3", [] { return Hybrid(kNanoPattern, 4800, 14400, 40, 120, 80, 131072); }},
+      {"nano-9b-candidate-1",
+       [] { return Hybrid(kNanoPattern, 4480, 17920, 40, 112, 80, 131072); }},
+      {"nano-9b-candidate-2",
+       [] { return Hybrid(kNanoPattern, 4480, 15680, 40, 128, 80, 131072); }},
+      {"nano-9b-candidate-3",
+       [] { return Hybrid(kNanoPattern, 4800, 14400, 40, 120, 80, 131072); }},
       {"nano-9b-v2", [] { return Hybrid(kNanoPattern, 4480, 15680, 40, 128, 80, 131072); }},
       {"nemotron-h-4b", [] { return Hybrid(kNemotronHPattern, 3072, 12288, 32, 112, 64, 8192); }},
       {"nemotron-h-8b", [] { return Hybrid(kNemotronHPattern, 4096, 21504, 32, 128, 64, 8192); }},

@@ -25,8 +25,8 @@ class SeqLayout {
     }
     return layout;
   }
-  size_t tokens() const { return bounds_.back(); }                  // T
-  size_t sequences() const { return bounds_.size() - 1; }           // S
+  size_t tokens() const { return bounds_.back(); }         // T
+  size_t sequences() const { return bounds_.size() - 1; }  // S
   size_t begin(size_t sequence) const { return bounds_[sequence]; }
   size_t length(size_t sequence) const { return bounds_[sequence + 1] - bounds_[sequence]; }
 

@@ -6,7 +6,8 @@ namespace planish {
 SequenceState SequenceState::Snapshot() const {
   SequenceState copy;
   copy.length_ = length_;
-  for (const auto& state : states_) copy.states_.push_back(state != nullptr ? state->Snapshot() : nullptr);
+  for (const auto& state : states_)
+    copy.states_.push_back(state != nullptr ? state->Snapshot() : nullptr);
   return copy;
 }
 

@@ -13,7 +13,8 @@ namespace planish {
 class SequenceState {
  public:
   SequenceState() = default;
-  explicit SequenceState(std::vector<std::unique_ptr<MixerState>> states) : states_(std::move(states)) {}
+  explicit SequenceState(std::vector<std::unique_ptr<MixerState>> states)
+      : states_(std::move(states)) {}
 
   size_t length() const { return length_; }
   void Advance(size_t tokens) { length_ += tokens; }

@@ -17,7 +17,8 @@ class Workspace {
   // Gives back what was taken since its construction.
   class Scope {
    public:
-    explicit Scope(Workspace& workspace) : workspace_(workspace), block_(workspace.block_), used_(workspace.used_) {}
+    explicit Scope(Workspace& workspace)
+        : workspace_(workspace), block_(workspace.block_), used_(workspace.used_) {}
     ~Scope() {
       workspace_.block_ = block_;
       workspace_.used_ = used_;

@@ -10,7 +10,9 @@
 namespace planish {
 namespace {
 
-bool IsSpace(char32_t code) { return code < 0x110000 && (UnicodeClasses()[code] & kWhiteSpace) != 0; }
+bool IsSpace(char32_t code) {
+  return code < 0x110000 && (UnicodeClasses()[code] & kWhiteSpace) != 0;
+}
 
 // The character that ends at `end`; its size is 0 at the start of the text.
 Utf8Char CharacterBefore(std::string_view text, size_t end) {
@@ -55,7 +57,8 @@ size_t SpacesEnd(std::string_view text, size_t begin) {
 
 }  // namespace
 
-AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens, const std::vector<std::string>& patterns)
+AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens,
+                                     const std::vector<std::string>& patterns)
     : tokens_(std::move(tokens)) {
   PLANISH_CHECK(tokens_.size() == patterns.size());
   nodes_.emplace_back();
@@ -81,8 +84,10 @@ void AddedTokenMatcher::Insert(std::string_view pattern, uint32_t token) {
     if (child == 0) {
       child = static_cast<uint32_t>(nodes_.size());
       nodes_.emplace_back();
-      if (node == 0) from_root_[byte] = child;
-      else edges_.emplace(uint64_t{node} << 8 | byte, child);
+      if (node == 0)
+        from_root_[byte] = child;
+      else
+        edges_.emplace(uint64_t{node} << 8 | byte, child);
     }
     node = child;
   }
@@ -100,7 +105,8 @@ uint32_t AddedTokenMatcher::Step(uint32_t state, unsigned char byte) const {
 // Level by level, so that the failure link of a parent is there before its children need it.
 void AddedTokenMatcher::LinkFailures() {
   std::vector<std::vector<std::pair<unsigned char, uint32_t>>> children(nodes_.size());
-  for (const auto& [key, child] : edges_) children[key >> 8].emplace_back(static_cast<unsigned char>(key), child);
+  for (const auto& [key, child] : edges_)
+    children[key >> 8].emplace_back(static_cast<unsigned char>(key), child);
   std::vector<uint32_t> level;
   for (const uint32_t child : from_root_) {
     if (child != 0) level.push_back(child);
@@ -119,7 +125,8 @@ void AddedTokenMatcher::LinkFailures() {
   }
 }
 
-void AddedTokenMatcher::Find(std::string_view text, size_t begin, size_t end, std::vector<AddedMatch>* matches) const {
+void AddedTokenMatcher::Find(std::string_view text, size_t begin, size_t end,
+                             std::vector<AddedMatch>* matches) const {
   if (tokens_.empty()) return;
   struct Hit {
     size_t at;
@@ -132,9 +139,10 @@ void AddedTokenMatcher::Find(std::string_view text, size_t begin, size_t end, st
     state = state == 0 ? from_root_[byte] : Step(state, byte);
     if (state != 0 && nodes_[state].longest != 0) hits.push_back({at, nodes_[state].longest - 1});
   }
-  size_t from = begin;                                            // where the next match may start
+  size_t from = begin;                                        // where the next match may start
   size_t taken = matches->empty() ? 0 : matches->back().end;  // what an lstrip may not take again
-  size_t spaces_end = 0;  // of the white space that the last rstrip took: not to be walked once per match in it
+  size_t spaces_end =
+      0;  // of the white space that the last rstrip took: not to be walked once per match in it
   for (size_t i = hits.size(); i-- > 0;) {
     const auto [at, index] = hits[i];
     if (at < from) continue;
@@ -142,9 +150,11 @@ void AddedTokenMatcher::Find(std::string_view text, size_t begin, size_t end, st
     from = at + sizes_[index];
     AddedMatch match{at, from, token.id};
     // A match that is part of a word is given up, but its text stays used.
-    if (token.single_word && (WordEndsAt(text, match.begin) || WordStartsAt(text, match.end))) continue;
+    if (token.single_word && (WordEndsAt(text, match.begin) || WordStartsAt(text, match.end)))
+      continue;
     if (token.lstrip) match.begin = std::max(taken, SpacesBegin(text, at, std::min(taken, at)));
-    if (token.rstrip) match.end = spaces_end = match.end <= spaces_end ? spaces_end : SpacesEnd(text, match.end);
+    if (token.rstrip)
+      match.end = spaces_end = match.end <= spaces_end ? spaces_end : SpacesEnd(text, match.end);
     taken = match.end;
     if (match.begin < match.end) matches->push_back(match);  // else the match before took all of it
   }

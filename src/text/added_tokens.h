@@ -39,12 +39,14 @@ class AddedTokenMatcher {
   bool empty() const { return tokens_.empty(); }
   // Appends the matches inside text[begin, end), in order; the text around decides about word borders and is taken by lstrip
   // and rstrip where it is white space. Calls for one text go from left to right.
-  void Find(std::string_view text, size_t begin, size_t end, std::vector<AddedMatch>* matches) const;
+  void Find(std::string_view text, size_t begin, size_t end,
+            std::vector<AddedMatch>* matches) const;
 
  private:
   struct Node {
     uint32_t fail = 0;
-    uint32_t longest = 0;  // 1 + index of the longest token that is a suffix of this state's string, 0 if none
+    uint32_t longest =
+        0;  // 1 + index of the longest token that is a suffix of this state's string, 0 if none
   };
   uint32_t Child(uint32_t node, unsigned char byte) const;  // 0 if none
   uint32_t Step(uint32_t state, unsigned char byte) const;
@@ -52,8 +54,8 @@ class AddedTokenMatcher {
   void LinkFailures();
 
   std::vector<AddedToken> tokens_;
-  std::vector<size_t> sizes_;  // of the patterns, by token
-  std::vector<Node> nodes_;    // 0 is the root
+  std::vector<size_t> sizes_;                     // of the patterns, by token
+  std::vector<Node> nodes_;                       // 0 is the root
   std::unordered_map<uint64_t, uint32_t> edges_;  // node << 8 | byte -> child
   std::array<uint32_t, 256> from_root_{};
 };

@@ -13,7 +13,8 @@ namespace {
 
 AddedTokenMatcher Matcher(const std::vector<std::string>& contents) {
   std::vector<AddedToken> tokens;
-  for (size_t i = 0; i < contents.size(); ++i) tokens.push_back({static_cast<TokenId>(i), contents[i]});
+  for (size_t i = 0; i < contents.size(); ++i)
+    tokens.push_back({static_cast<TokenId>(i), contents[i]});
   return AddedTokenMatcher(tokens, contents);
 }
 
@@ -30,7 +31,8 @@ TEST(AddedTokens, LeftmostLongestMatchesEqualASearchAtEveryPlace) {
     for (uint64_t n = 1 + random.Below(6); n > 0; --n) {
       std::string content;
       for (uint64_t m = 1 + random.Below(5); m > 0; --m) content.push_back("ab"[random.Below(2)]);
-      if (std::find(contents.begin(), contents.end(), content) == contents.end()) contents.push_back(content);
+      if (std::find(contents.begin(), contents.end(), content) == contents.end())
+        contents.push_back(content);
     }
     std::string text;
     for (uint64_t n = random.Below(30); n > 0; --n) text.push_back("abc"[random.Below(3)]);
@@ -89,7 +91,8 @@ TEST(AddedTokens, MatchesStayInsideTheGivenRange) {
 TEST(AddedTokens, TimeIsLinearForTokensThatShareLongPrefixesAndForRunsOfSpaces) {
   const size_t n = size_t{1} << 20;
   const clock_t start = clock();
-  const AddedTokenMatcher prefixes = Matcher({"a", std::string(60'000, 'a') + "b", std::string(60'000, 'a') + "c"});
+  const AddedTokenMatcher prefixes =
+      Matcher({"a", std::string(60'000, 'a') + "b", std::string(60'000, 'a') + "c"});
   EXPECT_EQ(Find(prefixes, std::string(n, 'a')).size(), n);
   AddedToken space{1, " "};
   space.lstrip = space.rstrip = true;

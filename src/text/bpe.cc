@@ -22,7 +22,8 @@ uint64_t PairKey(TokenId left, TokenId right) {
 
 BpeScratch::BpeScratch() : cache_(kCacheEntries) {}
 
-Bpe::Bpe(const Vocabulary* vocabulary, const std::vector<BpeMerge>& merges, const BpeOptions& options)
+Bpe::Bpe(const Vocabulary* vocabulary, const std::vector<BpeMerge>& merges,
+         const BpeOptions& options)
     : vocabulary_(vocabulary), options_(options) {
   for (size_t byte = 0; byte < byte_ids_.size(); ++byte) {
     const char c = static_cast<char>(byte);
@@ -78,7 +79,8 @@ void Bpe::MergeFew(std::vector<BpeScratch::Symbol>* list) const {
   };
   for (size_t i = 0; i + 1 < n; ++i) look_up(i);
   while (n > 1) {
-    const size_t at = static_cast<size_t>(std::min_element(ranks.begin(), ranks.begin() + (n - 1)) - ranks.begin());
+    const size_t at = static_cast<size_t>(std::min_element(ranks.begin(), ranks.begin() + (n - 1)) -
+                                          ranks.begin());
     if (ranks[at] == kNone) break;
     symbols[at].id = results[at];
     symbols.erase(symbols.begin() + static_cast<ptrdiff_t>(at) + 1);
@@ -103,7 +105,8 @@ void Bpe::MergeMany(BpeScratch* scratch) const {
     symbols[i].prev = i == 0 ? kNone : i - 1;
     symbols[i].next = i + 1 == n ? kNone : i + 1;
     if (i + 1 == n) break;
-    if (const Slot* merge = FindMerge(symbols[i].id, symbols[i + 1].id)) heap.push_back({merge->rank, i, merge->result});
+    if (const Slot* merge = FindMerge(symbols[i].id, symbols[i + 1].id))
+      heap.push_back({merge->rank, i, merge->result});
   }
   std::make_heap(heap.begin(), heap.end(), later);
   const auto push = [&](uint32_t at) {
@@ -120,7 +123,8 @@ void Bpe::MergeMany(BpeScratch* scratch) const {
     if (left.is_live == 0 || left.next == kNone) continue;
     BpeScratch::Symbol& right = symbols[left.next];
     const Slot* merge = FindMerge(left.id, right.id);
-    if (merge == nullptr || merge->result != top.result) continue;  // one of the two has merged since
+    if (merge == nullptr || merge->result != top.result)
+      continue;  // one of the two has merged since
     left.id = top.result;
     right.is_live = 0;
     left.next = right.next;
@@ -135,8 +139,10 @@ void Bpe::MergeMany(BpeScratch* scratch) const {
 
 void Bpe::Merge(std::string_view piece, BpeScratch* scratch) const {
   Start(piece, scratch);
-  if (scratch->symbols_.size() <= kFewSymbols) MergeFew(&scratch->symbols_);
-  else MergeMany(scratch);
+  if (scratch->symbols_.size() <= kFewSymbols)
+    MergeFew(&scratch->symbols_);
+  else
+    MergeMany(scratch);
 }
 
 void Bpe::Encode(std::string_view piece, BpeScratch* scratch, std::vector<TokenId>* ids) const {
@@ -145,7 +151,8 @@ void Bpe::Encode(std::string_view piece, BpeScratch* scratch, std::vector<TokenI
   if (piece.size() <= BpeScratch::kCachedBytes) {
     char bytes[sizeof(key)] = {};
     std::memcpy(bytes, piece.data(), piece.size());
-    bytes[BpeScratch::kCachedBytes] = static_cast<char>(piece.size());  // so a piece of NULs differs from a shorter one
+    bytes[BpeScratch::kCachedBytes] =
+        static_cast<char>(piece.size());  // so a piece of NULs differs from a shorter one
     std::memcpy(key.data(), bytes, sizeof(key));
     const uint64_t hash = MixBits(MixBits(key[0], key[1]), MixBits(key[2], key[3]));
     entry = &scratch->cache_[hash % BpeScratch::kCacheEntries];

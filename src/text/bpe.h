@@ -18,8 +18,9 @@ struct BpeMerge {
 
 struct BpeOptions {
   bool ignore_merges = false;  // a piece that is a token as a whole becomes that token
-  TokenId unk = kNoToken;      // for bytes without a token; kNoToken: such bytes are dropped, as Hugging Face tokenizers do
-  bool fuse_unk = false;       // neighbouring unknown bytes become one
+  TokenId unk =
+      kNoToken;  // for bytes without a token; kNoToken: such bytes are dropped, as Hugging Face tokenizers do
+  bool fuse_unk = false;  // neighbouring unknown bytes become one
 };
 
 // Working memory, one per thread at a time: buffers, and a direct-mapped cache from short pieces to their ids. Bound to the
@@ -30,7 +31,8 @@ class BpeScratch {
 
  private:
   friend class Bpe;
-  static constexpr size_t kCacheEntries = size_t{1} << 14;  // 1 MiB; 2^15 gained under 3 % on English text
+  static constexpr size_t kCacheEntries = size_t{1}
+                                          << 14;  // 1 MiB; 2^15 gained under 3 % on English text
   static constexpr size_t kCachedBytes = 31, kCachedIds = 7;
   struct Entry {
     std::array<uint64_t, 4> key{};  // the bytes, zero padded, and their number in the last byte

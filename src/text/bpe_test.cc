@@ -23,7 +23,8 @@ Model RandomModel(RandomText* random) {
   for (int i = 0; i < 40; ++i) {
     const auto left = static_cast<TokenId>(random->Below(model.tokens.size()));
     const auto right = static_cast<TokenId>(random->Below(model.tokens.size()));
-    const std::string whole = model.tokens[static_cast<size_t>(left)] + model.tokens[static_cast<size_t>(right)];
+    const std::string whole =
+        model.tokens[static_cast<size_t>(left)] + model.tokens[static_cast<size_t>(right)];
     if (whole.size() > 8) continue;
     const auto [at, is_new] = ids.emplace(whole, static_cast<TokenId>(model.tokens.size()));
     if (is_new) model.tokens.push_back(whole);

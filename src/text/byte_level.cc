@@ -17,7 +17,8 @@ struct Alphabet {
     byte_of.fill(-1);
     char32_t next = 0x100;
     for (int byte = 0; byte < 256; ++byte) {
-      const bool printable = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
+      const bool printable =
+          (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
       const char32_t code = printable ? static_cast<char32_t>(byte) : next++;
       AppendUtf8(code, &spelled[static_cast<size_t>(byte)]);
       byte_of[code] = static_cast<int16_t>(byte);

@@ -25,13 +25,23 @@ const icu::Normalizer2* CurrentForm(Kind kind) {
   UErrorCode status = U_ZERO_ERROR;
   const icu::Normalizer2* form = nullptr;
   switch (kind) {
-    case Kind::kNfc: form = icu::Normalizer2::getNFCInstance(status); break;
-    case Kind::kNfd: form = icu::Normalizer2::getNFDInstance(status); break;
-    case Kind::kNfkc: form = icu::Normalizer2::getNFKCInstance(status); break;
-    case Kind::kNfkd: form = icu::Normalizer2::getNFKDInstance(status); break;
-    default: break;
+    case Kind::kNfc:
+      form = icu::Normalizer2::getNFCInstance(status);
+      break;
+    case Kind::kNfd:
+      form = icu::Normalizer2::getNFDInstance(status);
+      break;
+    case Kind::kNfkc:
+      form = icu::Normalizer2::getNFKCInstance(status);
+      break;
+    case Kind::kNfkd:
+      form = icu::Normalizer2::getNFKDInstance(status);
+      break;
+    default:
+      break;
   }
-  PLANISH_CHECK(U_SUCCESS(status) && form != nullptr, "ICU has no normal form {}", static_cast<int>(kind));
+  PLANISH_CHECK(U_SUCCESS(status) && form != nullptr, "ICU has no normal form {}",
+                static_cast<int>(kind));
   return form;
 }
 
@@ -61,13 +71,16 @@ class Output {
 
   void Keep(size_t begin, size_t end) {
     out_.text.append(from_.text, begin, end - begin);
-    if (trace_) out_.origins.insert(out_.origins.end(), from_.origins.begin() + begin, from_.origins.begin() + end);
+    if (trace_)
+      out_.origins.insert(out_.origins.end(), from_.origins.begin() + begin,
+                          from_.origins.begin() + end);
   }
   // New text that stands for the input at `at`.
   void Put(std::string_view text, size_t at) {
     out_.text.append(text);
     if (!trace_) return;
-    const size_t origin = from_.origins.empty() ? 0 : from_.origins[std::min(at, from_.origins.size() - 1)];
+    const size_t origin =
+        from_.origins.empty() ? 0 : from_.origins[std::min(at, from_.origins.size() - 1)];
     out_.origins.insert(out_.origins.end(), text.size(), origin);
   }
   TracedText Take() { return std::move(out_); }
@@ -101,7 +114,8 @@ bool HasLongMarkRun(std::string_view text) {
 bool IsNormal(Kind kind, std::string_view text) {
   if (HasLongMarkRun(text)) return false;  // unknown, and asking ICU takes the quadratic time
   UErrorCode status = U_ZERO_ERROR;
-  return CurrentForm(kind)->isNormalizedUTF8({text.data(), static_cast<int32_t>(text.size())}, status) &&
+  return CurrentForm(kind)->isNormalizedUTF8({text.data(), static_cast<int32_t>(text.size())},
+                                             status) &&
          U_SUCCESS(status);
 }
 
@@ -116,7 +130,8 @@ std::string DecomposedInOrder(Kind kind, std::string_view text) {
   std::vector<Mark> marks;
   std::string out;
   const auto flush = [&] {
-    std::stable_sort(marks.begin(), marks.end(), [](const Mark& a, const Mark& b) { return a.order < b.order; });
+    std::stable_sort(marks.begin(), marks.end(),
+                     [](const Mark& a, const Mark& b) { return a.order < b.order; });
     for (const Mark& mark : marks) AppendUtf8(mark.code, &out);
     marks.clear();
   };
@@ -148,7 +163,8 @@ std::string ToNormalForm(Kind kind, std::string_view text) {
   std::string out;
   icu::StringByteSink<std::string> sink(&out, static_cast<int32_t>(text.size()));
   UErrorCode status = U_ZERO_ERROR;
-  NormalForm(kind)->normalizeUTF8(0, {text.data(), static_cast<int32_t>(text.size())}, sink, nullptr, status);
+  NormalForm(kind)->normalizeUTF8(0, {text.data(), static_cast<int32_t>(text.size())}, sink,
+                                  nullptr, status);
   if (status == U_MEMORY_ALLOCATION_ERROR) throw std::bad_alloc();
   PLANISH_CHECK(U_SUCCESS(status), "ICU normalisation: {}", u_errorName(status));
   return out;
@@ -193,11 +209,19 @@ void NormalizeForm(Kind kind, const TracedText& from, Output* out) {
 // Of Unicode 17, as Rust's standard library has it; ICU 72 knows 15.
 char32_t LowerCase(char32_t code) {
   switch (code) {
-    case 0x1C89: case 0xA7CC: case 0xA7CE: case 0xA7D2: case 0xA7D4: case 0xA7DA:
+    case 0x1C89:
+    case 0xA7CC:
+    case 0xA7CE:
+    case 0xA7D2:
+    case 0xA7D4:
+    case 0xA7DA:
       return code + 1;
-    case 0xA7CB: return 0x264;
-    case 0xA7DC: return 0x19B;
-    default: break;
+    case 0xA7CB:
+      return 0x264;
+    case 0xA7DC:
+      return 0x19B;
+    default:
+      break;
   }
   if (code >= 0x10D50 && code <= 0x10D65) return code + 0x20;
   if (code >= 0x16EA0 && code <= 0x16EB8) return code + 0x1B;
@@ -240,15 +264,18 @@ void Strip(const NormalizeStep& step, const TracedText& from, Output* out) {
 
 }  // namespace
 
-Normalizer::Normalizer(std::vector<NormalizeStep> steps, const std::string& where) : steps_(std::move(steps)) {
+Normalizer::Normalizer(std::vector<NormalizeStep> steps, const std::string& where)
+    : steps_(std::move(steps)) {
   for (const NormalizeStep& step : steps_) {
     replaced_.push_back(step.kind == Kind::kReplace
-                            ? std::make_shared<Regex>(step.is_regex ? step.pattern : EscapeRegex(step.pattern), where)
+                            ? std::make_shared<Regex>(
+                                  step.is_regex ? step.pattern : EscapeRegex(step.pattern), where)
                             : nullptr);
   }
 }
 
-bool Normalizer::Apply(std::string_view text, bool trace, RegexScratch* scratch, TracedText* out) const {
+bool Normalizer::Apply(std::string_view text, bool trace, RegexScratch* scratch,
+                       TracedText* out) const {
   constexpr size_t kCheckable = size_t{1} << 30;
   if (text.empty()) return false;
   bool changes = false;
@@ -265,11 +292,18 @@ bool Normalizer::Apply(std::string_view text, bool trace, RegexScratch* scratch,
     const NormalizeStep& step = steps_[i];
     Output output(current, trace);
     switch (step.kind) {
-      case Kind::kNfc: case Kind::kNfd: case Kind::kNfkc: case Kind::kNfkd:
+      case Kind::kNfc:
+      case Kind::kNfd:
+      case Kind::kNfkc:
+      case Kind::kNfkd:
         NormalizeForm(step.kind, current, &output);
         break;
-      case Kind::kLowercase: Lowercase(current, &output); break;
-      case Kind::kStrip: Strip(step, current, &output); break;
+      case Kind::kLowercase:
+        Lowercase(current, &output);
+        break;
+      case Kind::kStrip:
+        Strip(step, current, &output);
+        break;
       case Kind::kPrepend:
         output.Put(step.content, 0);
         output.Keep(0, current.text.size());

@@ -16,9 +16,9 @@ namespace planish {
 struct NormalizeStep {
   enum class Kind { kNfc, kNfd, kNfkc, kNfkd, kLowercase, kPrepend, kReplace, kStrip };
   Kind kind = Kind::kNfc;
-  std::string pattern;   // kReplace
-  bool is_regex = false; // kReplace: else `pattern` is literal text
-  std::string content;   // kReplace, kPrepend
+  std::string pattern;                         // kReplace
+  bool is_regex = false;                       // kReplace: else `pattern` is literal text
+  std::string content;                         // kReplace, kPrepend
   bool strip_left = true, strip_right = true;  // kStrip
 
   bool operator==(const NormalizeStep&) const = default;
@@ -43,7 +43,8 @@ class Normalizer {
 
  private:
   std::vector<NormalizeStep> steps_;
-  std::vector<std::shared_ptr<const Regex>> replaced_;  // by step; null where the step replaces nothing
+  std::vector<std::shared_ptr<const Regex>>
+      replaced_;  // by step; null where the step replaces nothing
 };
 
 }  // namespace planish

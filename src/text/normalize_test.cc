@@ -50,14 +50,16 @@ TEST(Normalize, EachStepDoesWhatItsNameSays) {
 }
 
 TEST(Normalize, CharactersNewerThanUnicode9StayAsTheyAre) {
-  EXPECT_EQ(Normal({Step(Kind::kNfkc)}, "\u32ff"), "\u32ff");          // SQUARE ERA NAME REIWA, 12.1
-  EXPECT_EQ(Normal({Step(Kind::kNfd)}, "a\u0345\u0898\u0334"), "a\u0345\u0898\u0334");  // a mark of 14.0 is a barrier
+  EXPECT_EQ(Normal({Step(Kind::kNfkc)}, "\u32ff"), "\u32ff");  // SQUARE ERA NAME REIWA, 12.1
+  EXPECT_EQ(Normal({Step(Kind::kNfd)}, "a\u0345\u0898\u0334"),
+            "a\u0345\u0898\u0334");  // a mark of 14.0 is a barrier
 }
 
 TEST(Normalize, TracedTextEqualsUntracedAndOriginsAreOrdered) {
   RandomText random(5);
   RegexScratch scratch;
-  for (const Kind kind : {Kind::kNfc, Kind::kNfd, Kind::kNfkc, Kind::kNfkd, Kind::kLowercase, Kind::kStrip}) {
+  for (const Kind kind :
+       {Kind::kNfc, Kind::kNfd, Kind::kNfkc, Kind::kNfkd, Kind::kLowercase, Kind::kStrip}) {
     const Normalizer normalizer({Step(kind)}, "test");
     for (int i = 0; i < 1000; ++i) {
       const std::string text = random.Valid(1 + random.Below(10));
@@ -81,7 +83,8 @@ TEST(Normalize, AMebibyteOfCombiningMarksTakesLinearTime) {
   const clock_t start = clock();
   const std::string nfc = Normal({Step(Kind::kNfc)}, marks);
   EXPECT_EQ(Normal({Step(Kind::kNfc)}, nfc), nfc);
-  EXPECT_EQ(nfc.substr(0, 3), "\u1ea1");  // the first dot below reaches the letter past all overlays
+  EXPECT_EQ(nfc.substr(0, 3),
+            "\u1ea1");  // the first dot below reaches the letter past all overlays
   RegexScratch scratch;
   TracedText traced;
   Normalizer({Step(Kind::kNfc)}, "test").Apply(marks, /*trace=*/true, &scratch, &traced);

@@ -29,8 +29,8 @@ void ScanDigits(std::string_view text, bool individual, std::vector<std::string_
 
 }  // namespace
 
-std::vector<RegexMatch> CutByMatches(size_t text_size, const std::vector<RegexMatch>& matches, SplitBehavior behavior,
-                                     bool invert) {
+std::vector<RegexMatch> CutByMatches(size_t text_size, const std::vector<RegexMatch>& matches,
+                                     SplitBehavior behavior, bool invert) {
   struct Part {
     RegexMatch range;
     bool is_match;
@@ -57,23 +57,29 @@ std::vector<RegexMatch> CutByMatches(size_t text_size, const std::vector<RegexMa
       break;
     case SplitBehavior::kContiguous:
       for (const Part& part : parts) {
-        if (part.is_match == previous && !cuts.empty()) cuts.back().end = part.range.end;
-        else cuts.push_back(part.range);
+        if (part.is_match == previous && !cuts.empty())
+          cuts.back().end = part.range.end;
+        else
+          cuts.push_back(part.range);
         previous = part.is_match;
       }
       break;
     case SplitBehavior::kMergedWithPrevious:
       for (const Part& part : parts) {
-        if (part.is_match && !previous && !cuts.empty()) cuts.back().end = part.range.end;
-        else cuts.push_back(part.range);
+        if (part.is_match && !previous && !cuts.empty())
+          cuts.back().end = part.range.end;
+        else
+          cuts.push_back(part.range);
         previous = part.is_match;
       }
       break;
     case SplitBehavior::kMergedWithNext:
       for (size_t i = parts.size(); i-- > 0;) {
         const Part& part = parts[i];
-        if (part.is_match && !previous && !cuts.empty()) cuts.back().begin = part.range.begin;
-        else cuts.push_back(part.range);
+        if (part.is_match && !previous && !cuts.empty())
+          cuts.back().begin = part.range.begin;
+        else
+          cuts.push_back(part.range);
         previous = part.is_match;
       }
       cuts = {cuts.rbegin(), cuts.rend()};
@@ -82,7 +88,8 @@ std::vector<RegexMatch> CutByMatches(size_t text_size, const std::vector<RegexMa
   return cuts;
 }
 
-PreTokenizer::PreTokenizer(std::vector<PreTokenizeStep> steps, const std::string& where) : steps_(std::move(steps)) {
+PreTokenizer::PreTokenizer(std::vector<PreTokenizeStep> steps, const std::string& where)
+    : steps_(std::move(steps)) {
   PLANISH_CHECK(!steps_.empty() && steps_.back().kind == PreTokenizeStep::Kind::kByteLevel);
   for (const PreTokenizeStep& step : steps_) {
     Compiled compiled;
@@ -90,7 +97,8 @@ PreTokenizer::PreTokenizer(std::vector<PreTokenizeStep> steps, const std::string
       const bool isolates = step.behavior == SplitBehavior::kIsolated && !step.invert;
       if (step.is_regex && isolates) compiled.known = KnownSplitPattern(step.pattern);
       if (compiled.known == SplitPattern::kOther) {
-        compiled.regex = std::make_shared<Regex>(step.is_regex ? step.pattern : EscapeRegex(step.pattern), where);
+        compiled.regex = std::make_shared<Regex>(
+            step.is_regex ? step.pattern : EscapeRegex(step.pattern), where);
       }
     } else if (step.kind == PreTokenizeStep::Kind::kByteLevel && step.use_regex) {
       compiled.known = SplitPattern::kGpt2;
@@ -99,7 +107,8 @@ PreTokenizer::PreTokenizer(std::vector<PreTokenizeStep> steps, const std::string
   }
 }
 
-const std::vector<Piece>& PreTokenizer::Split(std::string_view text, PreTokenizeScratch* scratch) const {
+const std::vector<Piece>& PreTokenizer::Split(std::string_view text,
+                                              PreTokenizeScratch* scratch) const {
   scratch->added.clear();
   scratch->pieces.clear();
   if (!text.empty()) scratch->pieces.push_back({text, 0});
@@ -107,7 +116,8 @@ const std::vector<Piece>& PreTokenizer::Split(std::string_view text, PreTokenize
   return scratch->pieces;
 }
 
-void PreTokenizer::Apply(const PreTokenizeStep& step, const Compiled& compiled, PreTokenizeScratch* scratch) const {
+void PreTokenizer::Apply(const PreTokenizeStep& step, const Compiled& compiled,
+                         PreTokenizeScratch* scratch) const {
   const bool is_byte_level = step.kind == PreTokenizeStep::Kind::kByteLevel;
   if (is_byte_level && !step.use_regex && !step.add_prefix_space) return;
   scratch->next.clear();
@@ -127,7 +137,8 @@ void PreTokenizer::Apply(const PreTokenizeStep& step, const Compiled& compiled, 
     } else if (compiled.regex != nullptr) {
       scratch->matches.clear();
       compiled.regex->FindAll(piece.text, &scratch->regex, &scratch->matches);
-      for (const auto& [begin, end] : CutByMatches(piece.text.size(), scratch->matches, step.behavior, step.invert)) {
+      for (const auto& [begin, end] :
+           CutByMatches(piece.text.size(), scratch->matches, step.behavior, step.invert)) {
         if (begin != end) views.push_back(piece.text.substr(begin, end - begin));
       }
     } else {

@@ -31,7 +31,7 @@ struct PreTokenizeStep {
   bool individual_digits = false;
   // kByteLevel
   bool add_prefix_space = false;
-  bool use_regex = true;  // cut by GPT-2's pattern
+  bool use_regex = true;     // cut by GPT-2's pattern
   bool trim_offsets = true;  // no effect on ids; kept for writing back
 
   bool operator==(const PreTokenizeStep&) const = default;
@@ -66,7 +66,8 @@ class PreTokenizer {
     SplitPattern known = SplitPattern::kOther;
     std::shared_ptr<const Regex> regex;  // for kSplit of an unknown pattern
   };
-  void Apply(const PreTokenizeStep& step, const Compiled& compiled, PreTokenizeScratch* scratch) const;
+  void Apply(const PreTokenizeStep& step, const Compiled& compiled,
+             PreTokenizeScratch* scratch) const;
 
   std::vector<PreTokenizeStep> steps_;
   std::vector<Compiled> compiled_;
@@ -74,7 +75,7 @@ class PreTokenizer {
 
 // Cuts of `text_size` bytes by matches (in order, not overlapping) under a behaviour; exposed for the Replace and Split users.
 // Each result is a [begin, end) range to keep.
-std::vector<RegexMatch> CutByMatches(size_t text_size, const std::vector<RegexMatch>& matches, SplitBehavior behavior,
-                                     bool invert);
+std::vector<RegexMatch> CutByMatches(size_t text_size, const std::vector<RegexMatch>& matches,
+                                     SplitBehavior behavior, bool invert);
 
 }  // namespace planish

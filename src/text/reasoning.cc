@@ -26,7 +26,8 @@ void Release(std::string_view tag, bool at_end, std::string* held, std::string* 
 void ReasoningSplitter::Step(Piece* piece, bool at_end) {
   if (mode_ == Mode::kOpenWait) {
     const size_t begin = held_.find_first_not_of(" \t\r\n");
-    const std::string_view rest = begin == std::string::npos ? std::string_view() : std::string_view(held_).substr(begin);
+    const std::string_view rest =
+        begin == std::string::npos ? std::string_view() : std::string_view(held_).substr(begin);
     if (rest.starts_with(kOpenTag)) {
       held_.erase(0, begin + kOpenTag.size());
       mode_ = Mode::kThink;
@@ -56,8 +57,10 @@ void ReasoningSplitter::Step(Piece* piece, bool at_end) {
     return;
   }
   if (trim_newlines_) {
-    const size_t newlines = std::min<size_t>(std::min(held_.find_first_not_of('\n'), held_.size()), 2);
-    if (newlines == held_.size() && newlines < 2 && !at_end) return;  // the second newline may still come
+    const size_t newlines =
+        std::min<size_t>(std::min(held_.find_first_not_of('\n'), held_.size()), 2);
+    if (newlines == held_.size() && newlines < 2 && !at_end)
+      return;  // the second newline may still come
     held_.erase(0, newlines);
     trim_newlines_ = false;
   }

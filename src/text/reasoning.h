@@ -32,7 +32,8 @@ class ReasoningSplitter {
   void Step(Piece* piece, bool at_end);
   Mode mode_;
   std::string held_;
-  bool trim_newlines_ = false;  // one "\n\n" (or "\n") after the closing tag is no part of the answer
+  bool trim_newlines_ =
+      false;  // one "\n\n" (or "\n") after the closing tag is no part of the answer
 };
 
 inline constexpr std::string_view kOpenTag = "<think>";

@@ -24,7 +24,8 @@ struct Deleter {
   }
 };
 using CodePtr = std::unique_ptr<pcre2_code, Deleter<pcre2_code_free>>;
-using CompileContextPtr = std::unique_ptr<pcre2_compile_context, Deleter<pcre2_compile_context_free>>;
+using CompileContextPtr =
+    std::unique_ptr<pcre2_compile_context, Deleter<pcre2_compile_context_free>>;
 using MatchContextPtr = std::unique_ptr<pcre2_match_context, Deleter<pcre2_match_context_free>>;
 using MatchDataPtr = std::unique_ptr<pcre2_match_data, Deleter<pcre2_match_data_free>>;
 using JitStackPtr = std::unique_ptr<pcre2_jit_stack, Deleter<pcre2_jit_stack_free>>;
@@ -80,10 +81,12 @@ Regex::Regex(std::string_view pattern, std::string where) : impl_(std::make_uniq
   int error = 0;
   size_t offset = 0;
   // In Ruby syntax ^ and $ match at every line; a group without a name is captured, which nobody here asks for.
-  const uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_USE_OFFSET_LIMIT | PCRE2_NEVER_BACKSLASH_C;
-  impl_->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR8>(translated.data()), translated.size(), options, &error,
-                                  &offset, context.get()));
-  if (impl_->code == nullptr) throw BadFile("{}: pattern {} is invalid: {}", where, Quoted(pattern), ErrorText(error));
+  const uint32_t options =
+      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_USE_OFFSET_LIMIT | PCRE2_NEVER_BACKSLASH_C;
+  impl_->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR8>(translated.data()),
+                                  translated.size(), options, &error, &offset, context.get()));
+  if (impl_->code == nullptr)
+    throw BadFile("{}: pattern {} is invalid: {}", where, Quoted(pattern), ErrorText(error));
   // Where JIT is not available the interpreter runs under the same limits.
   pcre2_jit_compile(impl_->code.get(), PCRE2_JIT_COMPLETE);
   impl_->pattern = pattern;
@@ -93,7 +96,8 @@ Regex::~Regex() = default;
 Regex::Regex(Regex&&) noexcept = default;
 Regex& Regex::operator=(Regex&&) noexcept = default;
 
-void Regex::FindAll(std::string_view text, RegexScratch* scratch, std::vector<RegexMatch>* matches) const {
+void Regex::FindAll(std::string_view text, RegexScratch* scratch,
+                    std::vector<RegexMatch>* matches) const {
   RegexScratch::Impl& work = *scratch->impl_;
   const auto subject = reinterpret_cast<PCRE2_SPTR8>(text.data());
   const size_t* found = pcre2_get_ovector_pointer(work.data.get());
@@ -105,14 +109,16 @@ void Regex::FindAll(std::string_view text, RegexScratch* scratch, std::vector<Re
     size_t limit = std::min(text.size(), at + kStartsPerSearch);
     while (limit < text.size() && (static_cast<unsigned char>(text[limit]) & 0xC0) == 0x80) ++limit;
     pcre2_set_offset_limit(work.context.get(), limit);
-    const int result = pcre2_match(impl_->code.get(), subject, text.size(), at, PCRE2_NO_UTF_CHECK, work.data.get(),
-                                   work.context.get());
+    const int result = pcre2_match(impl_->code.get(), subject, text.size(), at, PCRE2_NO_UTF_CHECK,
+                                   work.data.get(), work.context.get());
     if (result < 0 && result != PCRE2_ERROR_NOMATCH) {
-      throw BadFile("{}: pattern {} is too expensive on a text of {} bytes: {}", impl_->where, Quoted(impl_->pattern),
-                    text.size(), ErrorText(result));
+      throw BadFile("{}: pattern {} is too expensive on a text of {} bytes: {}", impl_->where,
+                    Quoted(impl_->pattern), text.size(), ErrorText(result));
     }
-    if ((result < 0 || calls % 32 == 31) && std::chrono::steady_clock::now() - start_time > budget) {
-      throw BadFile("{}: pattern {} is too slow on a text of {} bytes", impl_->where, Quoted(impl_->pattern), text.size());
+    if ((result < 0 || calls % 32 == 31) &&
+        std::chrono::steady_clock::now() - start_time > budget) {
+      throw BadFile("{}: pattern {} is too slow on a text of {} bytes", impl_->where,
+                    Quoted(impl_->pattern), text.size());
     }
     if (result < 0) {  // nothing starts in [at, limit]
       at = limit + 1;
@@ -120,11 +126,13 @@ void Regex::FindAll(std::string_view text, RegexScratch* scratch, std::vector<Re
       continue;
     }
     const RegexMatch match{found[0], found[1]};
-    if (match.begin == match.end && match.end == last_end) {  // would not advance: step over one character
+    if (match.begin == match.end &&
+        match.end == last_end) {  // would not advance: step over one character
       at = match.end + (match.end < text.size() ? DecodeUtf8(text.substr(match.end)).size : 1);
       continue;
     }
-    if (match.end < match.begin) throw BadFile("{}: pattern {} moves the match start", impl_->where, Quoted(impl_->pattern));
+    if (match.end < match.begin)
+      throw BadFile("{}: pattern {} moves the match start", impl_->where, Quoted(impl_->pattern));
     matches->push_back(match);
     last_end = match.end;
     at = match.end;

@@ -40,7 +40,8 @@ class Regex {
 
   // Appends all matches from left to right; an empty match right after a match does not count. `text` must be valid UTF-8.
   // Error(kBadFile) when a limit is hit.
-  void FindAll(std::string_view text, RegexScratch* scratch, std::vector<RegexMatch>* matches) const;
+  void FindAll(std::string_view text, RegexScratch* scratch,
+               std::vector<RegexMatch>* matches) const;
 
  private:
   struct Impl;

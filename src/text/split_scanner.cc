@@ -30,7 +30,8 @@ struct Cursor {
 
 class Scanner {
  public:
-  explicit Scanner(std::string_view text) : end_(text.data() + text.size()), classes_(UnicodeClasses()) {}
+  explicit Scanner(std::string_view text)
+      : end_(text.data() + text.size()), classes_(UnicodeClasses()) {}
 
   const char* end() const { return end_; }
   Cursor Read(const char* at) const {
@@ -93,9 +94,13 @@ class Scanner {
       return kFoldCase && c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
     };
     switch (letter(1)) {
-      case 's': case 't': case 'm': case 'd':
+      case 's':
+      case 't':
+      case 'm':
+      case 'd':
         return at + 2;
-      case 'r': case 'v':
+      case 'r':
+      case 'v':
         return letter(2) == 'e' ? at + 3 : nullptr;
       case 'l':
         return letter(2) == 'l' ? at + 3 : nullptr;
@@ -149,8 +154,10 @@ const char* NextLlama3(const Scanner& scanner, const char* at) {
     return scanner.Run(second.next, kLetter);
   }
   const char* others = nullptr;
-  if ((first.flags & kWhiteSpace) == 0) others = first.next;
-  else if (*at == ' ' && has_next && (second.flags & kNotOther) == 0) others = second.next;
+  if ((first.flags & kWhiteSpace) == 0)
+    others = first.next;
+  else if (*at == ' ' && has_next && (second.flags & kNotOther) == 0)
+    others = second.next;
   if (others != nullptr) return scanner.Run(scanner.RunWithout(others, kNotOther), kLineBreak);
   return scanner.SpacesOrLines(at);
 }
@@ -161,7 +168,8 @@ constexpr ClassFlags kTail = kLower | kUncased | kMark;  // [\p{Ll}\p{Lm}\p{Lo}\
 // Head* Tail+ from `at`, null if it does not match.
 const char* HeadsThenTails(const Scanner& scanner, const char* at) {
   const char* stop = at;
-  const char* after_both = nullptr;  // after the last character of the Head run that Tail accepts too
+  const char* after_both =
+      nullptr;  // after the last character of the Head run that Tail accepts too
   while (stop != scanner.end()) {
     const Cursor c = scanner.Read(stop);
     if ((c.flags & kHead) == 0) {
@@ -176,7 +184,8 @@ const char* HeadsThenTails(const Scanner& scanner, const char* at) {
 
 const char* NextTekken(const Scanner& scanner, const char* at) {
   const Cursor first = scanner.Read(at);
-  const bool may_lead = (first.flags & (kLineBreak | kLetter | kNumber)) == 0 && first.next != scanner.end();
+  const bool may_lead =
+      (first.flags & (kLineBreak | kLetter | kNumber)) == 0 && first.next != scanner.end();
   if (may_lead) {
     if (const char* stop = HeadsThenTails(scanner, first.next)) return stop;
   }
@@ -216,11 +225,16 @@ void ScanWith(std::string_view text, std::vector<std::string_view>* pieces, Next
 
 std::string_view PatternText(SplitPattern pattern) {
   switch (pattern) {
-    case SplitPattern::kGpt2: return kGpt2Text;
-    case SplitPattern::kLlama3: return kLlama3Text;
-    case SplitPattern::kQwen2: return kQwen2Text;
-    case SplitPattern::kTekken: return kTekkenText;
-    case SplitPattern::kOther: break;
+    case SplitPattern::kGpt2:
+      return kGpt2Text;
+    case SplitPattern::kLlama3:
+      return kLlama3Text;
+    case SplitPattern::kQwen2:
+      return kQwen2Text;
+    case SplitPattern::kTekken:
+      return kTekkenText;
+    case SplitPattern::kOther:
+      break;
   }
   PLANISH_CHECK(false, "a pattern without a fixed text");
   return {};
@@ -234,13 +248,19 @@ SplitPattern KnownSplitPattern(std::string_view pattern_text) {
   return SplitPattern::kOther;
 }
 
-void ScanSplits(SplitPattern pattern, std::string_view text, std::vector<std::string_view>* pieces) {
+void ScanSplits(SplitPattern pattern, std::string_view text,
+                std::vector<std::string_view>* pieces) {
   switch (pattern) {
-    case SplitPattern::kGpt2: return ScanWith(text, pieces, NextGpt2);
-    case SplitPattern::kLlama3: return ScanWith(text, pieces, NextLlama3<3>);
-    case SplitPattern::kQwen2: return ScanWith(text, pieces, NextLlama3<1>);
-    case SplitPattern::kTekken: return ScanWith(text, pieces, NextTekken);
-    case SplitPattern::kOther: break;
+    case SplitPattern::kGpt2:
+      return ScanWith(text, pieces, NextGpt2);
+    case SplitPattern::kLlama3:
+      return ScanWith(text, pieces, NextLlama3<3>);
+    case SplitPattern::kQwen2:
+      return ScanWith(text, pieces, NextLlama3<1>);
+    case SplitPattern::kTekken:
+      return ScanWith(text, pieces, NextTekken);
+    case SplitPattern::kOther:
+      break;
   }
   PLANISH_CHECK(false, "no scanner for this pattern");
 }

@@ -11,11 +11,11 @@
 namespace planish {
 
 enum class SplitPattern {
-  kOther,       // none of the below: needs the regex engine
-  kGpt2,        // words with a leading space, contractions in lower case
-  kLlama3,      // up to three digits together
-  kQwen2,       // as kLlama3, digits one by one
-  kTekken,      // words are cut at a change to upper case
+  kOther,   // none of the below: needs the regex engine
+  kGpt2,    // words with a leading space, contractions in lower case
+  kLlama3,  // up to three digits together
+  kQwen2,   // as kLlama3, digits one by one
+  kTekken,  // words are cut at a change to upper case
 };
 
 // The pattern text of a known pattern, as tokenizer.json carries it.

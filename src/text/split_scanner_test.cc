@@ -12,7 +12,8 @@
 namespace planish {
 namespace {
 
-constexpr SplitPattern kAll[] = {SplitPattern::kGpt2, SplitPattern::kLlama3, SplitPattern::kQwen2, SplitPattern::kTekken};
+constexpr SplitPattern kAll[] = {SplitPattern::kGpt2, SplitPattern::kLlama3, SplitPattern::kQwen2,
+                                 SplitPattern::kTekken};
 using Strings = std::vector<std::string>;
 
 Strings Scan(SplitPattern pattern, std::string_view text) {
@@ -39,7 +40,8 @@ TEST(SplitScanner, FindsTheSamePiecesAsTheRegexEngine) {
 }
 
 TEST(SplitScanner, CutsAsThePatternsSay) {
-  EXPECT_EQ(Scan(SplitPattern::kGpt2, "I'll  don'T 1234"), (Strings{"I", "'ll", " ", " don", "'", "T", " 1234"}));
+  EXPECT_EQ(Scan(SplitPattern::kGpt2, "I'll  don'T 1234"),
+            (Strings{"I", "'ll", " ", " don", "'", "T", " 1234"}));
   EXPECT_EQ(Scan(SplitPattern::kLlama3, "I'LL 12345\n\n x\ty"),
             (Strings{"I", "'LL", " ", "123", "45", "\n\n", " x", "\ty"}));
   EXPECT_EQ(Scan(SplitPattern::kQwen2, "a12 !?\n\n"), (Strings{"a", "1", "2", " !?\n\n"}));

@@ -11,8 +11,9 @@
 namespace planish {
 namespace {
 
-constexpr size_t kPooled = 16;                      // scratches kept for later calls
-constexpr size_t kPooledPieces = size_t{1} << 20;   // a scratch that held a longer text is not worth keeping
+constexpr size_t kPooled = 16;  // scratches kept for later calls
+constexpr size_t kPooledPieces = size_t{1}
+                                 << 20;  // a scratch that held a longer text is not worth keeping
 
 Vocabulary IndexedVocabulary(const Normalizer& normalizer, TokenizerParts* parts) {
   RegexScratch scratch;
@@ -33,7 +34,8 @@ Vocabulary IndexedVocabulary(const Normalizer& normalizer, TokenizerParts* parts
   // stay text. (A control token of one byte is that byte's token too.)
   for (size_t id = 0; id < parts->tokens.size(); ++id) {
     const auto token = static_cast<TokenId>(id);
-    if (parts->in_model[id] && (!is_control[id] || vocabulary.Bytes(token).size() == 1)) vocabulary.Index(token);
+    if (parts->in_model[id] && (!is_control[id] || vocabulary.Bytes(token).size() == 1))
+      vocabulary.Index(token);
   }
   parts->tokens = {};
   return vocabulary;
@@ -43,7 +45,8 @@ BpeOptions OptionsOf(const TokenizerParts& parts, const std::string& where) {
   BpeOptions options{parts.ignore_merges, kNoToken, parts.fuse_unk};
   if (parts.unk_token.empty()) return options;
   for (size_t id = 0; id < parts.tokens.size(); ++id) {
-    if (parts.in_model[id] && parts.tokens[id] == parts.unk_token) options.unk = static_cast<TokenId>(id);
+    if (parts.in_model[id] && parts.tokens[id] == parts.unk_token)
+      options.unk = static_cast<TokenId>(id);
   }
   if (options.unk == kNoToken) {
     throw BadFile("{}: unk_token {} is not in the vocabulary", where, Quoted(parts.unk_token));
@@ -62,7 +65,8 @@ AddedTokenMatcher RawMatcher(const std::vector<AddedToken>& added) {
   return tokens.empty() ? AddedTokenMatcher() : AddedTokenMatcher(std::move(tokens), patterns);
 }
 
-AddedTokenMatcher NormalMatcher(const std::vector<AddedToken>& added, const Normalizer& normalizer) {
+AddedTokenMatcher NormalMatcher(const std::vector<AddedToken>& added,
+                                const Normalizer& normalizer) {
   std::vector<AddedToken> tokens;
   std::vector<std::string> patterns;
   RegexScratch scratch;
@@ -70,14 +74,17 @@ AddedTokenMatcher NormalMatcher(const std::vector<AddedToken>& added, const Norm
     if (!token.normalized) continue;
     tokens.push_back(token);
     TracedText normal;
-    patterns.push_back(normalizer.Apply(token.content, /*trace=*/false, &scratch, &normal) ? normal.text : token.content);
+    patterns.push_back(normalizer.Apply(token.content, /*trace=*/false, &scratch, &normal)
+                           ? normal.text
+                           : token.content);
   }
   return tokens.empty() ? AddedTokenMatcher() : AddedTokenMatcher(std::move(tokens), patterns);
 }
 
 // Calls `plain(begin, end)` for the text between the matches and `token(match)` for each match, in order, over [begin, end).
 template <typename Plain, typename Token>
-void Walk(const std::vector<AddedMatch>& matches, size_t begin, size_t end, Plain plain, Token token) {
+void Walk(const std::vector<AddedMatch>& matches, size_t begin, size_t end, Plain plain,
+          Token token) {
   for (const AddedMatch& match : matches) {
     if (begin < match.begin) plain(begin, match.begin);
     token(match);
@@ -88,7 +95,8 @@ void Walk(const std::vector<AddedMatch>& matches, size_t begin, size_t end, Plai
 
 }  // namespace
 
-MergeResolver::MergeResolver(const TokenizerParts& parts, std::string where) : where_(std::move(where)) {
+MergeResolver::MergeResolver(const TokenizerParts& parts, std::string where)
+    : where_(std::move(where)) {
   ids_.reserve(parts.tokens.size());
   for (size_t id = 0; id < parts.tokens.size(); ++id) {
     if (parts.in_model[id]) ids_.emplace(parts.tokens[id], static_cast<TokenId>(id));
@@ -98,7 +106,9 @@ MergeResolver::MergeResolver(const TokenizerParts& parts, std::string where) : w
 TokenId MergeResolver::Find(std::string_view token, size_t index) const {
   if (token.empty()) throw BadFile("{}: merge {} has an empty part", where_, index);
   const auto found = ids_.find(token);
-  if (found == ids_.end()) throw BadFile("{}: merge {} names {}, which is not in the vocabulary", where_, index, Quoted(token));
+  if (found == ids_.end())
+    throw BadFile("{}: merge {} names {}, which is not in the vocabulary", where_, index,
+                  Quoted(token));
   return found->second;
 }
 
@@ -114,26 +124,31 @@ BpeMerge MergeResolver::Resolve(std::string_view left, std::string_view right, s
 BpeMerge MergeResolver::Resolve(std::string_view both, size_t index) {
   const size_t space = both.find(' ');
   if (space == std::string_view::npos || both.find(' ', space + 1) != std::string_view::npos) {
-    throw BadFile("{}: merge {} is {}, expected two tokens separated by one space", where_, index, Quoted(both));
+    throw BadFile("{}: merge {} is {}, expected two tokens separated by one space", where_, index,
+                  Quoted(both));
   }
   return Resolve(both.substr(0, space), both.substr(space + 1), index);
 }
 
-std::shared_ptr<const Tokenizer> TokenizerBuilder::Build(TokenizerParts parts, const std::string& where) {
+std::shared_ptr<const Tokenizer> TokenizerBuilder::Build(TokenizerParts parts,
+                                                         const std::string& where) {
   PLANISH_CHECK(parts.tokens.size() == parts.in_model.size());
   uint64_t bytes = 0;
   for (const std::string& token : parts.tokens) bytes += token.size();
   if (parts.tokens.size() > limits::kVocabSize || bytes > limits::kTokenizerBytes) {
-    throw BadFile("{}: {} tokens of {} bytes together; at most {} tokens of {} bytes are allowed", where,
-                  parts.tokens.size(), bytes, limits::kVocabSize, limits::kTokenizerBytes);
+    throw BadFile("{}: {} tokens of {} bytes together; at most {} tokens of {} bytes are allowed",
+                  where, parts.tokens.size(), bytes, limits::kVocabSize, limits::kTokenizerBytes);
   }
   if (parts.merges.size() > limits::kMerges) {
-    throw BadFile("{}: {} merges, at most {} are allowed", where, parts.merges.size(), limits::kMerges);
+    throw BadFile("{}: {} merges, at most {} are allowed", where, parts.merges.size(),
+                  limits::kMerges);
   }
   if (parts.added.size() > limits::kAddedTokens) {
-    throw BadFile("{}: {} added tokens, at most {} are allowed", where, parts.added.size(), limits::kAddedTokens);
+    throw BadFile("{}: {} added tokens, at most {} are allowed", where, parts.added.size(),
+                  limits::kAddedTokens);
   }
-  std::sort(parts.added.begin(), parts.added.end(), [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
+  std::sort(parts.added.begin(), parts.added.end(),
+            [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
   std::unordered_map<std::string_view, TokenId> contents;
   uint64_t added_bytes = 0;
   for (const AddedToken& token : parts.added) {
@@ -141,20 +156,21 @@ std::shared_ptr<const Tokenizer> TokenizerBuilder::Build(TokenizerParts parts, c
     const std::string_view content = token.content;
     if (content.empty()) throw BadFile("{}: added token {} is empty", where, token.id);
     if (content.size() > limits::kAddedTokenBytes) {
-      throw BadFile("{}: added token {} has {} bytes, at most {} are allowed", where, token.id, content.size(),
-                    limits::kAddedTokenBytes);
+      throw BadFile("{}: added token {} has {} bytes, at most {} are allowed", where, token.id,
+                    content.size(), limits::kAddedTokenBytes);
     }
     if (ValidUtf8Prefix(content) != content.size()) {
       throw BadFile("{}: added token {} is not valid UTF-8: {}", where, token.id, Quoted(content));
     }
     if (const auto [other, is_new] = contents.emplace(content, token.id); !is_new) {
-      throw BadFile("{}: added tokens {} and {} have the same content {}", where, other->second, token.id, Quoted(content));
+      throw BadFile("{}: added tokens {} and {} have the same content {}", where, other->second,
+                    token.id, Quoted(content));
     }
     added_bytes += content.size();
   }
   if (added_bytes > limits::kAddedTokensTotalBytes) {
-    throw BadFile("{}: the added tokens have {} bytes together, at most {} are allowed", where, added_bytes,
-                  limits::kAddedTokensTotalBytes);
+    throw BadFile("{}: the added tokens have {} bytes together, at most {} are allowed", where,
+                  added_bytes, limits::kAddedTokensTotalBytes);
   }
   std::shared_ptr<Tokenizer> tokenizer(new Tokenizer());
   tokenizer->impl_ = std::make_unique<Tokenizer::Impl>(std::move(parts), where);
@@ -193,31 +209,37 @@ std::unique_ptr<EncodeScratch> Tokenizer::Impl::TakeScratch() const {
 }
 
 void Tokenizer::Impl::ReturnScratch(std::unique_ptr<EncodeScratch> scratch) const {
-  if (scratch->pre.pieces.capacity() > kPooledPieces || scratch->pre.next.capacity() > kPooledPieces) return;
+  if (scratch->pre.pieces.capacity() > kPooledPieces ||
+      scratch->pre.next.capacity() > kPooledPieces)
+    return;
   scratch->normal = {};
   const std::lock_guard lock(pool_mutex);
   if (pool.size() < kPooled) pool.push_back(std::move(scratch));
 }
 
-void Tokenizer::Impl::EncodeText(std::string_view text, const std::vector<TextRange>& special, EncodeScratch* scratch,
-                                 const EncodeSink& sink) const {
+void Tokenizer::Impl::EncodeText(std::string_view text, const std::vector<TextRange>& special,
+                                 EncodeScratch* scratch, const EncodeSink& sink) const {
   if (text.size() >= UINT32_MAX) {
-    throw UsageError("a text of {} bytes is too long to encode in one piece (limit {})", text.size(), UINT32_MAX);
+    throw UsageError("a text of {} bytes is too long to encode in one piece (limit {})",
+                     text.size(), UINT32_MAX);
   }
   std::vector<AddedMatch>& matches = scratch->matches;
   matches.clear();
   for (const TextRange& range : special) raw_matcher.Find(text, range.begin, range.end, &matches);
   Walk(
       matches, 0, text.size(),
-      [&](size_t begin, size_t end) { EncodePlain(text, {begin, end}, special, scratch, sink); },
+      [&](size_t begin, size_t end) {
+        EncodePlain(text, {begin, end}, special, scratch, sink);
+      },
       [&](const AddedMatch& match) {
         sink.ids->push_back(match.id);
         if (sink.origins != nullptr) sink.origins->push_back(match.begin);
       });
 }
 
-void Tokenizer::Impl::EncodePlain(std::string_view text, TextRange range, const std::vector<TextRange>& special,
-                                  EncodeScratch* scratch, const EncodeSink& sink) const {
+void Tokenizer::Impl::EncodePlain(std::string_view text, TextRange range,
+                                  const std::vector<TextRange>& special, EncodeScratch* scratch,
+                                  const EncodeSink& sink) const {
   while (range.begin < range.end) {
     const size_t valid = ValidUtf8Prefix(text.substr(range.begin, range.end - range.begin));
     if (valid > 0) EncodeValid(text, {range.begin, range.begin + valid}, special, scratch, sink);
@@ -225,17 +247,20 @@ void Tokenizer::Impl::EncodePlain(std::string_view text, TextRange range, const 
     if (range.begin == range.end) break;
     const size_t before = sink.ids->size();
     bpe.Encode(text.substr(range.begin, 1), &scratch->bpe, sink.ids);
-    if (sink.origins != nullptr) sink.origins->insert(sink.origins->end(), sink.ids->size() - before, range.begin);
+    if (sink.origins != nullptr)
+      sink.origins->insert(sink.origins->end(), sink.ids->size() - before, range.begin);
     range.begin += 1;
   }
 }
 
-void Tokenizer::Impl::EncodeValid(std::string_view text, TextRange range, const std::vector<TextRange>& special,
-                                  EncodeScratch* scratch, const EncodeSink& sink) const {
+void Tokenizer::Impl::EncodeValid(std::string_view text, TextRange range,
+                                  const std::vector<TextRange>& special, EncodeScratch* scratch,
+                                  const EncodeSink& sink) const {
   std::string_view view = text.substr(range.begin, range.end - range.begin);
   std::span<const size_t> origins;
   const bool matches_here = !normal_matcher.empty() && !special.empty();
-  const bool is_all_special = special.size() == 1 && special[0].end - special[0].begin == text.size();
+  const bool is_all_special =
+      special.size() == 1 && special[0].end - special[0].begin == text.size();
   if (!normalizer.empty()) {
     const bool trace = sink.origins != nullptr || (matches_here && !is_all_special);
     if (normalizer.Apply(view, trace, &scratch->pre.regex, &scratch->normal)) {
@@ -255,7 +280,8 @@ void Tokenizer::Impl::EncodeValid(std::string_view text, TextRange range, const 
     if (offset == range.end) return view.size();
     if (!is_moved) return offset - range.begin;
     if (origins.empty()) return 0;  // is_all_special: the only other border is the start
-    return static_cast<size_t>(std::lower_bound(origins.begin(), origins.end(), offset) - origins.begin());
+    return static_cast<size_t>(std::lower_bound(origins.begin(), origins.end(), offset) -
+                               origins.begin());
   };
   std::vector<AddedMatch>& matches = scratch->inner_matches;
   matches.clear();
@@ -269,7 +295,8 @@ void Tokenizer::Impl::EncodeValid(std::string_view text, TextRange range, const 
   Walk(
       matches, 0, view.size(),
       [&](size_t begin, size_t end) {
-        EncodePieces(view.substr(begin, end - begin), range.begin + begin, rest(begin, end), scratch, sink);
+        EncodePieces(view.substr(begin, end - begin), range.begin + begin, rest(begin, end),
+                     scratch, sink);
       },
       [&](const AddedMatch& match) {
         sink.ids->push_back(match.id);
@@ -278,8 +305,9 @@ void Tokenizer::Impl::EncodeValid(std::string_view text, TextRange range, const 
       });
 }
 
-void Tokenizer::Impl::EncodePieces(std::string_view text, size_t base, std::span<const size_t> origins,
-                                   EncodeScratch* scratch, const EncodeSink& sink) const {
+void Tokenizer::Impl::EncodePieces(std::string_view text, size_t base,
+                                   std::span<const size_t> origins, EncodeScratch* scratch,
+                                   const EncodeSink& sink) const {
   const std::vector<Piece>& pieces = pre_tokenizer.Split(text, &scratch->pre);
   if (sink.origins == nullptr) {
     for (const Piece& piece : pieces) bpe.Encode(piece.text, &scratch->bpe, sink.ids);
@@ -289,7 +317,8 @@ void Tokenizer::Impl::EncodePieces(std::string_view text, size_t base, std::span
     scratch->begins.clear();
     bpe.EncodeTraced(piece.text, &scratch->bpe, sink.ids, &scratch->begins);
     // A space that ByteLevel put in front comes from no byte: it counts as the first byte of its piece.
-    const bool is_view = piece.text.data() >= text.data() && piece.text.data() < text.data() + text.size();
+    const bool is_view =
+        piece.text.data() >= text.data() && piece.text.data() < text.data() + text.size();
     const bool has_added_space = !is_view && text[piece.origin] != ' ' && piece.text[0] == ' ';
     for (const uint32_t begin : scratch->begins) {
       const size_t at = piece.origin + (has_added_space && begin > 0 ? begin - 1 : begin);
@@ -310,18 +339,22 @@ std::vector<TokenId> Tokenizer::Encode(std::string_view text, const EncodeOption
   std::unique_ptr<EncodeScratch> scratch = impl_->TakeScratch();
   impl_->EncodeText(text, special, scratch.get(), {&ids, nullptr});
   impl_->ReturnScratch(std::move(scratch));
-  if (options.add_special) ids.insert(ids.end(), impl_->parts.suffix.begin(), impl_->parts.suffix.end());
+  if (options.add_special)
+    ids.insert(ids.end(), impl_->parts.suffix.begin(), impl_->parts.suffix.end());
   return ids;
 }
 
-std::vector<TokenId> Tokenizer::EncodeSpans(std::span<const TextSpan> spans, std::vector<uint32_t>* owner) const {
+std::vector<TokenId> Tokenizer::EncodeSpans(std::span<const TextSpan> spans,
+                                            std::vector<uint32_t>* owner) const {
   std::string text;
   std::vector<size_t> ends;  // of the spans in `text`
   std::vector<TextRange> special;
   for (const TextSpan& span : spans) {
     if (span.parse_special && !span.text.empty()) {
-      if (!special.empty() && special.back().end == text.size()) special.back().end += span.text.size();
-      else special.push_back({text.size(), text.size() + span.text.size()});
+      if (!special.empty() && special.back().end == text.size())
+        special.back().end += span.text.size();
+      else
+        special.push_back({text.size(), text.size() + span.text.size()});
     }
     text += span.text;
     ends.push_back(text.size());
@@ -334,7 +367,8 @@ std::vector<TokenId> Tokenizer::EncodeSpans(std::span<const TextSpan> spans, std
   if (owner != nullptr) {
     owner->clear();
     for (const size_t origin : origins) {
-      owner->push_back(static_cast<uint32_t>(std::upper_bound(ends.begin(), ends.end(), origin) - ends.begin()));
+      owner->push_back(
+          static_cast<uint32_t>(std::upper_bound(ends.begin(), ends.end(), origin) - ends.begin()));
     }
   }
   return ids;
@@ -354,11 +388,13 @@ std::string_view Tokenizer::TokenBytes(TokenId id) const {
 }
 
 bool Tokenizer::IsSpecial(TokenId id) const {
-  return id >= 0 && static_cast<size_t>(id) < vocab_size() && impl_->is_special[static_cast<size_t>(id)];
+  return id >= 0 && static_cast<size_t>(id) < vocab_size() &&
+         impl_->is_special[static_cast<size_t>(id)];
 }
 
 std::optional<TokenId> Tokenizer::Find(std::string_view content) const {
-  if (const auto found = impl_->added_ids.find(content); found != impl_->added_ids.end()) return found->second;
+  if (const auto found = impl_->added_ids.find(content); found != impl_->added_ids.end())
+    return found->second;
   const TokenId id = content.empty() ? kNoToken : impl_->vocabulary.Find(content);
   return id == kNoToken ? std::nullopt : std::optional(id);
 }

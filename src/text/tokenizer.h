@@ -22,10 +22,11 @@ namespace planish {
 
 // What a GGUF file says of its tokenizer (tokenizer.ggml.*).
 struct GgufVocabulary {
-  std::string pre;                       // tokenizer.ggml.pre: "llama-bpe", "smollm", "qwen2", "tekken", ...
-  std::vector<std::string> tokens;       // in byte-level spelling; user-defined and control tokens as plain text
-  std::vector<int64_t> types;            // 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte
-  std::vector<std::string> merges;       // "a b"
+  std::string pre;  // tokenizer.ggml.pre: "llama-bpe", "smollm", "qwen2", "tekken", ...
+  std::vector<std::string>
+      tokens;  // in byte-level spelling; user-defined and control tokens as plain text
+  std::vector<int64_t> types;  // 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte
+  std::vector<std::string> merges;  // "a b"
   std::optional<TokenId> bos, eos, unk, pad;
   bool add_bos = false, add_eos = false;
 };
@@ -33,7 +34,7 @@ struct GgufVocabulary {
 struct EncodeOptions {
   // Match the text of added tokens, control or not; false: a user's "<|eot_id|>" (or "<think>") stays plain text.
   bool parse_special = true;
-  bool add_special = false;   // what the post-processor inserts (BOS)
+  bool add_special = false;  // what the post-processor inserts (BOS)
 };
 
 // A piece of text and whether added tokens may be matched in it (template literals yes, message contents no).
@@ -46,8 +47,10 @@ class Tokenizer {
  public:
   // Error(kBadFile) naming `where` and the JSON path. Unsupported models (unigram, wordpiece, sentencepiece BPE with byte
   // fallback) say so.
-  static std::shared_ptr<const Tokenizer> FromJson(const std::string& json_text, const std::string& where);
-  static std::shared_ptr<const Tokenizer> FromGguf(const GgufVocabulary& vocabulary, const std::string& where);
+  static std::shared_ptr<const Tokenizer> FromJson(const std::string& json_text,
+                                                   const std::string& where);
+  static std::shared_ptr<const Tokenizer> FromGguf(const GgufVocabulary& vocabulary,
+                                                   const std::string& where);
   // Inverse directions, for convert: a tokenizer.json that Hugging Face tokenizers loads to the same ids, and the GGUF arrays.
   // ToGguf: Error(kUsage) when the pre-tokenizer has no GGUF name.
   Json ToJson() const;
@@ -56,13 +59,15 @@ class Tokenizer {
   std::vector<TokenId> Encode(std::string_view text, const EncodeOptions& options = {}) const;
   // Encodes the concatenation of the spans: merges cross span borders, added tokens are matched only inside runs of spans
   // with parse_special. `owner`, if given, gets for each id the index of the span its first byte came from.
-  std::vector<TokenId> EncodeSpans(std::span<const TextSpan> spans, std::vector<uint32_t>* owner = nullptr) const;
+  std::vector<TokenId> EncodeSpans(std::span<const TextSpan> spans,
+                                   std::vector<uint32_t>* owner = nullptr) const;
   std::string Decode(std::span<const TokenId> ids, bool skip_special = false) const;
   // The bytes a token stands for (not necessarily valid UTF-8 alone); empty for ids outside the vocabulary.
   std::string_view TokenBytes(TokenId id) const;
   bool IsSpecial(TokenId id) const;
-  std::optional<TokenId> Find(std::string_view content) const;  // an added token by text, or a token by its bytes
-  size_t vocab_size() const;  // largest id + 1
+  std::optional<TokenId> Find(
+      std::string_view content) const;  // an added token by text, or a token by its bytes
+  size_t vocab_size() const;            // largest id + 1
   const std::vector<AddedToken>& added_tokens() const;
   // Ids that add_special puts before a text (BOS), empty if none.
   std::vector<TokenId> PrefixIds() const;

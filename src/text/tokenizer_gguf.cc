@@ -11,12 +11,19 @@
 namespace planish {
 namespace {
 
-enum TokenType : int64_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
+enum TokenType : int64_t {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6
+};
 
 struct NamedPreTokenizer {
   const char* name;
   SplitPattern pattern;
-  bool has_digits;      // a Digits step (one by one) first
+  bool has_digits;  // a Digits step (one by one) first
   bool has_nfc;
   bool ignore_merges;
 };
@@ -74,7 +81,10 @@ const NamedPreTokenizer& ByName(const std::string& name, const std::string& wher
 // "<0x0A>": exactly two hexadecimal digits.
 bool ParseByteToken(std::string_view token, char* byte) {
   const auto digit = [](char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
   };
   if (token.size() != 6 || !token.starts_with("<0x") || token[5] != '>') return false;
   const int high = digit(token[3]), low = digit(token[4]);
@@ -82,9 +92,11 @@ bool ParseByteToken(std::string_view token, char* byte) {
   return high >= 0 && low >= 0;
 }
 
-void CheckId(const std::optional<TokenId>& id, const char* key, size_t vocab_size, const std::string& where) {
+void CheckId(const std::optional<TokenId>& id, const char* key, size_t vocab_size,
+             const std::string& where) {
   if (id && (*id < 0 || static_cast<size_t>(*id) >= vocab_size)) {
-    throw BadFile("{}: tokenizer.ggml.{} is {}, expected an id below {}", where, key, *id, vocab_size);
+    throw BadFile("{}: tokenizer.ggml.{} is {}, expected an id below {}", where, key, *id,
+                  vocab_size);
   }
 }
 
@@ -98,13 +110,15 @@ void ReadTokens(const GgufVocabulary& vocabulary, const std::string& where, Toke
       throw BadFile("{}: tokenizer.ggml.token_type[{}] is {}, expected 1 to 6", where, id, type);
     }
     if (const auto [other, is_new] = seen.emplace(token, id); !is_new) {
-      throw BadFile("{}: tokenizer.ggml.tokens: {} is both token {} and token {}", where, Quoted(token), other->second, id);
+      throw BadFile("{}: tokenizer.ggml.tokens: {} is both token {} and token {}", where,
+                    Quoted(token), other->second, id);
     }
     parts->tokens.push_back(token);
     if (type == kByte) {
       char byte = 0;
       if (!ParseByteToken(token, &byte)) {
-        throw BadFile("{}: tokenizer.ggml.tokens[{}] is {}, expected <0xHH> for a byte token", where, id, Quoted(token));
+        throw BadFile("{}: tokenizer.ggml.tokens[{}] is {}, expected <0xHH> for a byte token",
+                      where, id, Quoted(token));
       }
       parts->tokens.back().clear();
       AppendByteLevel({&byte, 1}, &parts->tokens.back());
@@ -120,26 +134,30 @@ void ReadTokens(const GgufVocabulary& vocabulary, const std::string& where, Toke
   // Added tokens at the end of the ids are no part of the model's vocabulary in tokenizer.json; those among the others are,
   // since ids of the model have no gaps.
   parts->in_model.assign(n, true);
-  for (size_t i = parts->added.size(), id = n; i-- > 0 && id-- > 0 && static_cast<size_t>(parts->added[i].id) == id;) {
+  for (size_t i = parts->added.size(), id = n;
+       i-- > 0 && id-- > 0 && static_cast<size_t>(parts->added[i].id) == id;) {
     parts->in_model[id] = false;
   }
 }
 
 }  // namespace
 
-std::shared_ptr<const Tokenizer> Tokenizer::FromGguf(const GgufVocabulary& vocabulary, const std::string& where) {
+std::shared_ptr<const Tokenizer> Tokenizer::FromGguf(const GgufVocabulary& vocabulary,
+                                                     const std::string& where) {
   const NamedPreTokenizer& named = ByName(vocabulary.pre, where);
   const size_t n = vocabulary.tokens.size();
   if (n == 0 || n > limits::kVocabSize) {
-    throw BadFile("{}: tokenizer.ggml.tokens has {} entries, expected 1 to {}", where, n, limits::kVocabSize);
+    throw BadFile("{}: tokenizer.ggml.tokens has {} entries, expected 1 to {}", where, n,
+                  limits::kVocabSize);
   }
   if (vocabulary.types.size() != n) {
-    throw BadFile("{}: tokenizer.ggml.token_type has {} entries, expected {} as tokenizer.ggml.tokens", where,
-                  vocabulary.types.size(), n);
+    throw BadFile(
+        "{}: tokenizer.ggml.token_type has {} entries, expected {} as tokenizer.ggml.tokens", where,
+        vocabulary.types.size(), n);
   }
   if (vocabulary.merges.size() > limits::kMerges) {
-    throw BadFile("{}: tokenizer.ggml.merges has {} entries, at most {} are allowed", where, vocabulary.merges.size(),
-                  limits::kMerges);
+    throw BadFile("{}: tokenizer.ggml.merges has {} entries, at most {} are allowed", where,
+                  vocabulary.merges.size(), limits::kMerges);
   }
   TokenizerParts parts;
   ReadTokens(vocabulary, where, &parts);
@@ -156,11 +174,13 @@ std::shared_ptr<const Tokenizer> Tokenizer::FromGguf(const GgufVocabulary& vocab
   parts.unk = vocabulary.unk;
   parts.pad = vocabulary.pad;
   if (vocabulary.add_bos) {
-    if (!vocabulary.bos) throw BadFile("{}: tokenizer.ggml.add_bos_token is set, but there is no bos_token_id", where);
+    if (!vocabulary.bos)
+      throw BadFile("{}: tokenizer.ggml.add_bos_token is set, but there is no bos_token_id", where);
     parts.prefix = {*vocabulary.bos};
   }
   if (vocabulary.add_eos) {
-    if (!vocabulary.eos) throw BadFile("{}: tokenizer.ggml.add_eos_token is set, but there is no eos_token_id", where);
+    if (!vocabulary.eos)
+      throw BadFile("{}: tokenizer.ggml.add_eos_token is set, but there is no eos_token_id", where);
     parts.suffix = {*vocabulary.eos};
   }
   parts.ignore_merges = named.ignore_merges;
@@ -178,7 +198,8 @@ GgufVocabulary Tokenizer::ToGguf() const {
   for (PreTokenizeStep& step : steps) step.trim_offsets = PreTokenizeStep{}.trim_offsets;
   std::optional<bool> merges_suffice;  // then ignore_merges means nothing, and either name will do
   for (const NamedPreTokenizer& named : kNamed) {
-    if (!out.pre.empty() || steps != StepsOf(named) || parts.normalizer != NormalizerOf(named)) continue;
+    if (!out.pre.empty() || steps != StepsOf(named) || parts.normalizer != NormalizerOf(named))
+      continue;
     if (named.ignore_merges != parts.ignore_merges) {
       if (!merges_suffice) {
         std::vector<TokenId> tokens;
@@ -193,26 +214,34 @@ GgufVocabulary Tokenizer::ToGguf() const {
     }
     out.pre = named.name;
   }
-  if (out.pre.empty()) throw UsageError("this tokenizer's normalizer and pre-tokenizer have no name in GGUF");
+  if (out.pre.empty())
+    throw UsageError("this tokenizer's normalizer and pre-tokenizer have no name in GGUF");
   if (impl_->bpe.options().unk != kNoToken && !impl_->bpe.has_all_bytes()) {
-    throw UsageError("this tokenizer makes {} of bytes without a token, which GGUF cannot express", Quoted(parts.unk_token));
+    throw UsageError("this tokenizer makes {} of bytes without a token, which GGUF cannot express",
+                     Quoted(parts.unk_token));
   }
 
   out.types.assign(n, kNormal);
   for (const AddedToken& token : parts.added) {
     if (token.single_word || token.lstrip || token.rstrip) {
-      throw UsageError("added token {} has single_word, lstrip or rstrip, which GGUF cannot express", Quoted(token.content));
+      throw UsageError(
+          "added token {} has single_word, lstrip or rstrip, which GGUF cannot express",
+          Quoted(token.content));
     }
     out.types[static_cast<size_t>(token.id)] = token.special ? kControl : kUserDefined;
   }
-  for (size_t id = 0; id < n; ++id) out.tokens.push_back(impl_->vocabulary.Spelled(static_cast<TokenId>(id)));
-  for (const AddedToken& token : parts.added) out.tokens[static_cast<size_t>(token.id)] = token.content;
+  for (size_t id = 0; id < n; ++id)
+    out.tokens.push_back(impl_->vocabulary.Spelled(static_cast<TokenId>(id)));
+  for (const AddedToken& token : parts.added)
+    out.tokens[static_cast<size_t>(token.id)] = token.content;
   for (const BpeMerge& merge : parts.merges) {
-    out.merges.push_back(impl_->vocabulary.Spelled(merge.left) + " " + impl_->vocabulary.Spelled(merge.right));
+    out.merges.push_back(impl_->vocabulary.Spelled(merge.left) + " " +
+                         impl_->vocabulary.Spelled(merge.right));
   }
   if (parts.prefix.size() > 1 || parts.suffix.size() > 1) {
-    throw UsageError("this tokenizer adds {} ids before and {} after a text; GGUF can express one each", parts.prefix.size(),
-                     parts.suffix.size());
+    throw UsageError(
+        "this tokenizer adds {} ids before and {} after a text; GGUF can express one each",
+        parts.prefix.size(), parts.suffix.size());
   }
   out.add_bos = !parts.prefix.empty();
   out.add_eos = !parts.suffix.empty();

@@ -29,16 +29,23 @@ void ExpectRefused(const std::function<void(GgufVocabulary&)>& change, const std
 }
 
 TEST(TokenizerGguf, UnknownPreTokenizersAreRefusedWithTheKnownNames) {
-  ExpectRefused([](GgufVocabulary& v) { v.pre = "viking"; }, "'viking', expected one of: llama-bpe");
+  ExpectRefused([](GgufVocabulary& v) { v.pre = "viking"; },
+                "'viking', expected one of: llama-bpe");
   ExpectRefused([](GgufVocabulary& v) { v.pre = ""; }, "tekken");
-  for (const char* name : {"default", "gpt-2", "llama-bpe", "llama3", "llama-v3", "smollm", "qwen2", "tekken", "pixtral"}) {
+  for (const char* name : {"default", "gpt-2", "llama-bpe", "llama3", "llama-v3", "smollm", "qwen2",
+                           "tekken", "pixtral"}) {
     EXPECT_EQ(RefusalOf([&](GgufVocabulary& v) { v.pre = name; }), "");
   }
 }
 
 TEST(TokenizerGguf, ArraysThatContradictEachOtherAreRefused) {
   ExpectRefused([](GgufVocabulary& v) { v.types.pop_back(); }, "token_type has");
-  ExpectRefused([](GgufVocabulary& v) { v.tokens.clear(); v.types.clear(); }, "tokens has 0");
+  ExpectRefused(
+      [](GgufVocabulary& v) {
+        v.tokens.clear();
+        v.types.clear();
+      },
+      "tokens has 0");
   ExpectRefused([](GgufVocabulary& v) { v.types[3] = 7; }, "token_type[3] is 7");
   ExpectRefused([](GgufVocabulary& v) { v.types[3] = -1; }, "token_type[3]");
   ExpectRefused([](GgufVocabulary& v) { v.tokens[5] = v.tokens[6]; }, "both token");
@@ -47,12 +54,15 @@ TEST(TokenizerGguf, ArraysThatContradictEachOtherAreRefused) {
   ExpectRefused([](GgufVocabulary& v) { v.merges.push_back("a  a"); }, "one space");
   ExpectRefused([](GgufVocabulary& v) { v.merges.push_back(" a"); }, "empty part");
   ExpectRefused([](GgufVocabulary& v) { v.bos = -1; }, "bos_token_id is -1");
-  ExpectRefused([](GgufVocabulary& v) { v.eos = static_cast<TokenId>(v.tokens.size()); }, "eos_token_id");
+  ExpectRefused([](GgufVocabulary& v) { v.eos = static_cast<TokenId>(v.tokens.size()); },
+                "eos_token_id");
   ExpectRefused([](GgufVocabulary& v) { v.pad = 1 << 30; }, "padding_token_id");
   ExpectRefused([](GgufVocabulary& v) { v.bos.reset(); }, "add_bos_token");
   ExpectRefused([](GgufVocabulary& v) { v.tokens[0] = ""; }, "added token 0 is empty");
   ExpectRefused([](GgufVocabulary& v) { v.tokens[0] = "\xFF"; }, "UTF-8");
-  ExpectRefused([](GgufVocabulary& v) { v.tokens[0] = std::string(limits::kAddedTokenBytes + 1, 'x'); }, "65536");
+  ExpectRefused(
+      [](GgufVocabulary& v) { v.tokens[0] = std::string(limits::kAddedTokenBytes + 1, 'x'); },
+      "65536");
 }
 
 TEST(TokenizerGguf, ByteTokensAreReadStrictly) {
@@ -60,24 +70,28 @@ TEST(TokenizerGguf, ByteTokensAreReadStrictly) {
     return [token](GgufVocabulary& v) {
       v.tokens[2 + 0x0A] = token;  // the place of the newline byte
       v.types[2 + 0x0A] = 6;
-      std::erase_if(v.merges, [](const std::string& merge) { return merge.find("Ċ") != std::string::npos; });
+      std::erase_if(v.merges,
+                    [](const std::string& merge) { return merge.find("Ċ") != std::string::npos; });
     };
   };
   EXPECT_EQ(RefusalOf(with("<0x0A>")), "");
   EXPECT_EQ(RefusalOf(with("<0x0a>")), "");
-  for (const char* token : {"<0x-1>", "<0xZZ>", "<0x123>", "<0x1>", "0x0A", "<0x0A", "<0x0A> ", "<0X0A>", ""}) {
+  for (const char* token :
+       {"<0x-1>", "<0xZZ>", "<0x123>", "<0x1>", "0x0A", "<0x0A", "<0x0A> ", "<0X0A>", ""}) {
     ExpectRefused(with(token), "byte token");
   }
   GgufVocabulary vocabulary = SmallVocabulary("gpt-2");
   with("<0x0A>")(vocabulary);
-  EXPECT_EQ(Tokenizer::FromGguf(vocabulary, "m.gguf")->Encode("\n"), (std::vector<TokenId>{2 + 0x0A}));
+  EXPECT_EQ(Tokenizer::FromGguf(vocabulary, "m.gguf")->Encode("\n"),
+            (std::vector<TokenId>{2 + 0x0A}));
 }
 
 TEST(TokenizerGguf, RoundTripsKeepNamesTypesAndIds) {
   for (const char* name : {"gpt-2", "llama-bpe", "smaug-bpe", "smollm", "qwen2", "tekken"}) {
     const GgufVocabulary given = SmallVocabulary(name);
     const auto tokenizer = Tokenizer::FromGguf(given, "m.gguf");
-    const GgufVocabulary back = Tokenizer::FromJson(DumpJson(tokenizer->ToJson()), "json")->ToGguf();
+    const GgufVocabulary back =
+        Tokenizer::FromJson(DumpJson(tokenizer->ToJson()), "json")->ToGguf();
     EXPECT_EQ(back.tokens, given.tokens);
     EXPECT_EQ(back.types, given.types);
     EXPECT_EQ(back.merges, given.merges);
@@ -115,12 +129,16 @@ TEST(TokenizerGguf, WhatGgufCannotExpressIsAUsageError) {
     return false;
   };
   EXPECT_FALSE(refusal([](Json&) {}));
-  EXPECT_TRUE(refusal([](Json& json) { json.Set("normalizer", Json::Object{{"type", "Lowercase"}}); }));
-  EXPECT_TRUE(refusal([](Json& json) { json.Set("added_tokens", [&] {
-                Json list = *json.Find("added_tokens");
-                list.AsArray()[0].Set("lstrip", true);
-                return list;
-              }()); }));
+  EXPECT_TRUE(refusal([](Json& json) {
+    json.Set("normalizer", Json::Object{{"type", "Lowercase"}});
+  }));
+  EXPECT_TRUE(refusal([](Json& json) {
+    json.Set("added_tokens", [&] {
+      Json list = *json.Find("added_tokens");
+      list.AsArray()[0].Set("lstrip", true);
+      return list;
+    }());
+  }));
 }
 
 }  // namespace

@@ -40,17 +40,17 @@ struct Tokenizer::Impl {
   void ReturnScratch(std::unique_ptr<EncodeScratch> scratch) const;
 
   // Added tokens are matched inside `special` ranges only (in order, not touching each other).
-  void EncodeText(std::string_view text, const std::vector<TextRange>& special, EncodeScratch* scratch,
-                  const EncodeSink& sink) const;
+  void EncodeText(std::string_view text, const std::vector<TextRange>& special,
+                  EncodeScratch* scratch, const EncodeSink& sink) const;
   // text[range], which holds no added tokens of raw_matcher; ill-formed bytes become pieces of their own.
-  void EncodePlain(std::string_view text, TextRange range, const std::vector<TextRange>& special, EncodeScratch* scratch,
-                   const EncodeSink& sink) const;
+  void EncodePlain(std::string_view text, TextRange range, const std::vector<TextRange>& special,
+                   EncodeScratch* scratch, const EncodeSink& sink) const;
   // The same for a range of valid UTF-8.
-  void EncodeValid(std::string_view text, TextRange range, const std::vector<TextRange>& special, EncodeScratch* scratch,
-                   const EncodeSink& sink) const;
+  void EncodeValid(std::string_view text, TextRange range, const std::vector<TextRange>& special,
+                   EncodeScratch* scratch, const EncodeSink& sink) const;
   // Valid, normalised text without added tokens. Its byte i comes from origins[i], or from base + i without `origins`.
-  void EncodePieces(std::string_view text, size_t base, std::span<const size_t> origins, EncodeScratch* scratch,
-                    const EncodeSink& sink) const;
+  void EncodePieces(std::string_view text, size_t base, std::span<const size_t> origins,
+                    EncodeScratch* scratch, const EncodeSink& sink) const;
 
   TokenizerParts parts;  // `tokens` is empty: `vocabulary` has them
   Normalizer normalizer;

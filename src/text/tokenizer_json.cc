@@ -50,7 +50,9 @@ void ReadNormalizer(const JsonReader& normalizer, std::vector<NormalizeStep>* st
     step.strip_left = normalizer.BoolOr("strip_left", true);
     step.strip_right = normalizer.BoolOr("strip_right", true);
   } else {
-    normalizer.Fail("type", "a supported normalizer: Sequence NFC NFD NFKC NFKD Lowercase Prepend Replace Strip");
+    normalizer.Fail(
+        "type",
+        "a supported normalizer: Sequence NFC NFD NFKC NFKD Lowercase Prepend Replace Strip");
   }
   steps->push_back(std::move(step));
 }
@@ -107,7 +109,8 @@ void CheckDecoder(const JsonReader& decoder) {
 }
 
 // Entry by id; grows the tables, which stay within the limit of ids.
-void Place(TokenId id, const std::string& token, bool in_model, TokenizerParts* parts, std::vector<bool>* is_set) {
+void Place(TokenId id, const std::string& token, bool in_model, TokenizerParts* parts,
+           std::vector<bool>* is_set) {
   const auto at = static_cast<size_t>(id);
   if (at >= parts->tokens.size()) {
     parts->tokens.resize(at + 1);
@@ -119,11 +122,15 @@ void Place(TokenId id, const std::string& token, bool in_model, TokenizerParts* 
   (*is_set)[at] = true;
 }
 
-void ReadModel(const JsonReader& model, const std::string& where, TokenizerParts* parts, std::vector<bool>* is_set) {
-  if (const std::string type = model.StringOr("type", "BPE"); type != "BPE") model.Fail("type", "BPE (byte level)");
-  if (model.Has("dropout") && model.Number("dropout", 0, 1) > 0) model.Fail("dropout", "null: dropout is not supported");
+void ReadModel(const JsonReader& model, const std::string& where, TokenizerParts* parts,
+               std::vector<bool>* is_set) {
+  if (const std::string type = model.StringOr("type", "BPE"); type != "BPE")
+    model.Fail("type", "BPE (byte level)");
+  if (model.Has("dropout") && model.Number("dropout", 0, 1) > 0)
+    model.Fail("dropout", "null: dropout is not supported");
   if (model.BoolOr("byte_fallback", false)) {
-    model.Fail("byte_fallback", "false: SentencePiece-style BPE is not supported, only byte-level BPE");
+    model.Fail("byte_fallback",
+               "false: SentencePiece-style BPE is not supported, only byte-level BPE");
   }
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     if (!model.StringOr(key, "").empty()) model.Fail(key, "null or empty");
@@ -136,13 +143,15 @@ void ReadModel(const JsonReader& model, const std::string& where, TokenizerParts
   const Json::Object& entries = vocab.json().AsObject();
   for (const auto& [token, id] : entries) {
     // An id of at least the number of all entries leaves a gap, unless added tokens fill it.
-    if (!id.is_integer() || id.AsInt() < 0 || id.AsInt() >= static_cast<int64_t>(limits::kVocabSize)) {
-      throw BadFile("{}: model.vocab: id of {} is {}, expected an integer in [0, {})", where, Quoted(token),
-                    Quoted(DumpJson(id)), limits::kVocabSize);
+    if (!id.is_integer() || id.AsInt() < 0 ||
+        id.AsInt() >= static_cast<int64_t>(limits::kVocabSize)) {
+      throw BadFile("{}: model.vocab: id of {} is {}, expected an integer in [0, {})", where,
+                    Quoted(token), Quoted(DumpJson(id)), limits::kVocabSize);
     }
     const auto at = static_cast<size_t>(id.AsInt());
     if (at < is_set->size() && (*is_set)[at]) {
-      throw BadFile("{}: model.vocab: {} and {} have the same id {}", where, Quoted(parts->tokens[at]), Quoted(token), at);
+      throw BadFile("{}: model.vocab: {} and {} have the same id {}", where,
+                    Quoted(parts->tokens[at]), Quoted(token), at);
     }
     Place(static_cast<TokenId>(at), token, /*in_model=*/true, parts, is_set);
   }
@@ -151,7 +160,8 @@ void ReadModel(const JsonReader& model, const std::string& where, TokenizerParts
 void ReadMerges(const JsonReader& model, const std::string& where, TokenizerParts* parts) {
   const Json::Array& merges = model.Array("merges");
   if (merges.size() > limits::kMerges) {
-    throw BadFile("{}: model.merges has {} entries, at most {} are allowed", where, merges.size(), limits::kMerges);
+    throw BadFile("{}: model.merges has {} entries, at most {} are allowed", where, merges.size(),
+                  limits::kMerges);
   }
   MergeResolver resolver(*parts, where + ": model.merges");
   parts->merges.reserve(merges.size());
@@ -162,18 +172,21 @@ void ReadMerges(const JsonReader& model, const std::string& where, TokenizerPart
       parts->merges.push_back(resolver.Resolve(merge.AsString(), i));
     } else if (merge.is_array() && merge.AsArray().size() == 2 && merge.AsArray()[0].is_string() &&
                merge.AsArray()[1].is_string()) {
-      parts->merges.push_back(resolver.Resolve(merge.AsArray()[0].AsString(), merge.AsArray()[1].AsString(), i));
+      parts->merges.push_back(
+          resolver.Resolve(merge.AsArray()[0].AsString(), merge.AsArray()[1].AsString(), i));
     } else {
       throw BadFile("{}: model.merges[{}] is no pair of tokens", where, i);
     }
   }
 }
 
-void ReadAddedTokens(const JsonReader& root, const std::string& where, TokenizerParts* parts, std::vector<bool>* is_set) {
+void ReadAddedTokens(const JsonReader& root, const std::string& where, TokenizerParts* parts,
+                     std::vector<bool>* is_set) {
   if (!root.Has("added_tokens")) return;
   const size_t n = root.Array("added_tokens").size();
   if (n > limits::kAddedTokens) {
-    throw BadFile("{}: added_tokens has {} entries, at most {} are allowed", where, n, limits::kAddedTokens);
+    throw BadFile("{}: added_tokens has {} entries, at most {} are allowed", where, n,
+                  limits::kAddedTokens);
   }
   std::unordered_map<std::string, TokenId> of_model;
   for (size_t id = 0; id < parts->tokens.size(); ++id) {
@@ -183,24 +196,26 @@ void ReadAddedTokens(const JsonReader& root, const std::string& where, Tokenizer
   for (size_t i = 0; i < n; ++i) {
     const JsonReader entry = root.Element("added_tokens", i);
     AddedToken token;
-    token.id = static_cast<TokenId>(entry.Int("id", 0, static_cast<int64_t>(limits::kVocabSize) - 1));
+    token.id =
+        static_cast<TokenId>(entry.Int("id", 0, static_cast<int64_t>(limits::kVocabSize) - 1));
     token.content = entry.String("content");
     token.special = entry.BoolOr("special", false);
     token.single_word = entry.BoolOr("single_word", false);
     token.lstrip = entry.BoolOr("lstrip", false);
     token.rstrip = entry.BoolOr("rstrip", false);
     token.normalized = entry.BoolOr("normalized", !token.special);
-    if (!seen.insert(token.id).second) throw BadFile("{}: added_tokens[{}]: id {} occurs twice", where, i, token.id);
+    if (!seen.insert(token.id).second)
+      throw BadFile("{}: added_tokens[{}]: id {} occurs twice", where, i, token.id);
     const auto same = of_model.find(token.content);
     if (same != of_model.end() && same->second != token.id) {
-      throw BadFile("{}: added_tokens[{}]: {} has id {}, but {} in model.vocab", where, i, Quoted(token.content), token.id,
-                    same->second);
+      throw BadFile("{}: added_tokens[{}]: {} has id {}, but {} in model.vocab", where, i,
+                    Quoted(token.content), token.id, same->second);
     }
     const auto at = static_cast<size_t>(token.id);
     if (same == of_model.end()) {
       if (at < is_set->size() && (*is_set)[at]) {
-        throw BadFile("{}: added_tokens[{}]: id {} of {} is that of {} in model.vocab", where, i, token.id,
-                      Quoted(token.content), Quoted(parts->tokens[at]));
+        throw BadFile("{}: added_tokens[{}]: id {} of {} is that of {} in model.vocab", where, i,
+                      token.id, Quoted(token.content), Quoted(parts->tokens[at]));
       }
       Place(token.id, token.content, /*in_model=*/false, parts, is_set);
     }
@@ -209,7 +224,8 @@ void ReadAddedTokens(const JsonReader& root, const std::string& where, Tokenizer
 }
 
 // The ids a TemplateProcessing template names by a special token: all it lists for it.
-std::vector<TokenId> TemplateIds(const JsonReader& processor, const std::string& name, size_t vocab_size) {
+std::vector<TokenId> TemplateIds(const JsonReader& processor, const std::string& name,
+                                 size_t vocab_size) {
   const JsonReader token = processor.Object("special_tokens").Object(name);
   std::vector<TokenId> ids;
   for (const Json& id : token.Array("ids")) {
@@ -229,14 +245,17 @@ void ReadPostProcessor(const JsonReader& processor, TokenizerParts* parts) {
     for (size_t i = 0; i < n; ++i) ReadPostProcessor(processor.Element("processors", i), parts);
     return;
   }
-  if (type != "TemplateProcessing") processor.Fail("type", "ByteLevel, TemplateProcessing or Sequence");
-  if (!parts->prefix.empty() || !parts->suffix.empty()) processor.Fail("type", "one TemplateProcessing");
+  if (type != "TemplateProcessing")
+    processor.Fail("type", "ByteLevel, TemplateProcessing or Sequence");
+  if (!parts->prefix.empty() || !parts->suffix.empty())
+    processor.Fail("type", "one TemplateProcessing");
   bool after_text = false;
   const size_t n = processor.Array("single").size();
   for (size_t i = 0; i < n; ++i) {
     const JsonReader part = processor.Element("single", i);
     if (part.Has("Sequence")) {
-      if (after_text || part.Object("Sequence").String("id") != "A") processor.Fail("single", "the sequence A once");
+      if (after_text || part.Object("Sequence").String("id") != "A")
+        processor.Fail("single", "the sequence A once");
       after_text = true;
       continue;
     }
@@ -251,11 +270,13 @@ void ReadPostProcessor(const JsonReader& processor, TokenizerParts* parts) {
 
 }  // namespace
 
-std::shared_ptr<const Tokenizer> Tokenizer::FromJson(const std::string& json_text, const std::string& where) {
+std::shared_ptr<const Tokenizer> Tokenizer::FromJson(const std::string& json_text,
+                                                     const std::string& where) {
   if (json_text.size() > limits::kTokenizerBytes) {
-    throw BadFile("{}: {} bytes, at most {} are allowed", where, json_text.size(), limits::kTokenizerBytes);
+    throw BadFile("{}: {} bytes, at most {} are allowed", where, json_text.size(),
+                  limits::kTokenizerBytes);
   }
-  const Json json = ParseJson(json_text, where);
+  const Json json = ParseJson(json_text, where, {.max_values = limits::kTokenizerJsonValues});
   const JsonReader root(json, where);
   TokenizerParts parts;
   std::vector<bool> is_set;
@@ -263,12 +284,14 @@ std::shared_ptr<const Tokenizer> Tokenizer::FromJson(const std::string& json_tex
   ReadModel(model, where, &parts, &is_set);
   ReadAddedTokens(root, where, &parts, &is_set);
   if (const auto gap = std::find(is_set.begin(), is_set.end(), false); gap != is_set.end()) {
-    throw BadFile("{}: no token has id {}, although ids go up to {}", where, gap - is_set.begin(), is_set.size() - 1);
+    throw BadFile("{}: no token has id {}, although ids go up to {}", where, gap - is_set.begin(),
+                  is_set.size() - 1);
   }
   ReadMerges(model, where, &parts);
   if (root.Has("normalizer")) ReadNormalizer(root.Object("normalizer"), &parts.normalizer);
   ReadPreTokenizer(root.Object("pre_tokenizer"), &parts.pre_tokenizer);
-  if (parts.pre_tokenizer.empty() || parts.pre_tokenizer.back().kind != PreTokenizeStep::Kind::kByteLevel) {
+  if (parts.pre_tokenizer.empty() ||
+      parts.pre_tokenizer.back().kind != PreTokenizeStep::Kind::kByteLevel) {
     root.Fail("pre_tokenizer", "one that ends in ByteLevel: only byte-level BPE is supported");
   }
   CheckDecoder(root.Object("decoder"));

@@ -44,7 +44,8 @@ std::string LoadChanged(const std::function<void(Json&)>& change) {
 }
 
 void AddToken(Json& json, int64_t id, const std::string& content) {
-  At(json, "added_tokens").Append(Json::Object{{"id", id}, {"content", content}, {"special", true}});
+  At(json, "added_tokens")
+      .Append(Json::Object{{"id", id}, {"content", content}, {"special", true}});
 }
 
 TEST(TokenizerJson, WhatToJsonWritesLoads) {
@@ -55,13 +56,14 @@ TEST(TokenizerJson, WhatToJsonWritesLoads) {
 TEST(TokenizerJson, VocabularyIdsWithGapsDuplicatesOrBeyondTheLimitAreRefused) {
   const int64_t n = static_cast<int64_t>(Tokenizer::FromJson(DumpJson(Good()), "x")->vocab_size());
   const auto with = [&](Json id) {
-    return LoadChanged([&](Json& json) { At(At(json, "model"), "vocab").AsObject().emplace_back("zzz", id); });
+    return LoadChanged(
+        [&](Json& json) { At(At(json, "model"), "vocab").AsObject().emplace_back("zzz", id); });
   };
   EXPECT_NE(with(n + 1).find("no token has id"), std::string::npos);
   EXPECT_NE(with(5).find("same id"), std::string::npos);
   EXPECT_NE(with(n - 1).find("model.vocab"), std::string::npos);  // an added token has it
-  for (const Json& id : {Json(-1), Json(static_cast<int64_t>(limits::kVocabSize)), Json(uint64_t{1} << 63), Json(1.5),
-                         Json("7"), Json(), Json(1e308)}) {
+  for (const Json& id : {Json(-1), Json(static_cast<int64_t>(limits::kVocabSize)),
+                         Json(uint64_t{1} << 63), Json(1.5), Json("7"), Json(), Json(1e308)}) {
     EXPECT_NE(with(id), "") << DumpJson(id);
   }
   EXPECT_EQ(with(n), "");
@@ -75,9 +77,11 @@ TEST(TokenizerJson, MergesOfUnknownEmptyOrBadPartsAreRefused) {
   EXPECT_EQ(with(Json::Array{"a", "a"}), "");
   EXPECT_NE(with("zq x").find("not in the vocabulary"), std::string::npos);
   EXPECT_NE(with("a z").find("not in the vocabulary"), std::string::npos);  // "az" is no token
-  EXPECT_NE(with(" a").find("empty part"), std::string::npos);              // would be a merge into itself: a cycle
-  for (const Json& merge : {Json("a"), Json("a a a"), Json(""), Json(1), Json(), Json::MakeArray(), Json(Json::Array{"a"}),
-                            Json(Json::Array{"a", 1}), Json(Json::Array{"a", ""}), Json(Json::Array{"a", "a", "a"})}) {
+  EXPECT_NE(with(" a").find("empty part"),
+            std::string::npos);  // would be a merge into itself: a cycle
+  for (const Json& merge : {Json("a"), Json("a a a"), Json(""), Json(1), Json(), Json::MakeArray(),
+                            Json(Json::Array{"a"}), Json(Json::Array{"a", 1}),
+                            Json(Json::Array{"a", ""}), Json(Json::Array{"a", "a", "a"})}) {
     EXPECT_NE(with(merge), "") << DumpJson(merge);
   }
 }
@@ -91,7 +95,8 @@ TEST(TokenizerJson, AddedTokensThatAreEmptyHugeTwiceOrInConflictAreRefused) {
   EXPECT_EQ(with(n, "<think>\n"), "");  // overlaps another: the longest match wins
   EXPECT_EQ(with(n, std::string(limits::kAddedTokenBytes, 'x')), "");
   EXPECT_NE(with(n, "").find("empty"), std::string::npos);
-  EXPECT_NE(with(n, std::string(limits::kAddedTokenBytes + 1, 'x')).find("65536"), std::string::npos);
+  EXPECT_NE(with(n, std::string(limits::kAddedTokenBytes + 1, 'x')).find("65536"),
+            std::string::npos);
   EXPECT_NE(with(n, std::string(1 << 20, 'x')), "");
   EXPECT_NE(with(n + 1, "<x>").find("no token has id"), std::string::npos);
   EXPECT_NE(with(0, "<x>").find("occurs twice"), std::string::npos);
@@ -101,8 +106,10 @@ TEST(TokenizerJson, AddedTokensThatAreEmptyHugeTwiceOrInConflictAreRefused) {
   EXPECT_NE(with(-1, "<x>"), "");
   EXPECT_NE(with(int64_t{1} << 40, "<x>"), "");
   EXPECT_NE(LoadChanged([&](Json& json) {
-              for (int i = 0; i < 40; ++i) AddToken(json, n + i, std::to_string(i) + std::string(60'000, 'x'));
-            }).find("together"), std::string::npos);
+              for (int i = 0; i < 40; ++i)
+                AddToken(json, n + i, std::to_string(i) + std::string(60'000, 'x'));
+            }).find("together"),
+            std::string::npos);
 }
 
 TEST(TokenizerJson, UnsupportedPartsAreNamed) {
@@ -115,26 +122,34 @@ TEST(TokenizerJson, UnsupportedPartsAreNamed) {
   refused("pre_tokenizer", R"({"type":"Whitespace"})", "Whitespace");
   refused("pre_tokenizer", R"({"type":"Digits","individual_digits":true})", "ByteLevel");
   refused("pre_tokenizer", R"({"type":"Sequence","pretokenizers":[]})", "ByteLevel");
-  refused("pre_tokenizer", R"({"type":"Sequence","pretokenizers":[{"type":"ByteLevel"},{"type":"Digits"}]})", "ByteLevel");
-  refused("pre_tokenizer", R"({"type":"Split","pattern":{"Regex":"("},"behavior":"Isolated"})", "pre_tokenizer");
   refused("pre_tokenizer",
-          R"({"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"("},"behavior":"Isolated"},{"type":"ByteLevel"}]})",
-          "pattern");
-  refused("pre_tokenizer",
-          R"({"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"a"},"behavior":"Odd"},{"type":"ByteLevel"}]})",
-          "Odd");
+          R"({"type":"Sequence","pretokenizers":[{"type":"ByteLevel"},{"type":"Digits"}]})",
+          "ByteLevel");
+  refused("pre_tokenizer", R"({"type":"Split","pattern":{"Regex":"("},"behavior":"Isolated"})",
+          "pre_tokenizer");
+  refused(
+      "pre_tokenizer",
+      R"({"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"("},"behavior":"Isolated"},{"type":"ByteLevel"}]})",
+      "pattern");
+  refused(
+      "pre_tokenizer",
+      R"({"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"a"},"behavior":"Odd"},{"type":"ByteLevel"}]})",
+      "Odd");
   refused("normalizer", R"({"type":"BertNormalizer"})", "BertNormalizer");
   refused("normalizer", R"({"type":"Precompiled","precompiled_charsmap":"!!!"})", "Precompiled");
   refused("normalizer", R"({"type":"Replace","pattern":{"String":""},"content":"x"})", "pattern");
   refused("decoder", "null", "decoder");
   refused("decoder", R"({"type":"Metaspace"})", "Metaspace");
   refused("post_processor", R"({"type":"BertProcessing"})", "BertProcessing");
-  refused("post_processor", R"({"type":"TemplateProcessing","single":[],"special_tokens":{}})", "single");
-  refused("post_processor",
-          R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}}],"special_tokens":{"<s>":{"ids":[99999]}}})",
-          "ids");
+  refused("post_processor", R"({"type":"TemplateProcessing","single":[],"special_tokens":{}})",
+          "single");
+  refused(
+      "post_processor",
+      R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}}],"special_tokens":{"<s>":{"ids":[99999]}}})",
+      "ids");
   const auto refused_in_model = [](const char* key, Json value, const char* named) {
-    const std::string message = LoadChanged([&](Json& json) { At(At(json, "model"), key) = value; });
+    const std::string message =
+        LoadChanged([&](Json& json) { At(At(json, "model"), key) = value; });
     EXPECT_NE(message.find(named), std::string::npos) << key << ": " << message;
   };
   refused_in_model("type", "Unigram", "Unigram");
@@ -178,11 +193,21 @@ TEST(TokenizerJson, MutatedFilesAreRefusedOrLoad) {
     for (uint64_t n = 1 + random.Below(3); n > 0; --n) {
       const size_t at = random.Below(std::min(range, changed.size()));
       switch (random.Below(5)) {
-        case 0: changed[at] = static_cast<char>(random.Below(256)); break;
-        case 1: changed.erase(at, 1 + random.Below(8)); break;
-        case 2: changed.insert(at, 1, "0123456789-{}[]\",:null"[random.Below(22)]); break;
-        case 3: changed.insert(at, changed.substr(random.Below(range), random.Below(30))); break;
-        case 4: changed[at] = "0123456789"[random.Below(10)]; break;
+        case 0:
+          changed[at] = static_cast<char>(random.Below(256));
+          break;
+        case 1:
+          changed.erase(at, 1 + random.Below(8));
+          break;
+        case 2:
+          changed.insert(at, 1, "0123456789-{}[]\",:null"[random.Below(22)]);
+          break;
+        case 3:
+          changed.insert(at, changed.substr(random.Below(range), random.Below(30)));
+          break;
+        case 4:
+          changed[at] = "0123456789"[random.Below(10)];
+          break;
       }
     }
     loaded += Load(changed).empty();

@@ -5,7 +5,9 @@
 namespace planish {
 namespace {
 
-Json Pattern(const std::string& pattern, bool is_regex) { return Json::Object{{is_regex ? "Regex" : "String", pattern}}; }
+Json Pattern(const std::string& pattern, bool is_regex) {
+  return Json::Object{{is_regex ? "Regex" : "String", pattern}};
+}
 
 // One step stands alone, several in a Sequence under `list_name`; none is null.
 Json InSequence(Json::Array steps, const char* list_name) {
@@ -18,21 +20,32 @@ Json NormalizerJson(const std::vector<NormalizeStep>& steps) {
   Json::Array out;
   for (const NormalizeStep& step : steps) {
     switch (step.kind) {
-      case NormalizeStep::Kind::kNfc: out.push_back(Json::Object{{"type", "NFC"}}); break;
-      case NormalizeStep::Kind::kNfd: out.push_back(Json::Object{{"type", "NFD"}}); break;
-      case NormalizeStep::Kind::kNfkc: out.push_back(Json::Object{{"type", "NFKC"}}); break;
-      case NormalizeStep::Kind::kNfkd: out.push_back(Json::Object{{"type", "NFKD"}}); break;
-      case NormalizeStep::Kind::kLowercase: out.push_back(Json::Object{{"type", "Lowercase"}}); break;
+      case NormalizeStep::Kind::kNfc:
+        out.push_back(Json::Object{{"type", "NFC"}});
+        break;
+      case NormalizeStep::Kind::kNfd:
+        out.push_back(Json::Object{{"type", "NFD"}});
+        break;
+      case NormalizeStep::Kind::kNfkc:
+        out.push_back(Json::Object{{"type", "NFKC"}});
+        break;
+      case NormalizeStep::Kind::kNfkd:
+        out.push_back(Json::Object{{"type", "NFKD"}});
+        break;
+      case NormalizeStep::Kind::kLowercase:
+        out.push_back(Json::Object{{"type", "Lowercase"}});
+        break;
       case NormalizeStep::Kind::kPrepend:
         out.push_back(Json::Object{{"type", "Prepend"}, {"prepend", step.content}});
         break;
       case NormalizeStep::Kind::kReplace:
-        out.push_back(Json::Object{
-            {"type", "Replace"}, {"pattern", Pattern(step.pattern, step.is_regex)}, {"content", step.content}});
+        out.push_back(Json::Object{{"type", "Replace"},
+                                   {"pattern", Pattern(step.pattern, step.is_regex)},
+                                   {"content", step.content}});
         break;
       case NormalizeStep::Kind::kStrip:
-        out.push_back(
-            Json::Object{{"type", "Strip"}, {"strip_left", step.strip_left}, {"strip_right", step.strip_right}});
+        out.push_back(Json::Object{
+            {"type", "Strip"}, {"strip_left", step.strip_left}, {"strip_right", step.strip_right}});
         break;
     }
   }
@@ -41,11 +54,16 @@ Json NormalizerJson(const std::vector<NormalizeStep>& steps) {
 
 const char* BehaviorName(SplitBehavior behavior) {
   switch (behavior) {
-    case SplitBehavior::kRemoved: return "Removed";
-    case SplitBehavior::kMergedWithPrevious: return "MergedWithPrevious";
-    case SplitBehavior::kMergedWithNext: return "MergedWithNext";
-    case SplitBehavior::kContiguous: return "Contiguous";
-    case SplitBehavior::kIsolated: break;
+    case SplitBehavior::kRemoved:
+      return "Removed";
+    case SplitBehavior::kMergedWithPrevious:
+      return "MergedWithPrevious";
+    case SplitBehavior::kMergedWithNext:
+      return "MergedWithNext";
+    case SplitBehavior::kContiguous:
+      return "Contiguous";
+    case SplitBehavior::kIsolated:
+      break;
   }
   return "Isolated";
 }
@@ -61,7 +79,8 @@ Json PreTokenizerJson(const std::vector<PreTokenizeStep>& steps) {
                                    {"invert", step.invert}});
         break;
       case PreTokenizeStep::Kind::kDigits:
-        out.push_back(Json::Object{{"type", "Digits"}, {"individual_digits", step.individual_digits}});
+        out.push_back(
+            Json::Object{{"type", "Digits"}, {"individual_digits", step.individual_digits}});
         break;
       case PreTokenizeStep::Kind::kByteLevel:
         out.push_back(Json::Object{{"type", "ByteLevel"},
@@ -99,15 +118,18 @@ class PostProcessorWriter {
     Text("A", 0, &single);
     Text("A", 0, &pair);
     Text("B", 1, &pair);
-    return Json::Object{
-        {"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", std::move(tokens_)}};
+    return Json::Object{{"type", "TemplateProcessing"},
+                        {"single", single},
+                        {"pair", pair},
+                        {"special_tokens", std::move(tokens_)}};
   }
 
  private:
   void Special(TokenId id, int type, Json::Array* out) {
     const std::string name = vocabulary_.Spelled(id);
     out->push_back(Json::Object{{"SpecialToken", Json::Object{{"id", name}, {"type_id", type}}}});
-    tokens_.Set(name, Json::Object{{"id", name}, {"ids", Json::Array{id}}, {"tokens", Json::Array{name}}});
+    tokens_.Set(
+        name, Json::Object{{"id", name}, {"ids", Json::Array{id}}, {"tokens", Json::Array{name}}});
   }
   void Text(const char* name, int type, Json::Array* out) {
     for (const TokenId id : parts_.prefix) Special(id, type, out);
@@ -127,7 +149,8 @@ Json Tokenizer::ToJson() const {
   const Vocabulary& vocabulary = impl_->vocabulary;
   Json::Object vocab;
   for (size_t id = 0; id < vocabulary.size(); ++id) {
-    if (parts.in_model[id]) vocab.emplace_back(vocabulary.Spelled(static_cast<TokenId>(id)), static_cast<int64_t>(id));
+    if (parts.in_model[id])
+      vocab.emplace_back(vocabulary.Spelled(static_cast<TokenId>(id)), static_cast<int64_t>(id));
   }
   Json::Array merges;
   merges.reserve(parts.merges.size());
@@ -144,17 +167,18 @@ Json Tokenizer::ToJson() const {
                             {"ignore_merges", parts.ignore_merges},
                             {"vocab", std::move(vocab)},
                             {"merges", std::move(merges)}};
-  return Json::Object{
-      {"version", "1.0"},
-      {"truncation", nullptr},
-      {"padding", nullptr},
-      {"added_tokens", AddedTokensJson(parts.added)},
-      {"normalizer", NormalizerJson(parts.normalizer)},
-      {"pre_tokenizer", PreTokenizerJson(parts.pre_tokenizer)},
-      {"post_processor", PostProcessorWriter(parts, vocabulary).Write()},
-      {"decoder",
-       Json::Object{{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
-      {"model", std::move(model)}};
+  return Json::Object{{"version", "1.0"},
+                      {"truncation", nullptr},
+                      {"padding", nullptr},
+                      {"added_tokens", AddedTokensJson(parts.added)},
+                      {"normalizer", NormalizerJson(parts.normalizer)},
+                      {"pre_tokenizer", PreTokenizerJson(parts.pre_tokenizer)},
+                      {"post_processor", PostProcessorWriter(parts, vocabulary).Write()},
+                      {"decoder", Json::Object{{"type", "ByteLevel"},
+                                               {"add_prefix_space", true},
+                                               {"trim_offsets", true},
+                                               {"use_regex", true}}},
+                      {"model", std::move(model)}};
 }
 
 }  // namespace planish

@@ -21,15 +21,15 @@ namespace planish {
 
 struct TokenizerParts {
   std::vector<std::string> tokens;  // by id, spelled as in tokenizer.json; no gaps
-  std::vector<bool> in_model;       // by id: in the BPE model's vocabulary (else an added token only)
-  std::vector<BpeMerge> merges;     // best first
+  std::vector<bool> in_model;    // by id: in the BPE model's vocabulary (else an added token only)
+  std::vector<BpeMerge> merges;  // best first
   bool ignore_merges = false;
   bool fuse_unk = false;
-  std::string unk_token;  // empty: none
+  std::string unk_token;          // empty: none
   std::vector<AddedToken> added;  // by increasing id
   std::vector<NormalizeStep> normalizer;
   std::vector<PreTokenizeStep> pre_tokenizer;
-  std::vector<TokenId> prefix, suffix;  // what add_special puts around a text
+  std::vector<TokenId> prefix, suffix;        // what add_special puts around a text
   std::optional<TokenId> bos, eos, unk, pad;  // where the file says
 };
 

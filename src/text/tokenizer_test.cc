@@ -20,7 +20,9 @@ using Ids = std::vector<TokenId>;
 using TokenizerPtr = std::shared_ptr<const Tokenizer>;
 constexpr const char* kFamilies[] = {"gpt-2", "llama-bpe", "qwen2", "tekken", "smollm"};
 
-TokenizerPtr Small(const std::string& pre) { return Tokenizer::FromGguf(SmallVocabulary(pre), "small.gguf"); }
+TokenizerPtr Small(const std::string& pre) {
+  return Tokenizer::FromGguf(SmallVocabulary(pre), "small.gguf");
+}
 
 Ids IdsOf(const Json& json) {
   Ids ids;
@@ -30,7 +32,8 @@ Ids IdsOf(const Json& json) {
 
 TEST(Tokenizer, GoldenTextsGiveTheIdsAndTextOfHuggingFaceTokenizers) {
   const auto folders = GoldenTokenizers(PLANISH_SOURCE_DIR);
-  if (folders.empty()) GTEST_SKIP() << "no golden tokenizers: set PLANISH_GOLDEN to the golden folder";
+  if (folders.empty())
+    GTEST_SKIP() << "no golden tokenizers: set PLANISH_GOLDEN to the golden folder";
   for (const auto& folder : folders) {
     const TokenizerPtr direct = Tokenizer::FromJson(GoldenTokenizerJson(folder), folder.string());
     const TokenizerPtr via_gguf = Tokenizer::FromGguf(direct->ToGguf(), "gguf");
@@ -39,7 +42,8 @@ TEST(Tokenizer, GoldenTextsGiveTheIdsAndTextOfHuggingFaceTokenizers) {
     EXPECT_EQ(via_both->ToGguf().types, direct->ToGguf().types);
     EXPECT_EQ(via_both->ToGguf().merges, direct->ToGguf().merges);
     EXPECT_EQ(via_both->ToGguf().pre, direct->ToGguf().pre);
-    const Json golden = ParseJson(ReadFile((folder / "golden.json").string(), 1 << 28), folder.string());
+    const Json golden =
+        ParseJson(ReadFile((folder / "golden.json").string(), 1 << 28), folder.string());
     size_t cases = 0;
     for (const Json& entry : golden.Find("cases")->AsArray()) {
       const std::string& text = entry.Find("text")->AsString();
@@ -49,7 +53,9 @@ TEST(Tokenizer, GoldenTextsGiveTheIdsAndTextOfHuggingFaceTokenizers) {
       for (const TokenizerPtr& tokenizer : {direct, via_gguf, via_both}) {
         ASSERT_EQ(tokenizer->Encode(text), ids) << folder << text;
         ASSERT_EQ(tokenizer->Decode(ids), entry.Find("decoded")->AsString()) << folder << text;
-        ASSERT_EQ(tokenizer->Encode(text, {.add_special = true}), special == nullptr ? ids : IdsOf(*special)) << text;
+        ASSERT_EQ(tokenizer->Encode(text, {.add_special = true}),
+                  special == nullptr ? ids : IdsOf(*special))
+            << text;
         std::vector<uint32_t> owner;
         ASSERT_EQ(tokenizer->EncodeSpans({&span, 1}, &owner), ids) << folder << text;
         ASSERT_EQ(owner, std::vector<uint32_t>(ids.size(), 0));
@@ -92,11 +98,13 @@ TEST(Tokenizer, ControlTextOfAUserStaysPlain) {
       EXPECT_FALSE(tokenizer->IsSpecial(id)) << family;
       EXPECT_EQ(tokenizer->TokenBytes(id).find("think"), std::string_view::npos);
     }
-    const TextSpan spans[] = {{"<s>", true}, {"<s>", false}, {"<s", true}, {">", false}, {"</", true}, {"s>", true}};
+    const TextSpan spans[] = {{"<s>", true}, {"<s>", false}, {"<s", true},
+                              {">", false},  {"</", true},   {"s>", true}};
     std::vector<uint32_t> owner;
     const Ids ids = tokenizer->EncodeSpans(spans, &owner);
     EXPECT_EQ(std::count(ids.begin(), ids.end(), 0), 1) << family;  // the first span alone
-    EXPECT_EQ(std::count(ids.begin(), ids.end(), 1), 1) << family;  // "</s>" over two template spans
+    EXPECT_EQ(std::count(ids.begin(), ids.end(), 1), 1)
+        << family;  // "</s>" over two template spans
     EXPECT_EQ(ids.front(), 0);
     EXPECT_EQ(owner.front(), 0u);
     EXPECT_EQ(ids.back(), 1);
@@ -112,7 +120,8 @@ TEST(Tokenizer, SpansEncodeAsTheirConcatenationAndEveryIdKnowsItsSpan) {
     for (int i = 0; i < 1500; ++i) {
       std::vector<std::string> texts;
       std::vector<TextSpan> spans;
-      for (uint64_t n = random.Below(6); n > 0; --n) texts.push_back(random.Below(4) == 0 ? "" : random.Valid(3));
+      for (uint64_t n = random.Below(6); n > 0; --n)
+        texts.push_back(random.Below(4) == 0 ? "" : random.Valid(3));
       std::string whole;
       for (const std::string& text : texts) {
         spans.push_back({text, true});
@@ -142,8 +151,11 @@ TEST(Tokenizer, StreamedPiecesAddUpToTheDecodedText) {
   const TokenizerPtr tokenizer = Small("llama-bpe");
   for (int i = 0; i < 3000; ++i) {
     Ids ids;
-    if (i % 2 == 0) ids = tokenizer->Encode(random.Bytes(40));
-    else for (uint64_t n = random.Below(20); n > 0; --n) ids.push_back(static_cast<TokenId>(random.Below(400)) - 20);
+    if (i % 2 == 0)
+      ids = tokenizer->Encode(random.Bytes(40));
+    else
+      for (uint64_t n = random.Below(20); n > 0; --n)
+        ids.push_back(static_cast<TokenId>(random.Below(400)) - 20);
     for (const bool skip : {false, true}) {
       StreamDecoder decoder(tokenizer, skip);
       std::string text;
@@ -220,17 +232,20 @@ TEST(Tokenizer, HostileRunsTakeLinearTime) {
 #ifdef PLANISH_DEBUG
   constexpr size_t kHalf = size_t{1} << 15;  // sanitizers make it some ten times slower
 #else
-  constexpr size_t kHalf = size_t{1} << 18;  // so twice that must stay under a second, a mebibyte under two
+  constexpr size_t kHalf = size_t{1}
+                           << 18;  // so twice that must stay under a second, a mebibyte under two
 #endif
   const std::pair<const char*, std::string> runs[] = {
-      {"letter", "a"}, {"capital", "A"}, {"space", " "}, {"newline", "\n"}, {"digit", "1"}, {"mark", "\u0301\u0323"},
-      {"zwj", "👨\u200d"}, {"dot", "."}, {"han", "中"}, {"damage", "\xFF"}, {"tag", "<s"}, {"space newline", "  \n"}};
+      {"letter", "a"}, {"capital", "A"},         {"space", " "},     {"newline", "\n"},
+      {"digit", "1"},  {"mark", "\u0301\u0323"}, {"zwj", "👨\u200d"}, {"dot", "."},
+      {"han", "中"},   {"damage", "\xFF"},       {"tag", "<s"},      {"space newline", "  \n"}};
   for (const char* family : kFamilies) {
     const TokenizerPtr tokenizer = Small(family);
     for (const auto& [name, unit] : runs) {
       std::string half;
       while (half.size() < kHalf) half += unit;
-      const double once = SecondsToEncode(*tokenizer, half), twice = SecondsToEncode(*tokenizer, half + half);
+      const double once = SecondsToEncode(*tokenizer, half),
+                   twice = SecondsToEncode(*tokenizer, half + half);
       EXPECT_LT(twice, 1.0) << family << ' ' << name;
       EXPECT_LT(twice, 4 * once + 0.02) << family << ' ' << name;
     }

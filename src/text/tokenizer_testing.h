@@ -19,8 +19,8 @@ class RandomText {
  public:
   explicit RandomText(uint64_t seed) : state_(seed) {}
   uint64_t Below(uint64_t n);
-  std::string Valid(size_t parts);    // valid UTF-8
-  std::string Bytes(size_t length);   // any bytes, often text with damage
+  std::string Valid(size_t parts);   // valid UTF-8
+  std::string Bytes(size_t length);  // any bytes, often text with damage
  private:
   uint64_t state_;
 };

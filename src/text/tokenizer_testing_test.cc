@@ -27,8 +27,10 @@ GgufVocabulary SmallVocabulary(const std::string& pre) {
     AppendByteLevel({&c, 1}, &token);
     add(token, 1);
   }
-  for (const char* merge : {"t h", "th e", "Ġ the", "Ġ Ġ", "ĠĠ ĠĠ", "i n", "a n", "an d", "Ġ and", "e r", "o n", "h e", "l l",
-                            "he ll", "hell o", "Ġ w", "1 2", "12 3", "a a", "aa aa", "Ã ©", "Ċ Ċ", "ð Ł", "â Ģ", "âĢ į"}) {
+  for (const char* merge :
+       {"t h", "th e",  "Ġ the", "Ġ Ġ", "ĠĠ ĠĠ", "i n",    "a n", "an d", "Ġ and",
+        "e r", "o n",   "h e",   "l l", "he ll", "hell o", "Ġ w", "1 2",  "12 3",
+        "a a", "aa aa", "Ã ©",   "Ċ Ċ", "ð Ł",   "â Ģ",    "âĢ į"}) {
     vocabulary.merges.push_back(merge);
     std::string token = merge;
     token.erase(std::find(token.begin(), token.end(), ' '));
@@ -51,12 +53,39 @@ uint64_t RandomText::Below(uint64_t n) {
 }
 
 std::string RandomText::Valid(size_t parts) {
-  static constexpr std::string_view kParts[] = {
-      "the", " and", "Hello", " world", "don't", "WE'LL", "it'S", "'\u017f", "CamelCase", "HTTPServer", "naïve", "e\u0301",
-      "STRASSE", "Straße", "中文", "日本語テキスト", "한국어", "\u1112\u1161\u11ab", "русский", "हिन्दी", "ไทย", "123", "4567",
-      "3.14", "½", "Ⅷ", "٣٤", " ", "  ", "\n", "\r\n", "\t", "\n\n", " \n ", "\u00a0", "\u3000", "\u180e", "\u200d",
-      "\u2028", "\u0085", "\x0b", "'", "/", "//", "...", "(){};", "$$", "👨‍👩‍👧", "🇩🇪", "👍🏽", "\u0323", "\u0327\u0301", "ǅ", "ʰ",
-      "<s>", "</s>", "<think>", "</think>", "<", "|>", "aaaa", "\U00016130", "\U00011de0", "\U0002ebf0", "\u0897"};
+  static constexpr std::string_view kParts[] = {"the",        " and",
+                                                "Hello",      " world",
+                                                "don't",      "WE'LL",
+                                                "it'S",       "'\u017f",
+                                                "CamelCase",  "HTTPServer",
+                                                "naïve",      "e\u0301",
+                                                "STRASSE",    "Straße",
+                                                "中文",       "日本語テキスト",
+                                                "한국어",     "\u1112\u1161\u11ab",
+                                                "русский",    "हिन्दी",
+                                                "ไทย",        "123",
+                                                "4567",       "3.14",
+                                                "½",          "Ⅷ",
+                                                "٣٤",         " ",
+                                                "  ",         "\n",
+                                                "\r\n",       "\t",
+                                                "\n\n",       " \n ",
+                                                "\u00a0",     "\u3000",
+                                                "\u180e",     "\u200d",
+                                                "\u2028",     "\u0085",
+                                                "\x0b",       "'",
+                                                "/",          "//",
+                                                "...",        "(){};",
+                                                "$$",         "👨‍👩‍👧",
+                                                "🇩🇪",         "👍🏽",
+                                                "\u0323",     "\u0327\u0301",
+                                                "ǅ",          "ʰ",
+                                                "<s>",        "</s>",
+                                                "<think>",    "</think>",
+                                                "<",          "|>",
+                                                "aaaa",       "\U00016130",
+                                                "\U00011de0", "\U0002ebf0",
+                                                "\u0897"};
   std::string out;
   for (size_t i = 0; i < parts; ++i) {
     switch (Below(10)) {
@@ -71,7 +100,8 @@ std::string RandomText::Valid(size_t parts) {
         for (uint64_t n = 1 + Below(6); n > 0; --n) out += part;
         break;
       }
-      default: out += kParts[Below(std::size(kParts))];
+      default:
+        out += kParts[Below(std::size(kParts))];
     }
   }
   return out;
@@ -82,7 +112,8 @@ std::string RandomText::Bytes(size_t length) {
   if (Below(2) == 0) {
     while (out.size() < length) out += Valid(4);
     out.resize(length);
-    for (uint64_t n = Below(length + 1); n > 0; --n) out[Below(length)] = static_cast<char>(Below(256));
+    for (uint64_t n = Below(length + 1); n > 0; --n)
+      out[Below(length)] = static_cast<char>(Below(256));
   } else {
     while (out.size() < length) out.push_back(static_cast<char>(Below(256)));
   }
@@ -91,7 +122,8 @@ std::string RandomText::Bytes(size_t length) {
 
 std::vector<std::filesystem::path> GoldenTokenizers(const std::string& source_dir) {
   const char* set = std::getenv("PLANISH_GOLDEN");
-  const std::filesystem::path root = std::filesystem::path(set != nullptr ? set : source_dir + "/tests/golden") / "tokenizer";
+  const std::filesystem::path root =
+      std::filesystem::path(set != nullptr ? set : source_dir + "/tests/golden") / "tokenizer";
   std::vector<std::filesystem::path> folders;
   if (!std::filesystem::is_directory(root)) return folders;
   for (const auto& entry : std::filesystem::directory_iterator(root)) {

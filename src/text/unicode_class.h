@@ -9,14 +9,15 @@
 namespace planish {
 
 using ClassFlags = uint8_t;
-inline constexpr ClassFlags kUpper = 1;         // Lu, Lt
-inline constexpr ClassFlags kLower = 2;         // Ll
-inline constexpr ClassFlags kUncased = 4;       // Lm, Lo
-inline constexpr ClassFlags kMark = 8;          // M
-inline constexpr ClassFlags kNumber = 16;       // N
-inline constexpr ClassFlags kWhiteSpace = 32;   // \s
-inline constexpr ClassFlags kLineBreak = 64;    // \r and \n, which are white space too
-inline constexpr ClassFlags kRustNumeric = 128; // char::is_numeric of the pre-tokenizer Digits: N of Unicode 17.0
+inline constexpr ClassFlags kUpper = 1;        // Lu, Lt
+inline constexpr ClassFlags kLower = 2;        // Ll
+inline constexpr ClassFlags kUncased = 4;      // Lm, Lo
+inline constexpr ClassFlags kMark = 8;         // M
+inline constexpr ClassFlags kNumber = 16;      // N
+inline constexpr ClassFlags kWhiteSpace = 32;  // \s
+inline constexpr ClassFlags kLineBreak = 64;   // \r and \n, which are white space too
+inline constexpr ClassFlags kRustNumeric =
+    128;  // char::is_numeric of the pre-tokenizer Digits: N of Unicode 17.0
 inline constexpr ClassFlags kLetter = kUpper | kLower | kUncased;
 
 // Table of 0x110000 entries, built at first use.

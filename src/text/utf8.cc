@@ -91,7 +91,8 @@ size_t CutUtf8Suffix(std::string_view text) noexcept {
   const size_t most = std::min<size_t>(3, text.size());
   for (size_t n = 1; n <= most; ++n) {
     const std::string_view tail = text.substr(text.size() - n);
-    if ((static_cast<unsigned char>(tail[0]) & 0xC0) == 0x80) continue;  // a continuation byte: look further left
+    if ((static_cast<unsigned char>(tail[0]) & 0xC0) == 0x80)
+      continue;  // a continuation byte: look further left
     const Utf8Char c = DecodeUtf8(tail);
     return c.is_cut && c.size == n ? n : 0;
   }

@@ -15,7 +15,7 @@ inline constexpr char32_t kIllFormed = 0xFFFFFFFF;
 struct Utf8Char {
   char32_t code = kIllFormed;  // kIllFormed: the `size` bytes are a maximal ill-formed subpart
   uint32_t size = 0;           // bytes taken, at least 1
-  bool is_cut = false;         // ill-formed only because the text ends here: more bytes could complete it
+  bool is_cut = false;  // ill-formed only because the text ends here: more bytes could complete it
 };
 
 // First character of `text`, which must not be empty. Surrogates, overlong forms and codes above U+10FFFF are ill-formed.
@@ -43,12 +43,13 @@ inline char32_t NextValidUtf8(const char*& p) noexcept {
     p += 3;
     return code;
   }
-  const char32_t code = (first & 0x07) << 18 | (byte(1) & 0x3F) << 12 | (byte(2) & 0x3F) << 6 | (byte(3) & 0x3F);
+  const char32_t code =
+      (first & 0x07) << 18 | (byte(1) & 0x3F) << 12 | (byte(2) & 0x3F) << 6 | (byte(3) & 0x3F);
   p += 4;
   return code;
 }
 
-void AppendUtf8(char32_t code, std::string* out);  // `code` must be a Unicode scalar value
+void AppendUtf8(char32_t code, std::string* out);        // `code` must be a Unicode scalar value
 size_t ValidUtf8Prefix(std::string_view text) noexcept;  // bytes of the longest valid prefix
 std::string LossyUtf8(std::string_view text);
 // Bytes at the end of `text` that start a character whose remaining bytes are still missing: 0 to 3.

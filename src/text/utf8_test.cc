@@ -20,7 +20,8 @@ TEST(Utf8, EveryScalarValueIsEncodedAndDecodedBack) {
     const char* p = text.data();
     ASSERT_EQ(NextValidUtf8(p), code);
     ASSERT_EQ(p, text.data() + text.size());
-    for (size_t cut = 1; cut < text.size(); ++cut) ASSERT_EQ(CutUtf8Suffix(text.substr(0, cut)), cut) << text;
+    for (size_t cut = 1; cut < text.size(); ++cut)
+      ASSERT_EQ(CutUtf8Suffix(text.substr(0, cut)), cut) << text;
     ASSERT_EQ(CutUtf8Suffix(text), 0u);
   }
 }
@@ -29,12 +30,12 @@ TEST(Utf8, IllFormedStretchesBecomeOneReplacementEach) {
   const std::string r = "\xEF\xBF\xBD";
   EXPECT_EQ(LossyUtf8("a\xFFz"), "a" + r + "z");
   EXPECT_EQ(LossyUtf8("\xC3"), r);
-  EXPECT_EQ(LossyUtf8("\xE2\x82"), r);                     // cut at the end: one subpart
+  EXPECT_EQ(LossyUtf8("\xE2\x82"), r);  // cut at the end: one subpart
   EXPECT_EQ(LossyUtf8("\xE2\x82z"), r + "z");
   EXPECT_EQ(LossyUtf8("\xF0\x9F\x98\xF0\x9F\x98\x80"), r + "\xF0\x9F\x98\x80");
-  EXPECT_EQ(LossyUtf8("\xED\xA0\x80"), r + r + r);         // a surrogate: its lead byte stands alone
-  EXPECT_EQ(LossyUtf8("\xC0\xAF"), r + r);                 // overlong
-  EXPECT_EQ(LossyUtf8("\xF4\x90\x80\x80"), r + r + r + r); // above U+10FFFF
+  EXPECT_EQ(LossyUtf8("\xED\xA0\x80"), r + r + r);  // a surrogate: its lead byte stands alone
+  EXPECT_EQ(LossyUtf8("\xC0\xAF"), r + r);          // overlong
+  EXPECT_EQ(LossyUtf8("\xF4\x90\x80\x80"), r + r + r + r);  // above U+10FFFF
   EXPECT_EQ(LossyUtf8(std::string_view("\0\x80", 2)), std::string(1, '\0') + r);
 }
 

@@ -44,7 +44,7 @@ class Vocabulary {
   std::string bytes_;             // of all tokens, one after the other
   std::vector<uint32_t> begins_;  // [size + 1]
   std::vector<bool> is_plain_;
-  std::vector<TokenId> slots_;    // open addressing, at most half full
+  std::vector<TokenId> slots_;  // open addressing, at most half full
   uint64_t mask_ = 0;
 };
 
