@@ -223,10 +223,21 @@ TEST(BadInputGolden, AnEndlessLineIsRefusedInBoundedMemory) {
 
 TEST(MemoryGolden, AModelThatDoesNotFitSaysWhatWould) {
   PLANISH_NEEDS_GOLDEN(GoldenDir() + "/models");
+  const TemporaryDir work;
+  WriteIds(work / "ids.json", {1, 2, 3});
+  const auto run = [&](const std::string& model, std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"logits",          "-m",        model, "--ids",
+                                          work / "ids.json", "--logprobs"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
   for (const std::string& name : GoldenModels()) {
     const std::string model = GoldenDir() + "/models/" + name;
-    ExpectError(RunProgram({"info", "-m", model, "--memory", "10KiB"}), 4, "info",
+    ExpectError(RunProgram(run(model, {"--memory", "10KiB"})), 4, "logits",
                 {name, "needs", "available", "Try: "});
+    // A description needs no memory for the weights; it says what would not fit.
+    const std::string text = OutputOf({"info", "-m", model, "--memory", "10KiB"});
+    EXPECT_NE(text.find("does not fit"), std::string::npos) << text;
   }
   // With room for the weights alone the hint is a context, and that context is accepted.
   const std::string model = GoldenDir() + "/models/" + AnyModel();
@@ -234,9 +245,9 @@ TEST(MemoryGolden, AModelThatDoesNotFitSaysWhatWould) {
   const std::string memory =
       std::to_string(Member(info, "file_bytes").AsInt() + Member(info, "state_bytes").AsInt() +
                      40 * Member(info, "kv_bytes_per_token").AsInt());
-  ExpectError(RunProgram({"info", "-m", model, "--memory", memory, "--ctx", "60"}), 4, "info",
+  ExpectError(RunProgram(run(model, {"--memory", memory, "--ctx", "60"})), 4, "logits",
               {"Try: --ctx 40"});
-  OutputOf({"info", "-m", model, "--memory", memory, "--ctx", "40"});
+  OutputOf(run(model, {"--memory", memory, "--ctx", "40"}));
 }
 
 class OutputGolden : public ::testing::Test {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <string>
@@ -65,8 +66,8 @@ inline std::vector<int32_t> IdsOf(const Json& array) {
   return ids;
 }
 
-inline void ExpectNear(const std::vector<float>& found, const std::vector<float>& expected, float tolerance,
-                       const std::string& what) {
+inline void ExpectNear(const std::vector<float>& found, const std::vector<float>& expected,
+                       float tolerance, const std::string& what) {
   ASSERT_EQ(found.size(), expected.size()) << what;
   size_t at = 0;
   float worst = 0;
@@ -74,14 +75,27 @@ inline void ExpectNear(const std::vector<float>& found, const std::vector<float>
     const float error = std::abs(found[i] - expected[i]);
     if (!(error <= worst)) worst = error, at = i;
   }
-  EXPECT_LE(worst, tolerance) << what << ": at " << at << " " << found[at] << ", expected " << expected[at];
+  EXPECT_LE(worst, tolerance) << what << ": at " << at << " " << found[at] << ", expected "
+                              << expected[at];
 }
 
 // The golden models that stand in the folder, or none.
 inline std::vector<std::string> GoldenModels() { return Listing(GoldenDir() + "/models"); }
 
-#define PLANISH_NEEDS_GOLDEN(path)                                                                     \
-  if (const std::string needed = (path); !FileExists(needed) && !IsDirectory(needed))                  \
+#define PLANISH_NEEDS_GOLDEN(path)                                                    \
+  if (const std::string needed = (path); !FileExists(needed) && !IsDirectory(needed)) \
   GTEST_SKIP() << needed << " is missing: set PLANISH_GOLDEN to a folder with golden data"
+
+// PLANISH_SMOLLM2, else what `make demo` fetched, else the file beside the golden data; empty if there is none.
+inline std::string SmolLm2Path() {
+  if (const char* path = std::getenv("PLANISH_SMOLLM2"); path != nullptr && *path != 0) return path;
+  const std::string name = "SmolLM2-135M-Instruct.Q4_1.gguf",
+                    fetched = PLANISH_SOURCE_DIR "/models-cache/" + name;
+  if (FileExists(fetched)) return fetched;
+  const std::string beside = GoldenDir() + "/../models/";
+  if (FileExists(beside + name)) return beside + name;
+  const std::vector<std::string> any = Listing(beside, ".gguf");
+  return any.empty() ? "" : beside + any[0];
+}
 
 }  // namespace planish::testing

@@ -22,17 +22,18 @@
 namespace planish::testing {
 
 struct RunOptions {
-  std::string input;  // stdin
+  std::string input;                                             // stdin
   std::vector<std::pair<std::string, std::string>> environment;  // added to the test's own
-  unsigned limit_s = 300;                                         // SIGALRM ends a program that hangs
-  rlim_t file_bytes = RLIM_INFINITY;   // writes beyond fail with EFBIG, as on a full disk
+  unsigned limit_s = 300;             // SIGALRM ends a program that hangs
+  rlim_t file_bytes = RLIM_INFINITY;  // writes beyond fail with EFBIG, as on a full disk
   enum class Stdout { kKept, kClosedPipe, kFull } standard_output = Stdout::kKept;
 };
 
 struct Outcome {
   int status = 0;  // exit status, or minus the signal that ended it
   std::string out, err;
-  uint64_t peak_bytes = 0;  // largest resident size; at least that of the test itself when it forked
+  uint64_t peak_bytes =
+      0;  // largest resident size; at least that of the test itself when it forked
 };
 
 // An unnamed file: a program can fill it without anybody reading at the same time.
@@ -53,13 +54,15 @@ inline std::string TakeAll(int fd) {
   return text;
 }
 
-inline Outcome RunProgram(const std::vector<std::string>& arguments, const RunOptions& options = {}) {
+inline Outcome RunProgram(const std::vector<std::string>& arguments,
+                          const RunOptions& options = {}) {
   std::vector<char*> argv{const_cast<char*>(PLANISH_BINARY)};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   const int in = ScratchFile(options.input), out = ScratchFile(), err = ScratchFile();
   int closed_pipe[2] = {-1, -1};
-  if (options.standard_output == RunOptions::Stdout::kClosedPipe) PLANISH_CHECK(pipe(closed_pipe) == 0);
+  if (options.standard_output == RunOptions::Stdout::kClosedPipe)
+    PLANISH_CHECK(pipe(closed_pipe) == 0);
   const pid_t child = fork();
   PLANISH_CHECK(child >= 0);
   if (child == 0) {
@@ -72,7 +75,10 @@ inline Outcome RunProgram(const std::vector<std::string>& arguments, const RunOp
     dup2(in, STDIN_FILENO);
     dup2(err, STDERR_FILENO);
     const bool is_full = options.standard_output == RunOptions::Stdout::kFull;
-    dup2(is_full ? open("/dev/full", O_WRONLY) : closed_pipe[1] >= 0 ? closed_pipe[1] : out, STDOUT_FILENO);
+    dup2(is_full               ? open("/dev/full", O_WRONLY)
+         : closed_pipe[1] >= 0 ? closed_pipe[1]
+                               : out,
+         STDOUT_FILENO);
     if (closed_pipe[0] >= 0) close(closed_pipe[0]);
     alarm(options.limit_s);
     execv(PLANISH_BINARY, argv.data());
@@ -94,7 +100,8 @@ inline Outcome RunProgram(const std::vector<std::string>& arguments, const RunOp
 }
 
 // As above for runs that must succeed.
-inline std::string OutputOf(const std::vector<std::string>& arguments, const RunOptions& options = {}) {
+inline std::string OutputOf(const std::vector<std::string>& arguments,
+                            const RunOptions& options = {}) {
   Outcome outcome = RunProgram(arguments, options);
   EXPECT_EQ(outcome.status, 0) << ::testing::PrintToString(arguments) << ": " << outcome.err;
   return std::move(outcome.out);

@@ -20,22 +20,10 @@ constexpr bool kHasRealMemory = false;  // shadow memory and quarantine count as
 constexpr bool kHasRealMemory = true;
 #endif
 
-// PLANISH_SMOLLM2, else what `make demo` fetched, else the file beside the golden data; empty if there is none.
-std::string FindModel() {
-  if (const char* path = std::getenv("PLANISH_SMOLLM2"); path != nullptr && *path != 0) return path;
-  const std::string name = "SmolLM2-135M-Instruct.Q4_1.gguf",
-                    fetched = PLANISH_SOURCE_DIR "/models-cache/" + name;
-  if (FileExists(fetched)) return fetched;
-  const std::string beside = GoldenDir() + "/../models/";
-  if (FileExists(beside + name)) return beside + name;
-  const std::vector<std::string> any = Listing(beside, ".gguf");
-  return any.empty() ? "" : beside + any[0];
-}
-
 class SmolLm2Golden : public ::testing::Test {
  protected:
   void SetUp() override {
-    model_ = FindModel();
+    model_ = SmolLm2Path();
     if (model_.empty())
       GTEST_SKIP() << "SmolLM2 is missing: run tools/fetch_demo_model.sh or set PLANISH_SMOLLM2";
     if (!FileExists(folder_ + "/cases.json"))
