@@ -241,8 +241,7 @@ FileWriter::FileWriter(std::string path)
     return open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   });
   registered_ = std::make_unique<TemporaryName>(temporary_);
-  if (fd_ < 0)
-    throw RuntimeError("{}: cannot be created: {}", Quoted(temporary_, 300), Reason(errno));
+  if (fd_ < 0) throw RuntimeError("{}: cannot be written: {}", Quoted(path_, 300), Reason(errno));
 }
 
 FileWriter::~FileWriter() {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/chat_commands.h"
 
+#include <unistd.h>
+
 #include <cstdio>
 #include <cstdlib>
 
@@ -96,7 +98,7 @@ void ChatScreen::Speak(const std::string& text, bool again) {
       if (!in_reasoning) fmt::print(stderr, "{}", palette_.dim);
       in_reasoning = true;
       if (show_reasoning_)
-        fmt::print(stderr, "{}", piece.reasoning);
+        fmt::print(stderr, "{}", ForTerminal(piece.reasoning, STDERR_FILENO));
       else if (budget != nullptr) {
         const std::string limit =
             budget->effective_budget() >= 0 ? fmt::format("/{}", budget->effective_budget()) : "";
@@ -106,7 +108,7 @@ void ChatScreen::Speak(const std::string& text, bool again) {
     if (!piece.answer.empty()) {
       if (in_reasoning) fmt::print(stderr, "{}\n", palette_.reset);
       in_reasoning = false;
-      fmt::print("{}", piece.answer);
+      fmt::print("{}", ForTerminal(piece.answer, STDOUT_FILENO));
       std::fflush(stdout);
     }
   };

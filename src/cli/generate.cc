@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "cli/json_ids.h"
 #include "cli/model_options.h"
+#include "cli/terminal.h"
 #include "cli/verbs.h"
 
 namespace planish {
@@ -116,8 +117,8 @@ class GenerateVerb : public Verb {
       }
       if (!json_) {
         options.on_piece = [](const ReasoningSplitter::Piece& piece) {
-          fmt::print(stderr, "{}", piece.reasoning);
-          fmt::print("{}", piece.answer);
+          fmt::print(stderr, "{}", ForTerminal(piece.reasoning, STDERR_FILENO));
+          fmt::print("{}", ForTerminal(piece.answer, STDOUT_FILENO));
           FlushOutput();
         };
       }

@@ -91,6 +91,23 @@ bool UseColor(const std::string& choice, int descriptor) {
   return isatty(descriptor) != 0 && (no_color == nullptr || *no_color == 0);
 }
 
+std::string ForTerminal(std::string text, int descriptor) {
+  if (isatty(descriptor) == 0) return text;
+  std::erase_if(text, [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return (byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7F;
+  });
+  // C1 controls in UTF-8: C2 80 .. C2 9F.
+  for (size_t i = 0; i + 1 < text.size();) {
+    const bool is_c1 = text[i] == '\xC2' && static_cast<unsigned char>(text[i + 1]) < 0xA0;
+    if (is_c1)
+      text.erase(i, 2);
+    else
+      ++i;
+  }
+  return text;
+}
+
 struct LineEditor::Impl {
   EditLine* line = nullptr;
   History* history = nullptr;

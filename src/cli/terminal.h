@@ -21,6 +21,10 @@ struct Palette {
 // "auto": when the descriptor is a terminal and NO_COLOR is not set.
 bool UseColor(const std::string& choice, int descriptor);
 
+// A model's text as a terminal may show it: control characters but newline and tab are dropped when the descriptor is a
+// terminal, because a model can be made to write escape sequences. Unchanged for files and pipes.
+std::string ForTerminal(std::string text, int descriptor);
+
 // Reads lines with editing, history (kept in a file of mode 0600) and completion of commands. A backslash at the end of a
 // line, and pasted blocks, continue a message.
 class LineEditor {

@@ -153,6 +153,15 @@ TEST(Config, NumbersOfTheWrongTypeOrRangeAreRefused) {
   ExpectRefused(Parse("[1, 2]"), "top level");
 }
 
+TEST(Config, FactorsThatChangeTheResultAreRefused) {
+  ExpectRefused(Llama("partial_rotary_factor", "0.5"), "partial_rotary_factor");
+  ExpectRefused(Llama("residual_multiplier", "0.2"), "residual_multiplier");
+  EXPECT_NO_THROW(ConfigFromJson(Llama("partial_rotary_factor", "1.0"), "config.json"));
+  Json both = Llama();
+  both.Set("rope_parameters", Parse("{\"rope_type\": \"default\", \"rope_theta\": 500000.0}"));
+  ExpectRefused(both, "rope_scaling");
+}
+
 TEST(Config, DeciBlockMistakesAreNamed) {
   const auto with = [](const std::string& attention, const std::string& ffn) {
     Json json = *PublishedConfig("ln-super-49b");
@@ -236,6 +245,18 @@ TEST(Planner, LargestContextAndBatchFitAndOneMoreDoesNot) {
   EXPECT_LE(MakePlan(config, request).total_bytes, memory);
   ++request.batch;
   EXPECT_GT(MakePlan(config, request).total_bytes, memory);
+}
+
+TEST(Planner, LargestAllowedNumbersDoNotWrap) {
+  Json json = *PublishedConfig("llama-3.1-405b");
+  json.Set("num_attention_heads", 1024);
+  json.Set("num_key_value_heads", 1024);
+  json.Set("head_dim", 4096);
+  json.Set("num_hidden_layers", 1024);
+  const Plan plan = MakePlan(ConfigFromJson(json, "config.json"),
+                             {.context = limits::kContext, .batch = limits::kBatch});
+  EXPECT_EQ(plan.cache_bytes, UINT64_MAX);
+  EXPECT_EQ(plan.total_bytes, UINT64_MAX);
 }
 
 TEST(Planner, ModelThatDoesNotFitSaysWhatWould) {

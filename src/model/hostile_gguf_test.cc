@@ -296,6 +296,12 @@ TEST(HostileGguf, GoldenLiesAboutSizesAreRefusedByName) {
       {"nemotron_h_a", "nemotron_h.feed_forward_length", GgufValue::U32s({0}),
        "feed_forward_length"},
       {"deci_gguf", "deci.attention.head_count_kv", GgufValue::U32s({2, 2}), "head_count_kv"},
+      // Keys that would change the result silently.
+      {"llama_a", "llama.attention.sliding_window", u32(8), "sliding_window"},
+      {"llama_a", "llama.attention.causal", GgufValue::Bool(false), "attention.causal"},
+      {"llama_a", "llama.attention.scale", GgufValue::F32(4), "attention.scale"},
+      {"llama_a", "llama.logit_scale", GgufValue::F32(4), "logit_scale"},
+      {"llama_a", "llama.final_logit_softcapping", GgufValue::F32(30), "softcapping"},
   };
   const std::map<std::string, std::string> files = GoldenFiles();
   size_t checked = 0;
@@ -317,6 +323,31 @@ TEST(HostileGguf, GoldenLiesAboutSizesAreRefusedByName) {
   }
   if (checked == 0)
     GTEST_SKIP() << "no golden GGUF files under " << GoldenDir() << "/gguf: set PLANISH_GOLDEN";
+}
+
+TEST(HostileGguf, GoldenRotaryDivisorsThatAreNoScalingAreRefused) {
+  const std::map<std::string, std::string> files = GoldenFiles();
+  size_t checked = 0;
+  for (const auto& [model, path] : files) {
+    const GgufFile source = GgufFile::Open(path, FileBytes::Access::kRead);
+    const StoredTensor* divisors = source.FindTensor("rope_freqs.weight");
+    if (divisors == nullptr) continue;
+    const std::string bytes = ReadFile(path, 64u << 20);
+    const size_t offset = static_cast<size_t>(divisors->view.data - divisors->file->bytes().data());
+    for (const float bad : {std::nanf(""), 0.5f, -3.0f, 0.0f, HUGE_VALF}) {
+      std::string spoiled = bytes;
+      for (size_t i = 0; i < divisors->view.elements(); ++i)
+        std::memcpy(spoiled.data() + offset + i * sizeof bad, &bad, sizeof bad);
+      const TemporaryDir temporary;
+      WriteFile(temporary / "bad.gguf", spoiled);
+      std::string message;
+      EXPECT_FALSE(OpensAndRuns(temporary / "bad.gguf", &message)) << model << " " << bad;
+      EXPECT_NE(message.find("rope_freqs.weight"), std::string::npos) << message;
+    }
+    ++checked;
+  }
+  if (checked == 0)
+    GTEST_SKIP() << "no golden GGUF file with rope_freqs.weight: set PLANISH_GOLDEN";
 }
 
 }  // namespace
