@@ -130,7 +130,7 @@ TEST(FileWriter, AnInterruptedWriteGoesOn) {
 TEST(FileWriter, FolderThatIsMissingAndTargetThatIsAFolderAreErrors) {
   const TemporaryDir folder;
   ExpectContains(MessageOf(ExitCode::kFailure, [&] { WriteFile(folder / "no/a", "x"); }),
-                 "cannot be created");
+                 "cannot be written");
   MakeDirectories(folder / "sub");
   ExpectContains(MessageOf(ExitCode::kFailure, [&] { WriteFile(folder / "sub", "x"); }),
                  "rename failed");

@@ -14,7 +14,7 @@ int ThreadCount();
 
 // Call first in main. libgomp's waiting threads spin some 300,000 times before they sleep: on a machine with other work
 // that makes two threads ten times slower than one (measured: 6 against 60 tokens/s). It reads GOMP_SPINCOUNT only when
-// the program is loaded, so this sets it to about 20 us of spinning and starts the program once more, unless the user set
+// the program is loaded, so this sets it to some tens of microseconds of spinning and starts the program once more, unless the user set
 // it or OMP_WAIT_POLICY.
 void LimitSpinning(char** argv);
 
