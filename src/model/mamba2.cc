@@ -67,33 +67,43 @@ void Mamba2::Finish(const Activations& a, size_t T, float* y) const {
   MatMul(out_proj_, a.y, T, y);
 }
 
+ConvJob Mamba2::ConvRows(const Activations& a, size_t begin, size_t count,
+                         const float* history) const {
+  const size_t conv_dim = mamba_.conv_dim();
+  return {.x = a.conv_input() + begin * a.width,
+          .x_stride = a.width,
+          .history = history,
+          .T = count,
+          .out = a.xbc + begin * conv_dim,
+          .out_stride = conv_dim};
+}
+
+SsmInput Mamba2::ScanRows(const Activations& a, size_t begin) const {
+  const size_t conv_dim = mamba_.conv_dim();
+  const float* xbc = a.xbc + begin * conv_dim;
+  return {.x = xbc,
+          .x_stride = conv_dim,
+          .B = xbc + a.d_in,
+          .b_stride = conv_dim,
+          .C = xbc + a.d_in + mamba_.n_groups * mamba_.state_size,
+          .c_stride = conv_dim,
+          .dt = a.dt + begin * mamba_.n_heads,
+          .dt_stride = mamba_.n_heads,
+          .A = a_.f32(),
+          .D = d_.f32()};
+}
+
 void Mamba2::Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
                      std::unique_ptr<Saved>* saved) const {
   const Workspace::Scope scope(*workspace);
-  const size_t T = layout.tokens(), conv_dim = mamba_.conv_dim(),
-               GN = mamba_.n_groups * mamba_.state_size;
+  const size_t T = layout.tokens(), conv_dim = mamba_.conv_dim();
   const Activations a = Project(T, x, workspace);
   std::vector<ConvJob> convs;
   std::vector<SsdJob> scans;
   for (size_t s = 0; s < layout.sequences(); ++s) {
     const size_t begin = layout.begin(s), count = layout.length(s);
-    const float* xbc = a.xbc + begin * conv_dim;
-    convs.push_back({.x = a.conv_input() + begin * a.width,
-                     .x_stride = a.width,
-                     .history = nullptr,
-                     .T = count,
-                     .out = a.xbc + begin * conv_dim,
-                     .out_stride = conv_dim});
-    scans.push_back({.input = {.x = xbc,
-                               .x_stride = conv_dim,
-                               .B = xbc + a.d_in,
-                               .b_stride = conv_dim,
-                               .C = xbc + a.d_in + GN,
-                               .c_stride = conv_dim,
-                               .dt = a.dt + begin * mamba_.n_heads,
-                               .dt_stride = mamba_.n_heads,
-                               .A = a_.f32(),
-                               .D = d_.f32()},
+    convs.push_back(ConvRows(a, begin, count, /*history=*/nullptr));
+    scans.push_back({.input = ScanRows(a, begin),
                      .T = count,
                      .initial_state = nullptr,
                      .final_state = nullptr,
@@ -120,29 +130,14 @@ void Mamba2::Forward(const SeqLayout& layout, const float* x, float* y, Workspac
 void Mamba2::Step(std::span<const StepRows> rows, size_t R, const float* x, float* y,
                   Workspace* workspace) const {
   const Workspace::Scope scope(*workspace);
-  const size_t conv_dim = mamba_.conv_dim(), GN = mamba_.n_groups * mamba_.state_size;
+  const size_t conv_dim = mamba_.conv_dim();
   const Activations a = Project(R, x, workspace);
   std::vector<ConvJob> convs;
   std::vector<SsmJob> scans;
   for (const StepRows& run : rows) {
     auto& state = static_cast<Mamba2State&>(*run.state);
-    const float* xbc = a.xbc + run.begin * conv_dim;
-    convs.push_back({.x = a.conv_input() + run.begin * a.width,
-                     .x_stride = a.width,
-                     .history = state.conv.f32(),
-                     .T = run.count,
-                     .out = a.xbc + run.begin * conv_dim,
-                     .out_stride = conv_dim});
-    scans.push_back({.input = {.x = xbc,
-                               .x_stride = conv_dim,
-                               .B = xbc + a.d_in,
-                               .b_stride = conv_dim,
-                               .C = xbc + a.d_in + GN,
-                               .c_stride = conv_dim,
-                               .dt = a.dt + run.begin * mamba_.n_heads,
-                               .dt_stride = mamba_.n_heads,
-                               .A = a_.f32(),
-                               .D = d_.f32()},
+    convs.push_back(ConvRows(a, run.begin, run.count, state.conv.f32()));
+    scans.push_back({.input = ScanRows(a, run.begin),
                      .T = run.count,
                      .state = state.ssm.f32(),
                      .y = a.y + run.begin * a.d_in,

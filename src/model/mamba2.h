@@ -4,6 +4,8 @@
 // A = -exp(A_log); RMS norm of y * silu(z) per group (the gate comes before the norm); out_proj.
 #pragma once
 
+#include "kernels/conv1d.h"
+#include "kernels/ssd.h"
 #include "model/mixer.h"
 
 namespace planish {
@@ -50,6 +52,9 @@ class Mamba2 : public Mixer {
  private:
   struct Activations;
   Activations Project(size_t T, const float* x, Workspace* workspace) const;
+  // The jobs of `count` rows from `begin` on; the scan's state and output are the caller's.
+  ConvJob ConvRows(const Activations& a, size_t begin, size_t count, const float* history) const;
+  SsmInput ScanRows(const Activations& a, size_t begin) const;
   void Finish(const Activations& a, size_t T, float* y) const;
 
   Mamba2Config mamba_;
