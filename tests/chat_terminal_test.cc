@@ -177,12 +177,13 @@ TEST_F(ChatTerminalGolden, CtrlCEndsTheAnswerThenClearsTheLineThenExits) {
   terminal.Type("half a line");
   ASSERT_TRUE(terminal.Shows("half a line"));
   terminal.Type("\x03");
-  ASSERT_TRUE(terminal.Shows("> ")) << "the program stays";
+  ASSERT_TRUE(terminal.Shows("> "))
+      << "the program stays; screen: " << terminal.screen() << "; status " << terminal.Wait();
   terminal.Type("/stats\n");
   ASSERT_TRUE(terminal.Shows("resident")) << "the half line is gone";
   ASSERT_TRUE(terminal.Shows("> "));
   terminal.Type("\x03");
-  EXPECT_EQ(terminal.Wait(), 0);
+  EXPECT_EQ(terminal.Wait(), 0) << terminal.screen();
 }
 
 TEST_F(ChatTerminalGolden, CtrlDExits) {

@@ -36,18 +36,21 @@ void OnInterrupt(int) {
   errno = saved;
 }
 
+// Also empties the pipe: an interrupt of an answer must not wake the next prompt.
+void ForgetInterrupts() {
+  g_interrupted = 0;
+  char drained[64];
+  while (g_wake[0] >= 0 && read(g_wake[0], drained, sizeof drained) > 0) {
+  }
+}
+
 // One character from the terminal for libedit: 1, 0 at the end of input, -1 after Ctrl-C.
 int ReadCharacter(EditLine*, wchar_t* out) {
   std::mbstate_t state{};
   for (;;) {
     pollfd waiting[2] = {{STDIN_FILENO, POLLIN, 0}, {g_wake[0], POLLIN, 0}};
     if (g_interrupted == 0 && poll(waiting, 2, -1) < 0 && errno != EINTR) return -1;
-    if (g_interrupted != 0) {
-      char drained[64];
-      while (read(g_wake[0], drained, sizeof drained) > 0) {
-      }
-      return -1;
-    }
+    if (g_interrupted != 0) return -1;
     if (waiting[0].revents == 0) continue;
     char byte;
     const ssize_t n = read(STDIN_FILENO, &byte, 1);
@@ -207,9 +210,10 @@ LineEditor::LineEditor(std::vector<std::string> commands) : impl_(new Impl) {
   if (g_wake[0] < 0 && pipe2(g_wake, O_NONBLOCK | O_CLOEXEC) != 0)
     throw RuntimeError("cannot make a pipe");
   el_set(impl_->line, EL_GETCFN, &ReadCharacter);
-  el_set(impl_->line, EL_ADDFN, "planish-complete", "complete a command", &Impl::Complete);
+  // The wide form: the narrow one copies the names and never frees them.
+  el_wset(impl_->line, EL_ADDFN, L"planish-complete", L"complete a command", &Impl::Complete);
   el_set(impl_->line, EL_BIND, "^I", "planish-complete", nullptr);
-  el_set(impl_->line, EL_ADDFN, "planish-paste", "insert a pasted block", &Impl::Paste);
+  el_wset(impl_->line, EL_ADDFN, L"planish-paste", L"insert a pasted block", &Impl::Paste);
   el_set(impl_->line, EL_BIND, "\033[200~", "planish-paste", nullptr);
   impl_->history_path = HistoryPath();
   if (!impl_->history_path.empty())
@@ -232,17 +236,20 @@ std::optional<std::string> LineEditor::Read(const std::string& prompt) {
   std::string message;
   struct sigaction action {
   }, before{};
-  action.sa_handler = OnInterrupt;  // no SA_RESTART: the read returns
+  action.sa_handler = OnInterrupt;
+  action.sa_flags = SA_RESTART;  // a write of the answer must not fail half way
   sigaction(SIGINT, &action, &before);
-  g_interrupted = 0;
+  ForgetInterrupts();
   impl_->prompt = prompt;
   std::fputs("\033[?2004h", stderr);  // bracketed paste
   std::optional<std::string> result;
   for (;;) {
     int count = 0;
+    // Before the prompt is shown: el_gets does it only after, and a key that comes between would be echoed twice or lost.
+    el_set(impl_->line, EL_PREP_TERM, 1);
     const char* line = el_gets(impl_->line, &count);
     if (g_interrupted != 0) {
-      g_interrupted = 0;
+      ForgetInterrupts();
       std::fputc('\n', stderr);
       const LineInfo* typed = el_line(impl_->line);
       if (message.empty() && typed->lastchar == typed->buffer) break;
@@ -283,6 +290,7 @@ AnswerKeys::AnswerKeys() : saved_(new Saved) {
   g_interrupted = 0;
   struct sigaction action {};
   action.sa_handler = OnInterrupt;
+  action.sa_flags = SA_RESTART;  // a write of the answer must not fail half way
   sigaction(SIGINT, &action, &saved_->interrupt);
   action.sa_handler = OnTerminate;
   sigaction(SIGTERM, &action, &saved_->terminate);
