@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "cli/chat_commands.h"
+#include "cli/input.h"
 #include "cli/model_options.h"
 #include "cli/verbs.h"
 
@@ -56,9 +57,7 @@ class ChatVerb : public Verb {
 
  private:
   static std::string ReadAllInput() {
-    std::string all, line;
-    LineReader lines(STDIN_FILENO, "stdin", limits::kJsonlLineBytes);
-    while (lines.Next(&line)) all += (lines.line_number() > 1 ? "\n" : "") + line;
+    const std::string all = ReadStandardInput();
     if (all.find_first_not_of(" \t\r\n") == std::string::npos)
       throw UsageError("stdin is empty, expected a message");
     return all;

@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "base/file.h"
-#include "cli/json_ids.h"
+#include "cli/input.h"
 #include "cli/model_options.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
@@ -69,10 +69,7 @@ class GenerateVerb : public Verb {
       return ExitCode::kOk;
     }
     if (prompts_.empty()) {
-      std::string all, line;
-      LineReader lines(STDIN_FILENO, "stdin", limits::kJsonlLineBytes);
-      while (lines.Next(&line)) all += (lines.line_number() > 1 ? "\n" : "") + line;
-      prompts_.push_back(all);
+      prompts_.push_back(ReadStandardInput());
     }
     for (const std::string& prompt : prompts_)
       Answer(chat_ ? ChatPrompt(UserMessage(prompt))

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "base/file.h"
-#include "cli/json_ids.h"
+#include "cli/input.h"
 #include "cli/model_options.h"
 #include "cli/verbs.h"
 #include "infer/generate.h"

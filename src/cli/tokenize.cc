@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "cli/input.h"
 #include "cli/verbs.h"
 #include "model/pretrained.h"
 
@@ -46,11 +47,7 @@ class TokenizeVerb : public Verb {
       return ExitCode::kOk;
     }
     if (texts_.empty()) {
-      std::string all, line;
-      LineReader lines(STDIN_FILENO, "stdin", limits::kJsonlLineBytes);
-      while (lines.Next(&line)) all += line + "\n";
-      if (!all.empty()) all.pop_back();
-      texts_.push_back(all);
+      texts_.push_back(ReadStandardInput());
     }
     for (const std::string& text : texts_) Print(Encode(text));
     return ExitCode::kOk;

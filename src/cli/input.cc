@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/json_ids.h"
+#include "cli/input.h"
+
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -22,6 +24,13 @@ std::vector<int> ReadIds(const std::string& path, size_t vocab_size) {
   }
   if (ids.empty()) throw BadFile("{}: the list is empty, expected at least one token id", path);
   return ids;
+}
+
+std::string ReadStandardInput() {
+  std::string all, line;
+  LineReader lines(STDIN_FILENO, "stdin", limits::kJsonlLineBytes);
+  while (lines.Next(&line)) all += (lines.line_number() > 1 ? "\n" : "") + line;
+  return all;
 }
 
 }  // namespace planish

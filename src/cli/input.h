@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// What verbs read besides models: lists of ids, a text on standard input.
 #pragma once
 
 #include <string>
@@ -8,5 +9,8 @@ namespace planish {
 
 // A file holding a JSON list of token ids, each in [0, vocab_size).
 std::vector<int> ReadIds(const std::string& path, size_t vocab_size);
+
+// All of standard input, without its last newline; each line within the limit of JSONL lines.
+std::string ReadStandardInput();
 
 }  // namespace planish
