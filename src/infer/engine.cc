@@ -67,7 +67,7 @@ struct Engine::Sequence {
 };
 
 // What one step computes: rows of several sequences, one run each.
-struct Engine::Rows {
+struct Engine::StepPlan {
   std::vector<int32_t> ids;
   std::vector<StepRun> runs;
   std::vector<Sequence*> sequences;  // of each run
@@ -152,12 +152,12 @@ void Engine::Admit() {
   }
 }
 
-Engine::Rows Engine::Plan() {
-  Rows rows;
-  // Decode rows first, so that a long prompt does not hold up running answers.
+Engine::StepPlan Engine::Plan() {
+  // Decode rows have first call on the budget, so that a long prompt does not hold up running answers.
   size_t budget = options_.step_tokens;
   for (const auto& sequence : running_)
     budget -= std::min(budget, sequence->pending() == 1 ? size_t{1} : 0);
+  std::vector<std::pair<Sequence*, size_t>> counts;
   for (const auto& sequence : running_) {
     const size_t pending = sequence->pending(), length = sequence->state.length();
     size_t count = pending;
@@ -173,12 +173,18 @@ Engine::Rows Engine::Plan() {
       count = end - length;
       budget -= std::min(budget, count);
     }
-    const auto from = sequence->ids.begin() + static_cast<ptrdiff_t>(length);
-    rows.runs.push_back({rows.ids.size(), count, &sequence->state});
-    rows.sequences.push_back(sequence.get());
-    rows.ids.insert(rows.ids.end(), from, from + static_cast<ptrdiff_t>(count));
+    counts.emplace_back(sequence.get(), count);
   }
-  return rows;
+  std::stable_partition(counts.begin(), counts.end(),
+                        [](const auto& entry) { return entry.second == 1; });
+  StepPlan plan;
+  for (const auto& [sequence, count] : counts) {
+    const auto from = sequence->ids.begin() + static_cast<ptrdiff_t>(sequence->state.length());
+    plan.runs.push_back({plan.ids.size(), count, &sequence->state});
+    plan.sequences.push_back(sequence);
+    plan.ids.insert(plan.ids.end(), from, from + static_cast<ptrdiff_t>(count));
+  }
+  return plan;
 }
 
 bool Engine::Step() {
@@ -192,7 +198,7 @@ bool Engine::Step() {
   Admit();
   if (running_.empty()) return false;
   const Workspace::Scope scope(workspace_);
-  const Rows rows = Plan();
+  const StepPlan rows = Plan();
   float* hidden = workspace_.Take(rows.ids.size() * model_->config().hidden_size);  // [R, D]
   model_->Step(rows.ids, rows.runs, hidden, &workspace_);
   Apply(rows, hidden);
@@ -200,7 +206,7 @@ bool Engine::Step() {
   return !running_.empty() || !waiting_.empty();
 }
 
-void Engine::Apply(const Rows& rows, const float* hidden) {
+void Engine::Apply(const StepPlan& rows, const float* hidden) {
   const size_t D = model_->config().hidden_size, V = model_->config().vocab_size;
   std::vector<Sequence*> sampling;
   std::vector<const float*> last_rows;

@@ -90,10 +90,10 @@ class Engine {
 
  private:
   struct Sequence;
-  struct Rows;
+  struct StepPlan;
   void Admit();
-  Rows Plan();
-  void Apply(const Rows& rows, const float* hidden);
+  StepPlan Plan();
+  void Apply(const StepPlan& rows, const float* hidden);
   void PromptLogprobs(Sequence* sequence, const float* hidden, size_t first, size_t count);
   void Sample(Sequence* sequence, std::span<float> logits);
   void Append(Sequence* sequence, int32_t id, bool forced, TokenEvent event);

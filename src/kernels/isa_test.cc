@@ -11,7 +11,7 @@
 namespace planish {
 namespace {
 
-class Isa : public testing::Test {
+class IsaTest : public testing::Test {
  protected:
   void TearDown() override {
     unsetenv("PLANISH_ISA");
@@ -19,13 +19,13 @@ class Isa : public testing::Test {
   }
 };
 
-TEST_F(Isa, BestLevelIsInUseWithoutALimit) {
+TEST_F(IsaTest, BestLevelIsInUseWithoutALimit) {
   LimitIsa("");
   ASSERT_FALSE(IsaLevels().empty());
   EXPECT_EQ(IsaName(), IsaLevels().back());
 }
 
-TEST_F(Isa, EveryLevelOfThisCpuCanBeChosen) {
+TEST_F(IsaTest, EveryLevelOfThisCpuCanBeChosen) {
   const std::vector<std::string> levels = IsaLevels();
   for (const std::string& level : levels) {
     LimitIsa(level);
@@ -34,17 +34,25 @@ TEST_F(Isa, EveryLevelOfThisCpuCanBeChosen) {
   }
 }
 
-TEST_F(Isa, NamesOfLaterKernelsMeanAvx512) {
+TEST_F(IsaTest, ALimitAllowsTheLevelsBelowAndNoneAbove) {
+  constexpr std::pair<const char*, Isa> kOrder[] = {{"scalar", Isa::kScalar}, {"avx2", Isa::kAvx2},
+                                                    {"avx512", Isa::kAvx512}, {"vnni", Isa::kVnni},
+                                                    {"bf16", Isa::kBf16},     {"amx", Isa::kAmx}};
   const std::vector<std::string> levels = IsaLevels();
-  if (std::find(levels.begin(), levels.end(), "avx512") == levels.end())
-    GTEST_SKIP() << "this CPU has no AVX-512";
-  for (const char* name : {"vnni", "bf16"}) {
+  for (const auto& [name, isa] : kOrder) {
+    const bool is_here = std::find(levels.begin(), levels.end(), name) != levels.end();
+    LimitIsa("");
+    EXPECT_EQ(Has(isa), is_here) << name;
+    if (!is_here) continue;
     LimitIsa(name);
-    EXPECT_EQ(IsaName(), "avx512") << name;
+    for (const auto& [other, other_isa] : kOrder) {
+      if (std::find(levels.begin(), levels.end(), other) == levels.end()) continue;
+      EXPECT_EQ(Has(other_isa), other_isa <= isa) << other << " under a limit of " << name;
+    }
   }
 }
 
-TEST_F(Isa, UnknownOrMissingLevelIsAUsageErrorAndChangesNothing) {
+TEST_F(IsaTest, UnknownOrMissingLevelIsAUsageErrorAndChangesNothing) {
   const std::string before = IsaName();
   const std::vector<std::string> levels = IsaLevels();
   for (const std::string name : {"sse9", "AVX2", "avx2 ", "avx512", "avx2", "neon", "scalar"}) {
@@ -59,7 +67,7 @@ TEST_F(Isa, UnknownOrMissingLevelIsAUsageErrorAndChangesNothing) {
   }
 }
 
-TEST_F(Isa, EnvironmentLimitsTheLevelUnlessEmpty) {
+TEST_F(IsaTest, EnvironmentLimitsTheLevelUnlessEmpty) {
   const std::string lowest = IsaLevels().front();
   setenv("PLANISH_ISA", lowest.c_str(), 1);
   ApplyIsaOverride();

@@ -321,8 +321,9 @@ HWY_EXPORT(GatherEntry);
 
 }  // namespace
 
-void MatMulMany(std::span<const Weight* const> ws, const float* x, size_t T,
+void MatMulMany(std::span<const Weight* const> ws, const float* x, const Rows& rows,
                 std::span<float* const> ys) {
+  const size_t T = rows.total;
   PLANISH_CHECK(ws.size() == ys.size(), "{} weights, {} outputs", ws.size(), ys.size());
   if (ws.empty() || T == 0) return;
   const size_t K = ws[0]->in();
@@ -338,10 +339,10 @@ void MatMulMany(std::span<const Weight* const> ws, const float* x, size_t T,
   HWY_DYNAMIC_DISPATCH(MultiplyEntry)(Product{ws, ys, x, T, K});
 }
 
-void MatMul(const Weight& w, const float* x, size_t T, float* y) {
+void MatMul(const Weight& w, const float* x, const Rows& rows, float* y) {
   const Weight* const weights[] = {&w};
   float* const outputs[] = {y};
-  MatMulMany(weights, x, T, outputs);
+  MatMulMany(weights, x, rows, outputs);
 }
 
 void GatherRows(const Weight& w, std::span<const int32_t> rows, float* out) {

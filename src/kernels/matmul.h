@@ -14,12 +14,28 @@
 
 namespace planish {
 
-// x: [T, w.in()], y: [T, w.out()], rows contiguous; y must not overlap x. Runs on the thread team.
-void MatMul(const Weight& w, const float* x, size_t T, float* y);
+// In what the activations are multiplied. f32 is exact (weights dequantised on the fly); bf16 rounds activations to bfloat16;
+// int8 quantises them in groups of 32 and multiplies with the 4- or 8-bit codes of the weight.
+enum class ActMode : uint8_t { kF32, kBf16, kInt8 };
+
+// The rows of a product and how to multiply them. The first `decode` rows come one from each sequence, the others from prompt
+// slices: a fast mode may treat the two kinds in different arithmetic, so that each is fast, yet a row's bits depend on its
+// kind and not on how many rows there are.
+struct Rows {
+  Rows() = default;
+  Rows(size_t all, size_t decode_rows = 0, ActMode mode = ActMode::kF32)  // NOLINT: a count is Rows
+      : total(all), decode(decode_rows), act(mode) {}
+  size_t total = 0;
+  size_t decode = 0;
+  ActMode act = ActMode::kF32;
+};
+
+// x: [rows.total, w.in()], y: [rows.total, w.out()], rows contiguous; y must not overlap x. Runs on the thread team.
+void MatMul(const Weight& w, const float* x, const Rows& rows, float* y);
 
 // ys[i] = x ws[i]^T for weights of the same in(), in one parallel region (q|k|v, gate|up); the bits
 // of ys[i] are those of MatMul.
-void MatMulMany(std::span<const Weight* const> ws, const float* x, size_t T,
+void MatMulMany(std::span<const Weight* const> ws, const float* x, const Rows& rows,
                 std::span<float* const> ys);
 
 // out: [rows.size(), w.in()], row i = row rows[i] of w as floats, scales applied (embedding

@@ -356,7 +356,7 @@ TEST_P(MatMulTest, EmptyShapesWriteNothingOrZeros) {
   GatherRows(no_rows, {}, nullptr);
 }
 
-INSTANTIATE_TEST_SUITE_P(, MatMulTest, testing::ValuesIn(IsaLevels()),
+INSTANTIATE_TEST_SUITE_P(, MatMulTest, testing::ValuesIn(SimdLevels()),
                          [](const auto& param_info) { return param_info.param; });
 
 }  // namespace

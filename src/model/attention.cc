@@ -47,12 +47,13 @@ Attention::Attention(const ModelConfig& config, const AttentionConfig& attention
     inv_freq_ = RopeInverseFrequencies(attention.head_dim, config.rope_theta, config.rope_scaling);
 }
 
-void Attention::Project(size_t T, const float* x, const int32_t* positions, float* q, float* k,
-                        float* v) const {
+void Attention::Project(const Rows& rows, const float* x, const int32_t* positions, float* q,
+                        float* k, float* v) const {
+  const size_t T = rows.total;
   const auto [H, K, P] = std::tuple(attention_.n_heads, attention_.n_kv_heads, attention_.head_dim);
   const Weight* weights[] = {&q_proj_, &k_proj_, &v_proj_};
   float* outputs[] = {q, k, v};
-  MatMulMany(weights, x, T, outputs);
+  MatMulMany(weights, x, rows, outputs);
   if (attention_.has_qk_norm) {
     RmsNorm(q, q_norm_.f32(), T * H, P, norm_eps_, q);
     RmsNorm(k, k_norm_.f32(), T * K, P, norm_eps_, k);
@@ -64,25 +65,27 @@ void Attention::Project(size_t T, const float* x, const int32_t* positions, floa
   }
 }
 
-void Attention::Run(std::span<const StepRows> rows, size_t T, const float* x, float* y,
-                    Workspace* workspace, AttentionSaved* saved) const {
+void Attention::Run(const StepBatch& batch, const float* x, float* y, Workspace* workspace,
+                    AttentionSaved* saved) const {
   const Workspace::Scope scope(*workspace);
+  const std::span<const StepRows> runs = batch.runs;
+  const size_t T = batch.rows.total;
   const auto [H, K, P] = std::tuple(attention_.n_heads, attention_.n_kv_heads, attention_.head_dim);
   float* q = workspace->Take(T * H * P);
   float* k = workspace->Take(T * K * P);
   float* v = workspace->Take(T * K * P);
   float* out = workspace->Take(T * H * P);
   std::vector<int32_t> positions(T);
-  for (const StepRows& run : rows) {
+  for (const StepRows& run : runs) {
     for (size_t i = 0; i < run.count; ++i)
       positions[run.begin + i] = static_cast<int32_t>(run.position + i);
   }
-  Project(T, x, positions.data(), q, k, v);
+  Project(batch.rows, x, positions.data(), q, k, v);
 
-  std::vector<std::vector<const float*>> pages(rows.size());
+  std::vector<std::vector<const float*>> pages(runs.size());
   std::vector<AttentionJob> jobs;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const StepRows& run = rows[i];
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const StepRows& run = runs[i];
     auto& state = static_cast<KvState&>(*run.state);
     state.PrepareWrite(run.position, run.position + run.count);
     WriteKv(k + run.begin * K * P, K * P, v + run.begin * K * P, K * P, run.count, K, P,
@@ -104,7 +107,7 @@ void Attention::Run(std::span<const StepRows> rows, size_t T, const float* x, fl
     saved->v = KeepRows(v, T, K * P);
     saved->out = KeepRows(out, T, H * P);
   }
-  MatMul(o_proj_, out, T, y);
+  MatMul(o_proj_, out, batch.rows, y);
 }
 
 void Attention::Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
@@ -113,16 +116,15 @@ void Attention::Forward(const SeqLayout& layout, const float* x, float* y, Works
       saved != nullptr ? std::make_unique<AttentionSaved>() : nullptr;
   std::vector<KvState> states(layout.sequences(),
                               KvState(attention_.n_kv_heads, attention_.head_dim));
-  std::vector<StepRows> rows;
+  std::vector<StepRows> runs;
   for (size_t s = 0; s < layout.sequences(); ++s)
-    rows.push_back({layout.begin(s), layout.length(s), 0, &states[s]});
-  Run(rows, layout.tokens(), x, y, workspace, keep.get());
+    runs.push_back({layout.begin(s), layout.length(s), 0, &states[s]});
+  Run({runs, layout.tokens()}, x, y, workspace, keep.get());
   if (saved != nullptr) *saved = std::move(keep);
 }
 
-void Attention::Step(std::span<const StepRows> rows, size_t R, const float* x, float* y,
-                     Workspace* workspace) const {
-  Run(rows, R, x, y, workspace, nullptr);
+void Attention::Step(const StepBatch& batch, const float* x, float* y, Workspace* workspace) const {
+  Run(batch, x, y, workspace, nullptr);
 }
 
 void Attention::VisitParams(const ParamVisitor& visit) {

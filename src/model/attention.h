@@ -43,9 +43,8 @@ class Attention : public Mixer {
   Attention(const ModelConfig& config, const AttentionConfig& attention);
   void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
                std::unique_ptr<Saved>* saved) const override;
-  void Step(std::span<const StepRows> rows, size_t R, const float* x, float* y,
-            Workspace* workspace) const override;
-  std::unique_ptr<MixerState> NewState() const override {
+  void Step(const StepBatch& batch, const float* x, float* y, Workspace* workspace) const override;
+  std::unique_ptr<MixerState> NewState(const StateTypes&) const override {
     return std::make_unique<KvState>(attention_.n_kv_heads, attention_.head_dim);
   }
   void VisitParams(const ParamVisitor& visit) override;
@@ -53,9 +52,9 @@ class Attention : public Mixer {
 
  private:
   // Projections, norm and rotation of T rows at the given positions.
-  void Project(size_t T, const float* x, const int32_t* positions, float* q, float* k,
+  void Project(const Rows& rows, const float* x, const int32_t* positions, float* q, float* k,
                float* v) const;
-  void Run(std::span<const StepRows> rows, size_t T, const float* x, float* y, Workspace* workspace,
+  void Run(const StepBatch& batch, const float* x, float* y, Workspace* workspace,
            AttentionSaved* saved) const;
 
   AttentionConfig attention_;

@@ -6,18 +6,19 @@
 
 namespace planish {
 
-void Ffn::Run(size_t T, const float* x, float* y, Workspace* workspace, FfnSaved* saved) const {
+void Ffn::Run(const Rows& rows, const float* x, float* y, Workspace* workspace,
+              FfnSaved* saved) const {
   const Workspace::Scope scope(*workspace);
-  const size_t F = ffn_.intermediate_size;
+  const size_t T = rows.total, F = ffn_.intermediate_size;
   float* up = workspace->Take(T * F);  // [T, F]
   float* gate = nullptr;               // [T, F]
   if (ffn_.kind == FfnKind::kSwiGlu) {
     gate = workspace->Take(T * F);
     const Weight* weights[] = {&gate_, &up_};
     float* outputs[] = {gate, up};
-    MatMulMany(weights, x, T, outputs);
+    MatMulMany(weights, x, rows, outputs);
   } else {
-    MatMul(up_, x, T, up);
+    MatMul(up_, x, rows, up);
   }
   if (saved != nullptr) {
     saved->x = KeepRows(x, T, hidden_size_);
@@ -28,7 +29,7 @@ void Ffn::Run(size_t T, const float* x, float* y, Workspace* workspace, FfnSaved
     SiluMul(gate, up, up, T * F);
   else
     ReluSquared(up, T * F);
-  MatMul(down_, up, T, y);
+  MatMul(down_, up, rows, y);
 }
 
 void Ffn::Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
@@ -38,9 +39,8 @@ void Ffn::Forward(const SeqLayout& layout, const float* x, float* y, Workspace* 
   if (saved != nullptr) *saved = std::move(keep);
 }
 
-void Ffn::Step(std::span<const StepRows>, size_t R, const float* x, float* y,
-               Workspace* workspace) const {
-  Run(R, x, y, workspace, nullptr);
+void Ffn::Step(const StepBatch& batch, const float* x, float* y, Workspace* workspace) const {
+  Run(batch.rows, x, y, workspace, nullptr);
 }
 
 void Ffn::VisitParams(const ParamVisitor& visit) {

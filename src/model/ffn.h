@@ -19,13 +19,12 @@ class Ffn : public Mixer {
       : ffn_(ffn), hidden_size_(config.hidden_size) {}
   void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
                std::unique_ptr<Saved>* saved) const override;
-  void Step(std::span<const StepRows> rows, size_t R, const float* x, float* y,
-            Workspace* workspace) const override;
+  void Step(const StepBatch& batch, const float* x, float* y, Workspace* workspace) const override;
   void VisitParams(const ParamVisitor& visit) override;
   MixerCost Cost() const override { return CostOf(ffn_, hidden_size_); }
 
  private:
-  void Run(size_t T, const float* x, float* y, Workspace* workspace, FfnSaved* saved) const;
+  void Run(const Rows& rows, const float* x, float* y, Workspace* workspace, FfnSaved* saved) const;
 
   FfnConfig ffn_;
   size_t hidden_size_;

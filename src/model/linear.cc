@@ -16,8 +16,8 @@ void Linear::Forward(const SeqLayout& layout, const float* x, float* y, Workspac
   }
 }
 
-void Linear::Step(std::span<const StepRows>, size_t R, const float* x, float* y, Workspace*) const {
-  MatMul(weight_, x, R, y);
+void Linear::Step(const StepBatch& batch, const float* x, float* y, Workspace*) const {
+  MatMul(weight_, x, batch.rows, y);
 }
 
 void Linear::VisitParams(const ParamVisitor& visit) {

@@ -15,8 +15,7 @@ class Linear : public Mixer {
   explicit Linear(const ModelConfig& config) : hidden_size_(config.hidden_size) {}
   void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
                std::unique_ptr<Saved>* saved) const override;
-  void Step(std::span<const StepRows> rows, size_t R, const float* x, float* y,
-            Workspace* workspace) const override;
+  void Step(const StepBatch& batch, const float* x, float* y, Workspace* workspace) const override;
   void VisitParams(const ParamVisitor& visit) override;
   MixerCost Cost() const override { return CostOf(LinearConfig{}, hidden_size_); }
 

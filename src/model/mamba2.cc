@@ -46,7 +46,8 @@ void Mamba2::ParamsChanged() {
     a_.f32()[h] = static_cast<float>(-std::exp(static_cast<double>(a_log_.f32()[h])));
 }
 
-Mamba2::Activations Mamba2::Project(size_t T, const float* x, Workspace* workspace) const {
+Mamba2::Activations Mamba2::Project(const Rows& rows, const float* x, Workspace* workspace) const {
+  const size_t T = rows.total;
   Activations a;
   a.width = mamba_.in_proj_rows();
   a.d_in = mamba_.inner();
@@ -54,17 +55,17 @@ Mamba2::Activations Mamba2::Project(size_t T, const float* x, Workspace* workspa
   a.xbc = workspace->Take(T * mamba_.conv_dim());
   a.dt = workspace->Take(T * mamba_.n_heads);
   a.y = workspace->Take(T * a.d_in);
-  MatMul(in_proj_, x, T, a.zxbcdt);
+  MatMul(in_proj_, x, rows, a.zxbcdt);
   PrepareDt(a.zxbcdt + a.d_in + mamba_.conv_dim(), a.width, dt_bias_.f32(), T, mamba_.n_heads,
             static_cast<float>(mamba_.time_step_low), static_cast<float>(mamba_.time_step_high),
             a.dt);
   return a;
 }
 
-void Mamba2::Finish(const Activations& a, size_t T, float* y) const {
-  GatedGroupRmsNorm(a.y, a.d_in, a.zxbcdt, a.width, norm_.f32(), T, a.d_in, mamba_.n_groups,
-                    norm_eps_, a.y);
-  MatMul(out_proj_, a.y, T, y);
+void Mamba2::Finish(const Activations& a, const Rows& rows, float* y) const {
+  GatedGroupRmsNorm(a.y, a.d_in, a.zxbcdt, a.width, norm_.f32(), rows.total, a.d_in,
+                    mamba_.n_groups, norm_eps_, a.y);
+  MatMul(out_proj_, a.y, rows, y);
 }
 
 ConvJob Mamba2::ConvRows(const Activations& a, size_t begin, size_t count,
@@ -127,14 +128,13 @@ void Mamba2::Forward(const SeqLayout& layout, const float* x, float* y, Workspac
   Finish(a, T, y);
 }
 
-void Mamba2::Step(std::span<const StepRows> rows, size_t R, const float* x, float* y,
-                  Workspace* workspace) const {
+void Mamba2::Step(const StepBatch& batch, const float* x, float* y, Workspace* workspace) const {
   const Workspace::Scope scope(*workspace);
   const size_t conv_dim = mamba_.conv_dim();
-  const Activations a = Project(R, x, workspace);
+  const Activations a = Project(batch.rows, x, workspace);
   std::vector<ConvJob> convs;
   std::vector<SsmJob> scans;
-  for (const StepRows& run : rows) {
+  for (const StepRows& run : batch.runs) {
     auto& state = static_cast<Mamba2State&>(*run.state);
     convs.push_back(ConvRows(a, run.begin, run.count, state.conv.f32()));
     scans.push_back({.input = ScanRows(a, run.begin),
@@ -145,12 +145,12 @@ void Mamba2::Step(std::span<const StepRows> rows, size_t R, const float* x, floa
   }
   CausalConv1d({conv_dim, mamba_.conv_kernel}, conv_taps_.f32(),
                mamba_.has_conv_bias ? conv_bias_.f32() : nullptr, convs);
-  for (const StepRows& run : rows) {
+  for (const StepRows& run : batch.runs) {
     UpdateConvHistory(a.conv_input() + run.begin * a.width, a.width, run.count, conv_dim,
                       mamba_.conv_kernel, static_cast<Mamba2State&>(*run.state).conv.f32());
   }
   SsmScan({mamba_.n_heads, mamba_.head_dim, mamba_.state_size, mamba_.n_groups}, scans);
-  Finish(a, R, y);
+  Finish(a, batch.rows, y);
 }
 
 void Mamba2::VisitParams(const ParamVisitor& visit) {

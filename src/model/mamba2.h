@@ -40,9 +40,8 @@ class Mamba2 : public Mixer {
   Mamba2(const ModelConfig& config, const Mamba2Config& mamba);
   void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
                std::unique_ptr<Saved>* saved) const override;
-  void Step(std::span<const StepRows> rows, size_t R, const float* x, float* y,
-            Workspace* workspace) const override;
-  std::unique_ptr<MixerState> NewState() const override {
+  void Step(const StepBatch& batch, const float* x, float* y, Workspace* workspace) const override;
+  std::unique_ptr<MixerState> NewState(const StateTypes&) const override {
     return std::make_unique<Mamba2State>(mamba_);
   }
   void VisitParams(const ParamVisitor& visit) override;
@@ -51,11 +50,11 @@ class Mamba2 : public Mixer {
 
  private:
   struct Activations;
-  Activations Project(size_t T, const float* x, Workspace* workspace) const;
+  Activations Project(const Rows& rows, const float* x, Workspace* workspace) const;
   // The jobs of `count` rows from `begin` on; the scan's state and output are the caller's.
   ConvJob ConvRows(const Activations& a, size_t begin, size_t count, const float* history) const;
   SsmInput ScanRows(const Activations& a, size_t begin) const;
-  void Finish(const Activations& a, size_t T, float* y) const;
+  void Finish(const Activations& a, const Rows& rows, float* y) const;
 
   Mamba2Config mamba_;
   size_t hidden_size_;

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 
+#include "kernels/matmul.h"
 #include "model/config.h"
 #include "model/param.h"
 #include "model/seq_layout.h"
@@ -34,6 +35,19 @@ struct StepRows {
   size_t count = 0;
   size_t position = 0;          // of the first row in its sequence
   MixerState* state = nullptr;  // null for stateless mixers
+};
+
+// One engine step. The runs cover the rows in order; those of one row come first (they are rows.decode), so that decode rows
+// and prompt slices are two blocks in every matrix product.
+struct StepBatch {
+  std::span<const StepRows> runs;
+  Rows rows;
+};
+
+// Storage of what sequences carry: float is exact; smaller types trade precision for memory and bandwidth.
+struct StateTypes {
+  DType kv = DType::kF32;   // keys and values
+  DType ssm = DType::kF32;  // Mamba-2's state
 };
 
 // What backward will need of one Forward, kept or recomputed; each mixer has its own named struct. Backward itself comes
@@ -63,10 +77,10 @@ class Mixer {
   virtual void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
                        std::unique_ptr<Saved>* saved) const = 0;
   // x: [R, D]; y: [R, D], assigned; states are advanced by their rows.
-  virtual void Step(std::span<const StepRows> rows, size_t R, const float* x, float* y,
+  virtual void Step(const StepBatch& batch, const float* x, float* y,
                     Workspace* workspace) const = 0;
   // State of a sequence before its first token; null if the mixer has none.
-  virtual std::unique_ptr<MixerState> NewState() const { return nullptr; }
+  virtual std::unique_ptr<MixerState> NewState(const StateTypes&) const { return nullptr; }
   // Parameters with names relative to the mixer ("q_proj.weight"), in the order of Hugging Face's modules.
   virtual void VisitParams(const ParamVisitor& visit) = 0;
   // Call after parameters were loaded or changed: renews what is derived from them.

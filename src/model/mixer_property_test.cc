@@ -100,8 +100,8 @@ std::vector<float> Steps(const Mixer& mixer, const std::vector<float>& x,
   for (size_t begin = 0, i = 0; begin < T; ++i) {
     const size_t count = std::min(cuts[std::min(i, cuts.size() - 1)], T - begin);
     const StepRows rows{0, count, position + begin, state};
-    mixer.Step({&rows, 1}, count, x.data() + begin * kHidden, y.data() + begin * kHidden,
-               &workspace);
+    mixer.Step({{&rows, 1}, {count, count == 1}}, x.data() + begin * kHidden,
+               y.data() + begin * kHidden, &workspace);
     begin += count;
   }
   return y;
@@ -127,7 +127,7 @@ TEST(MixerProperty, StepByStepEqualsForward) {
     const auto mixer = RandomMixer(kind.config, 1);
     for (const size_t T : kLengths) {
       const std::vector<float> x = RandomRows(T, T);
-      const auto state = mixer->NewState();
+      const auto state = mixer->NewState({});
       ExpectNear(Steps(*mixer, x, {1}, state.get()), Forward(*mixer, SeqLayout(T), x.data()),
                  "T = " + std::to_string(T));
     }
@@ -139,11 +139,11 @@ TEST(MixerProperty, AnyCutOfASequenceIntoStepsGivesTheSameBits) {
     SCOPED_TRACE(kind.name);
     const auto mixer = RandomMixer(kind.config, 2);
     const std::vector<float> x = RandomRows(131, 5);
-    const auto whole = mixer->NewState();
+    const auto whole = mixer->NewState({});
     const std::vector<float> expected = Steps(*mixer, x, {131}, whole.get());
     for (const std::vector<size_t>& cuts :
          {std::vector<size_t>{1}, {32}, {2, 1, 5, 64, 3}, {130, 1}, {1, 130}, {63, 1, 1, 66}}) {
-      const auto state = mixer->NewState();
+      const auto state = mixer->NewState({});
       EXPECT_EQ(Steps(*mixer, x, cuts, state.get()), expected) << "first cut " << cuts[0];
     }
   }
@@ -177,14 +177,14 @@ TEST(MixerProperty, RowsOfSeveralSequencesInOneStepEqualSeparateSteps) {
     const auto mixer = RandomMixer(kind.config, 4);
     // Three sequences: a prefill slice, a decode row after 5 tokens, a slice after 3.
     const std::vector<float> history = RandomRows(5, 11), x = RandomRows(9 + 1 + 4, 12);
-    const size_t counts[] = {9, 1, 4}, before[] = {0, 5, 3};
+    const size_t counts[] = {1, 9, 4}, before[] = {5, 0, 3};
     Workspace workspace;
     std::vector<std::unique_ptr<MixerState>> together, alone;
     std::vector<StepRows> rows;
     std::vector<float> expected, y(x.size());
     for (size_t s = 0, begin = 0; s < 3; begin += counts[s], ++s) {
       for (auto* states : {&together, &alone}) {
-        states->push_back(mixer->NewState());
+        states->push_back(mixer->NewState({}));
         Steps(*mixer,
               std::vector<float>(history.begin(),
                                  history.begin() + static_cast<ptrdiff_t>(before[s] * kHidden)),
@@ -198,7 +198,7 @@ TEST(MixerProperty, RowsOfSeveralSequencesInOneStepEqualSeparateSteps) {
           Steps(*mixer, part, {counts[s]}, alone.back().get(), before[s]);
       expected.insert(expected.end(), result.begin(), result.end());
     }
-    mixer->Step(rows, 14, x.data(), y.data(), &workspace);
+    mixer->Step({rows, {14, 1}}, x.data(), y.data(), &workspace);
     EXPECT_EQ(y, expected);
   }
 }
@@ -221,7 +221,7 @@ TEST(MixerProperty, SnapshotContinuesExactlyAndIsIndependent) {
     const auto mixer = RandomMixer(kind.config, 6);
     const std::vector<float> x = RandomRows(70, 14), more = RandomRows(9, 15),
                              other = RandomRows(9, 16);
-    const auto state = mixer->NewState();
+    const auto state = mixer->NewState({});
     Steps(*mixer, x, {70}, state.get());
     if (state == nullptr) continue;
     const auto snapshot = state->Snapshot();
@@ -238,7 +238,7 @@ TEST(MixerProperty, TruncationIsExactWhereItIsPossible) {
     SCOPED_TRACE(kind.name);
     const auto mixer = RandomMixer(kind.config, 7);
     const std::vector<float> x = RandomRows(80, 17), more = RandomRows(5, 18);
-    const auto state = mixer->NewState(), fresh = mixer->NewState();
+    const auto state = mixer->NewState({}), fresh = mixer->NewState({});
     Steps(*mixer, x, {80}, state.get());
     if (state == nullptr) continue;
     const bool is_recurrent = std::holds_alternative<Mamba2Config>(kind.config);
@@ -258,7 +258,7 @@ TEST(MixerProperty, DeclaredCostEqualsCountedParametersAndStates) {
     mixer->VisitParams([&](const Param& param) { counted += param.shape.elements(); });
     const MixerCost cost = mixer->Cost();
     EXPECT_EQ(cost.parameters, counted);
-    const auto state = mixer->NewState();
+    const auto state = mixer->NewState({});
     Steps(*mixer, RandomRows(64, 1), {64}, state.get());
     const size_t declared =
         sizeof(float) * (64 * cost.kv_elements_per_token + cost.ssm_elements + cost.conv_elements);
@@ -274,7 +274,7 @@ TEST(MixerProperty, ThreadCountDoesNotChangeABit) {
     std::vector<std::vector<float>> results;
     for (const int threads : {1, 2, 3}) {
       SetThreadCount(threads);
-      const auto state = mixer->NewState();
+      const auto state = mixer->NewState({});
       results.push_back(Forward(*mixer, SeqLayout(100), x.data()));
       const std::vector<float> steps = Steps(*mixer, x, {64, 1, 35}, state.get());
       results.back().insert(results.back().end(), steps.begin(), steps.end());

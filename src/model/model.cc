@@ -82,12 +82,17 @@ void Model::Step(std::span<const int32_t> ids, std::span<const StepRun> runs, fl
   float* y = workspace->Take(R * D);
   GatherRows(embedding_, ids, h);
   std::vector<StepRows> rows;
-  for (const StepRun& run : runs)
+  size_t decode = 0;
+  for (const StepRun& run : runs) {
+    PLANISH_CHECK(run.count != 1 || decode == rows.size(), "runs of one row come first");
+    decode += run.count == 1;
     rows.push_back({run.begin, run.count, run.sequence->length(), nullptr});
+  }
+  const StepBatch batch{rows, {R, decode, act_}};
   for (size_t i = 0; i < blocks_.size(); ++i) {
     for (size_t s = 0; s < runs.size(); ++s) rows[s].state = runs[s].sequence->block(i);
     RmsNorm(h, blocks_[i].norm.f32(), R, D, eps, normed);
-    blocks_[i].mixer->Step(rows, R, normed, y, workspace);
+    blocks_[i].mixer->Step(batch, normed, y, workspace);
     Add(y, R * D, h);
   }
   RmsNorm(h, final_norm_.f32(), R, D, eps, hidden);
@@ -96,12 +101,12 @@ void Model::Step(std::span<const int32_t> ids, std::span<const StepRun> runs, fl
 
 SequenceState Model::NewSequence() const {
   std::vector<std::unique_ptr<MixerState>> states;
-  for (const Block& block : blocks_) states.push_back(block.mixer->NewState());
+  for (const Block& block : blocks_) states.push_back(block.mixer->NewState(state_types_));
   return SequenceState(std::move(states));
 }
 
 void Model::Head(const float* hidden, size_t R, float* logits) const {
-  MatMul(head(), hidden, R, logits);
+  MatMul(head(), hidden, {R, R, act_}, logits);
 }
 
 }  // namespace planish

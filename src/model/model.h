@@ -36,10 +36,17 @@ class Model {
   // ids: [T] in packed sequences, each in [0, vocab_size); hidden: [T, D] after the final norm.
   void Forward(std::span<const int32_t> ids, const SeqLayout& layout, float* hidden,
                Workspace* workspace, const Observer& observer = nullptr) const;
-  // ids: [R]; runs cover all rows in order, one per sequence; hidden: [R, D] after the final norm.
+  // ids: [R]; runs cover all rows in order, one per sequence, those of a single row first; hidden: [R, D] after the final
+  // norm.
   void Step(std::span<const int32_t> ids, std::span<const StepRun> runs, float* hidden,
             Workspace* workspace) const;
   SequenceState NewSequence() const;
+
+  // Arithmetic of Step and Head, and storage of new sequences. Exact (f32) by default; Forward always is.
+  void SetActMode(ActMode act) { act_ = act; }
+  ActMode act_mode() const { return act_; }
+  void SetStateTypes(const StateTypes& types) { state_types_ = types; }
+  const StateTypes& state_types() const { return state_types_; }
 
   // logits [R, V] = hidden [R, D] * head^T.
   void Head(const float* hidden, size_t R, float* logits) const;
@@ -53,6 +60,8 @@ class Model {
     Tensor norm;  // [D]
   };
   ModelConfig config_;
+  ActMode act_ = ActMode::kF32;
+  StateTypes state_types_;
   Weight embedding_;  // [V, D]
   std::vector<Block> blocks_;
   Tensor final_norm_;  // [D]

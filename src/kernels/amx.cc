@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/amx.h"
+
+#include "base/error.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdint>
+
+namespace planish {
+namespace {
+
+// Linux, Documentation/arch/x86/xstate.rst: the large tile state needs a request before its first use.
+constexpr long kArchReqXcompPerm = 0x1023;
+constexpr long kXfeatureXtiledata = 18;
+
+bool AskForTiles() {
+  unsigned a, b, c, d;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24, kInt8 = 1u << 25;
+  if ((d & (kBf16 | kTile | kInt8)) != (kBf16 | kTile | kInt8)) return false;
+  return syscall(SYS_arch_prctl, kArchReqXcompPerm, kXfeatureXtiledata) == 0;
+}
+
+struct alignas(64) TileConfig {  // Intel SDM, LDTILECFG
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+static_assert(sizeof(TileConfig) == 64);
+
+thread_local int t_depth = 0;
+
+__attribute__((target("amx-tile"))) void LoadConfig() {
+  static const TileConfig config;
+  _tile_loadconfig(&config);
+}
+__attribute__((target("amx-tile"))) void Release() { _tile_release(); }
+
+}  // namespace
+
+bool AmxAvailable() {
+  static const bool available = AskForTiles();
+  return available;
+}
+
+AmxTiles::AmxTiles() {
+  PLANISH_DCHECK(AmxAvailable());
+  if (t_depth++ == 0) LoadConfig();
+}
+
+AmxTiles::~AmxTiles() {
+  if (--t_depth == 0) Release();
+}
+
+}  // namespace planish
+
+#else
+
+namespace planish {
+
+bool AmxAvailable() { return false; }
+AmxTiles::AmxTiles() { PLANISH_CHECK(false, "AMX tiles on a CPU without them"); }
+AmxTiles::~AmxTiles() = default;
+
+}  // namespace planish
+#endif
