@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <set>
@@ -15,6 +16,7 @@ namespace planish {
 namespace {
 
 int g_thread_count = 0;
+std::atomic<uint64_t> g_region_count{0};
 
 // The first CPU of the core that `cpu` belongs to, so that siblings count once; itself where the system does not say.
 int CoreOf(int cpu) {
@@ -66,6 +68,8 @@ int ThreadCount() {
   return g_thread_count;
 }
 
+uint64_t ParallelRegionCount() { return g_region_count.load(std::memory_order_relaxed); }
+
 void LimitSpinning(char** argv) {
   if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   setenv("GOMP_SPINCOUNT", "1000", 1);
@@ -80,6 +84,7 @@ void RunParallel(size_t n, void (*body)(void*, size_t, int), void* context) {
     for (size_t i = 0; i < n; ++i) body(context, i, 0);
     return;
   }
+  g_region_count.fetch_add(1, std::memory_order_relaxed);
 #pragma omp parallel num_threads(threads)
   {
     const int thread = omp_get_thread_num();

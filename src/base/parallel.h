@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 
 namespace planish {
@@ -11,6 +12,8 @@ namespace planish {
 // 0: OMP_NUM_THREADS when set, else the physical cores this process may run on (affinity and cgroup quota).
 void SetThreadCount(int count);
 int ThreadCount();
+// Parallel regions opened by this process so far: work that ran on one thread opens none.
+uint64_t ParallelRegionCount();
 
 // Call first in main. libgomp's waiting threads spin some 300,000 times before they sleep: on a machine with other work
 // that makes two threads ten times slower than one (measured: 6 against 60 tokens/s). It reads GOMP_SPINCOUNT only when

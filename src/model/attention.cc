@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/phases.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
 #include "kernels/rope.h"
@@ -53,7 +54,10 @@ void Attention::Project(const Rows& rows, const float* x, const int32_t* positio
   const auto [H, K, P] = std::tuple(attention_.n_heads, attention_.n_kv_heads, attention_.head_dim);
   const Weight* weights[] = {&q_proj_, &k_proj_, &v_proj_};
   float* outputs[] = {q, k, v};
-  MatMulMany(weights, x, rows, outputs);
+  {
+    const PhaseScope matmul(Phase::kMatMulAttention);
+    MatMulMany(weights, x, rows, outputs);
+  }
   if (attention_.has_qk_norm) {
     RmsNorm(q, q_norm_.f32(), T * H, P, norm_eps_, q);
     RmsNorm(k, k_norm_.f32(), T * K, P, norm_eps_, k);
@@ -68,6 +72,7 @@ void Attention::Project(const Rows& rows, const float* x, const int32_t* positio
 void Attention::Run(const StepBatch& batch, const float* x, float* y, Workspace* workspace,
                     AttentionSaved* saved) const {
   const Workspace::Scope scope(*workspace);
+  const PhaseScope phase(Phase::kAttention);
   const std::span<const StepRows> runs = batch.runs;
   const size_t T = batch.rows.total;
   const auto [H, K, P] = std::tuple(attention_.n_heads, attention_.n_kv_heads, attention_.head_dim);
@@ -107,6 +112,7 @@ void Attention::Run(const StepBatch& batch, const float* x, float* y, Workspace*
     saved->v = KeepRows(v, T, K * P);
     saved->out = KeepRows(out, T, H * P);
   }
+  const PhaseScope matmul(Phase::kMatMulAttention);
   MatMul(o_proj_, out, batch.rows, y);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/ffn.h"
 
+#include "base/phases.h"
 #include "kernels/activation.h"
 #include "kernels/matmul.h"
 
@@ -9,6 +10,7 @@ namespace planish {
 void Ffn::Run(const Rows& rows, const float* x, float* y, Workspace* workspace,
               FfnSaved* saved) const {
   const Workspace::Scope scope(*workspace);
+  const PhaseScope phase(Phase::kMatMulFfn);
   const size_t T = rows.total, F = ffn_.intermediate_size;
   float* up = workspace->Take(T * F);  // [T, F]
   float* gate = nullptr;               // [T, F]
@@ -25,10 +27,13 @@ void Ffn::Run(const Rows& rows, const float* x, float* y, Workspace* workspace,
     saved->up = KeepRows(up, T, F);
     if (gate != nullptr) saved->gate = KeepRows(gate, T, F);
   }
-  if (gate != nullptr)
-    SiluMul(gate, up, up, T * F);
-  else
-    ReluSquared(up, T * F);
+  {
+    const PhaseScope activation(Phase::kActivation);
+    if (gate != nullptr)
+      SiluMul(gate, up, up, T * F);
+    else
+      ReluSquared(up, T * F);
+  }
   MatMul(down_, up, rows, y);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/linear.h"
 
+#include "base/phases.h"
 #include "kernels/matmul.h"
 
 namespace planish {
@@ -8,6 +9,7 @@ namespace planish {
 void Linear::Forward(const SeqLayout& layout, const float* x, float* y, Workspace*,
                      std::unique_ptr<Saved>* saved) const {
   const size_t T = layout.tokens();
+  const PhaseScope scope(Phase::kMatMulLinear);
   MatMul(weight_, x, T, y);
   if (saved != nullptr) {
     auto keep = std::make_unique<LinearSaved>();
@@ -17,6 +19,7 @@ void Linear::Forward(const SeqLayout& layout, const float* x, float* y, Workspac
 }
 
 void Linear::Step(const StepBatch& batch, const float* x, float* y, Workspace*) const {
+  const PhaseScope scope(Phase::kMatMulLinear);
   MatMul(weight_, x, batch.rows, y);
 }
 

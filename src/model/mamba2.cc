@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "base/phases.h"
 #include "kernels/conv1d.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
@@ -55,7 +56,10 @@ Mamba2::Activations Mamba2::Project(const Rows& rows, const float* x, Workspace*
   a.xbc = workspace->Take(T * mamba_.conv_dim());
   a.dt = workspace->Take(T * mamba_.n_heads);
   a.y = workspace->Take(T * a.d_in);
-  MatMul(in_proj_, x, rows, a.zxbcdt);
+  {
+    const PhaseScope matmul(Phase::kMatMulMamba);
+    MatMul(in_proj_, x, rows, a.zxbcdt);
+  }
   PrepareDt(a.zxbcdt + a.d_in + mamba_.conv_dim(), a.width, dt_bias_.f32(), T, mamba_.n_heads,
             static_cast<float>(mamba_.time_step_low), static_cast<float>(mamba_.time_step_high),
             a.dt);
@@ -63,8 +67,12 @@ Mamba2::Activations Mamba2::Project(const Rows& rows, const float* x, Workspace*
 }
 
 void Mamba2::Finish(const Activations& a, const Rows& rows, float* y) const {
-  GatedGroupRmsNorm(a.y, a.d_in, a.zxbcdt, a.width, norm_.f32(), rows.total, a.d_in,
-                    mamba_.n_groups, norm_eps_, a.y);
+  {
+    const PhaseScope norm(Phase::kNorm);
+    GatedGroupRmsNorm(a.y, a.d_in, a.zxbcdt, a.width, norm_.f32(), rows.total, a.d_in,
+                      mamba_.n_groups, norm_eps_, a.y);
+  }
+  const PhaseScope matmul(Phase::kMatMulMamba);
   MatMul(out_proj_, a.y, rows, y);
 }
 
@@ -97,6 +105,7 @@ SsmInput Mamba2::ScanRows(const Activations& a, size_t begin) const {
 void Mamba2::Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
                      std::unique_ptr<Saved>* saved) const {
   const Workspace::Scope scope(*workspace);
+  const PhaseScope phase(Phase::kScan);
   const size_t T = layout.tokens(), conv_dim = mamba_.conv_dim();
   const Activations a = Project(T, x, workspace);
   std::vector<ConvJob> convs;
@@ -112,8 +121,11 @@ void Mamba2::Forward(const SeqLayout& layout, const float* x, float* y, Workspac
                      .y_stride = a.d_in,
                      .chunk_states = nullptr});
   }
-  CausalConv1d({conv_dim, mamba_.conv_kernel}, conv_taps_.f32(),
-               mamba_.has_conv_bias ? conv_bias_.f32() : nullptr, convs);
+  {
+    const PhaseScope conv(Phase::kConv);
+    CausalConv1d({conv_dim, mamba_.conv_kernel}, conv_taps_.f32(),
+                 mamba_.has_conv_bias ? conv_bias_.f32() : nullptr, convs);
+  }
   SsdChunkScan({mamba_.n_heads, mamba_.head_dim, mamba_.state_size, mamba_.n_groups},
                mamba_.chunk_size, scans);
   if (saved != nullptr) {
@@ -130,6 +142,7 @@ void Mamba2::Forward(const SeqLayout& layout, const float* x, float* y, Workspac
 
 void Mamba2::Step(const StepBatch& batch, const float* x, float* y, Workspace* workspace) const {
   const Workspace::Scope scope(*workspace);
+  const PhaseScope phase(Phase::kScan);
   const size_t conv_dim = mamba_.conv_dim();
   const Activations a = Project(batch.rows, x, workspace);
   std::vector<ConvJob> convs;
@@ -143,8 +156,11 @@ void Mamba2::Step(const StepBatch& batch, const float* x, float* y, Workspace* w
                      .y = a.y + run.begin * a.d_in,
                      .y_stride = a.d_in});
   }
-  CausalConv1d({conv_dim, mamba_.conv_kernel}, conv_taps_.f32(),
-               mamba_.has_conv_bias ? conv_bias_.f32() : nullptr, convs);
+  {
+    const PhaseScope conv(Phase::kConv);
+    CausalConv1d({conv_dim, mamba_.conv_kernel}, conv_taps_.f32(),
+                 mamba_.has_conv_bias ? conv_bias_.f32() : nullptr, convs);
+  }
   for (const StepRows& run : batch.runs) {
     UpdateConvHistory(a.conv_input() + run.begin * a.width, a.width, run.count, conv_dim,
                       mamba_.conv_kernel, static_cast<Mamba2State&>(*run.state).conv.f32());

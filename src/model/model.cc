@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/model.h"
 
+#include "base/phases.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
 #include "model/registry.h"
@@ -10,7 +11,18 @@ namespace planish {
 namespace {
 
 void Add(const float* y, size_t n, float* h) {
+  const PhaseScope scope(Phase::kResidual);
   for (size_t i = 0; i < n; ++i) h[i] += y[i];
+}
+
+void Embed(const Weight& embedding, std::span<const int32_t> ids, float* h) {
+  const PhaseScope scope(Phase::kEmbed);
+  GatherRows(embedding, ids, h);
+}
+
+void Norm(const float* x, const Tensor& weight, size_t T, size_t D, float eps, float* y) {
+  const PhaseScope scope(Phase::kNorm);
+  RmsNorm(x, weight.f32(), T, D, eps, y);
 }
 
 }  // namespace
@@ -61,15 +73,15 @@ void Model::Forward(std::span<const int32_t> ids, const SeqLayout& layout, float
   float* h = workspace->Take(T * D);
   float* normed = workspace->Take(T * D);
   float* y = workspace->Take(T * D);
-  GatherRows(embedding_, ids, h);
+  Embed(embedding_, ids, h);
   if (observer) observer(-1, h);
   for (size_t i = 0; i < blocks_.size(); ++i) {
-    RmsNorm(h, blocks_[i].norm.f32(), T, D, eps, normed);
+    Norm(h, blocks_[i].norm, T, D, eps, normed);
     blocks_[i].mixer->Forward(layout, normed, y, workspace, nullptr);
     Add(y, T * D, h);
     if (observer) observer(static_cast<int>(i), h);
   }
-  RmsNorm(h, final_norm_.f32(), T, D, eps, hidden);
+  Norm(h, final_norm_, T, D, eps, hidden);
 }
 
 void Model::Step(std::span<const int32_t> ids, std::span<const StepRun> runs, float* hidden,
@@ -80,7 +92,7 @@ void Model::Step(std::span<const int32_t> ids, std::span<const StepRun> runs, fl
   float* h = workspace->Take(R * D);
   float* normed = workspace->Take(R * D);
   float* y = workspace->Take(R * D);
-  GatherRows(embedding_, ids, h);
+  Embed(embedding_, ids, h);
   std::vector<StepRows> rows;
   size_t decode = 0;
   for (const StepRun& run : runs) {
@@ -91,11 +103,11 @@ void Model::Step(std::span<const int32_t> ids, std::span<const StepRun> runs, fl
   const StepBatch batch{rows, {R, decode, act_}};
   for (size_t i = 0; i < blocks_.size(); ++i) {
     for (size_t s = 0; s < runs.size(); ++s) rows[s].state = runs[s].sequence->block(i);
-    RmsNorm(h, blocks_[i].norm.f32(), R, D, eps, normed);
+    Norm(h, blocks_[i].norm, R, D, eps, normed);
     blocks_[i].mixer->Step(batch, normed, y, workspace);
     Add(y, R * D, h);
   }
-  RmsNorm(h, final_norm_.f32(), R, D, eps, hidden);
+  Norm(h, final_norm_, R, D, eps, hidden);
   for (const StepRun& run : runs) run.sequence->Advance(run.count);
 }
 
@@ -106,6 +118,7 @@ SequenceState Model::NewSequence() const {
 }
 
 void Model::Head(const float* hidden, size_t R, float* logits) const {
+  const PhaseScope scope(Phase::kHead);
   MatMul(head(), hidden, {R, R, act_}, logits);
 }
 
