@@ -17,8 +17,7 @@ const char* Name(Phase phase) {
   static constexpr const char* kNames[] = {"embed",        "norm",       "matmul_attention",
                                            "matmul_mamba", "matmul_ffn", "matmul_linear",
                                            "head",         "attention",  "conv",
-                                           "scan",         "activation", "residual",
-                                           "other"};
+                                           "scan",         "activation", "other"};
   static_assert(std::size(kNames) == kPhaseCount);
   return kNames[static_cast<size_t>(phase)];
 }

@@ -13,7 +13,7 @@ namespace planish {
 
 enum class Phase {
   kEmbed,
-  kNorm,
+  kNorm,             // with the residual add
   kMatMulAttention,  // q|k|v and o
   kMatMulMamba,      // in_proj and out_proj
   kMatMulFfn,        // up, gate and down
@@ -23,7 +23,6 @@ enum class Phase {
   kConv,
   kScan,  // dt, decay and state update
   kActivation,
-  kResidual,
   kOther,
 };
 inline constexpr size_t kPhaseCount = static_cast<size_t>(Phase::kOther) + 1;

@@ -4,25 +4,27 @@
 #include "base/phases.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
+#include "kernels/residual.h"
 #include "model/registry.h"
 #include "model/tensor_names.h"
 
 namespace planish {
 namespace {
 
-void Add(const float* y, size_t n, float* h) {
-  const PhaseScope scope(Phase::kResidual);
-  for (size_t i = 0; i < n; ++i) h[i] += y[i];
-}
-
 void Embed(const Weight& embedding, std::span<const int32_t> ids, float* h) {
   const PhaseScope scope(Phase::kEmbed);
   GatherRows(embedding, ids, h);
 }
 
-void Norm(const float* x, const Tensor& weight, size_t T, size_t D, float eps, float* y) {
+void Norm(const float* x, const float* weight, size_t T, size_t D, float eps, float* y) {
   const PhaseScope scope(Phase::kNorm);
-  RmsNorm(x, weight.f32(), T, D, eps, y);
+  RmsNorm(x, weight, T, D, eps, y);
+}
+
+void AddAndNorm(const float* y, const float* weight, size_t T, size_t D, float eps, float* h,
+                float* normed) {
+  const PhaseScope scope(Phase::kNorm);
+  AddRmsNorm(y, weight, T, D, eps, h, normed);
 }
 
 }  // namespace
@@ -75,13 +77,12 @@ void Model::Forward(std::span<const int32_t> ids, const SeqLayout& layout, float
   float* y = workspace->Take(T * D);
   Embed(embedding_, ids, h);
   if (observer) observer(-1, h);
+  Norm(h, NormBefore(0), T, D, eps, blocks_.empty() ? hidden : normed);
   for (size_t i = 0; i < blocks_.size(); ++i) {
-    Norm(h, blocks_[i].norm, T, D, eps, normed);
     blocks_[i].mixer->Forward(layout, normed, y, workspace, nullptr);
-    Add(y, T * D, h);
+    AddAndNorm(y, NormBefore(i + 1), T, D, eps, h, i + 1 == blocks_.size() ? hidden : normed);
     if (observer) observer(static_cast<int>(i), h);
   }
-  Norm(h, final_norm_, T, D, eps, hidden);
 }
 
 void Model::Step(std::span<const int32_t> ids, std::span<const StepRun> runs, float* hidden,
@@ -101,13 +102,12 @@ void Model::Step(std::span<const int32_t> ids, std::span<const StepRun> runs, fl
     rows.push_back({run.begin, run.count, run.sequence->length(), nullptr});
   }
   const StepBatch batch{rows, {R, decode, act_}};
+  Norm(h, NormBefore(0), R, D, eps, blocks_.empty() ? hidden : normed);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     for (size_t s = 0; s < runs.size(); ++s) rows[s].state = runs[s].sequence->block(i);
-    Norm(h, blocks_[i].norm, R, D, eps, normed);
     blocks_[i].mixer->Step(batch, normed, y, workspace);
-    Add(y, R * D, h);
+    AddAndNorm(y, NormBefore(i + 1), R, D, eps, h, i + 1 == blocks_.size() ? hidden : normed);
   }
-  Norm(h, final_norm_, R, D, eps, hidden);
   for (const StepRun& run : runs) run.sequence->Advance(run.count);
 }
 

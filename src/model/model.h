@@ -59,6 +59,10 @@ class Model {
     std::unique_ptr<Mixer> mixer;
     Tensor norm;  // [D]
   };
+  // [D] of block i, or of the end of the model.
+  const float* NormBefore(size_t i) const {
+    return i < blocks_.size() ? blocks_[i].norm.f32() : final_norm_.f32();
+  }
   ModelConfig config_;
   ActMode act_ = ActMode::kF32;
   StateTypes state_types_;
