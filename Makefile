@@ -6,7 +6,7 @@ JOBS ?= $(shell nproc)
 BUILD := build
 MODEL := models-cache/SmolLM2-135M-Instruct.Q4_1.gguf
 
-.PHONY: demo test build setup test-asan test-slow bench format install clean
+.PHONY: demo test build setup test-asan test-aarch64 test-slow bench format install clean
 
 demo: build $(MODEL)
 	$(BUILD)/planish demo -m $(MODEL)
@@ -30,6 +30,13 @@ test-asan: setup
 	cmake --build build-asan -j $(JOBS)
 	ctest --test-dir build-asan -j $(JOBS) --output-on-failure --no-tests=error -E 'Slow$$'
 
+# The lower folders cross-compiled for 64-bit Arm, under emulation.
+test-aarch64: setup
+	@tools/install_packages.sh packages-aarch64.txt
+	@[ -f build-aarch64/build.ninja ] || cmake --preset aarch64
+	cmake --build build-aarch64 -j $(JOBS)
+	tools/test_aarch64.sh $(JOBS)
+
 # Long runs: many mutations, kill and resume, soak.
 test-slow: build
 	ctest --test-dir $(BUILD) --output-on-failure -R 'Slow$$'
@@ -46,4 +53,4 @@ install: build
 	cmake --install $(BUILD)
 
 clean:
-	rm -rf build build-asan build-debug
+	rm -rf build build-asan build-debug build-aarch64

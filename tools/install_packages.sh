@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs the Debian packages of packages.txt that are missing. Usage: tools/install_packages.sh
-# Does nothing, and asks for nothing, when all are there.
+# Installs the Debian packages of a list that are missing. Usage: tools/install_packages.sh [LIST]   (default packages.txt)
+# Does nothing, and asks for nothing, when all are there. Architectures of `name:arch` lines are made known to dpkg.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-mapfile -t wanted < <(grep -vE '^\s*(#|$)' packages.txt)
+mapfile -t wanted < <(grep -vE '^\s*(#|$)' "${1:-packages.txt}")
 missing=()
 for package in "${wanted[@]}"; do
   [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || missing+=("$package")
@@ -17,5 +17,8 @@ if [ "$(id -u)" -ne 0 ]; then
   run=(sudo)
 fi
 echo "installing: ${missing[*]}"
+for arch in $(printf '%s\n' "${missing[@]}" | sed -n 's/.*://p' | sort -u); do
+  "${run[@]}" dpkg --add-architecture "$arch"
+done
 "${run[@]}" apt-get update -qq
 DEBIAN_FRONTEND=noninteractive "${run[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"

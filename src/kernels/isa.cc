@@ -84,7 +84,8 @@ bool CpuHasUnits(Isa isa) {
     case Isa::kDotprod:
       return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
     case Isa::kI8mm:
-      return CpuHasUnits(Isa::kDotprod) && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+      return CpuHasUnits(Isa::kDotprod) && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0 &&
+             (getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0;
 #endif
     default:
       return true;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The instruction-set level of the kernels: chosen once from the CPU, limited by PLANISH_ISA. The portable SIMD files know
 // scalar, avx2, avx512 and neon; the dot-product kernels of their own files add vnni, bf16 and amx above avx512, dotprod and
-// i8mm above neon. Results may differ in the last bits between levels (vectors of other lengths sum in another order, bf16
-// units round in their own way), never within one.
+// i8mm above neon (i8mm: the int8 and the bf16 matrix products, both part of Armv8.6). Results may differ in the last bits
+// between levels (vectors of other lengths sum in another order, bf16 units round in their own way), never within one.
 #pragma once
 
 #include <string>

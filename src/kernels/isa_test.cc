@@ -25,19 +25,22 @@ TEST_F(IsaTest, BestLevelIsInUseWithoutALimit) {
   EXPECT_EQ(IsaName(), IsaLevels().back());
 }
 
-TEST_F(IsaTest, EveryLevelOfThisCpuCanBeChosen) {
+class IsaLevelTest : public IsaTest, public testing::WithParamInterface<std::string> {};
+
+TEST_P(IsaLevelTest, EveryLevelOfThisCpuCanBeChosen) {
   const std::vector<std::string> levels = IsaLevels();
-  for (const std::string& level : levels) {
-    LimitIsa(level);
-    EXPECT_EQ(IsaName(), level);
-    EXPECT_EQ(IsaLevels(), levels) << "a limit must not hide what the CPU has";
-  }
+  LimitIsa(GetParam());
+  EXPECT_EQ(IsaName(), GetParam());
+  EXPECT_EQ(IsaLevels(), levels) << "a limit must not hide what the CPU has";
 }
+INSTANTIATE_TEST_SUITE_P(Cpu, IsaLevelTest, testing::ValuesIn(IsaLevels()),
+                         [](const auto& level) { return level.param; });
 
 TEST_F(IsaTest, ALimitAllowsTheLevelsBelowAndNoneAbove) {
-  constexpr std::pair<const char*, Isa> kOrder[] = {{"scalar", Isa::kScalar}, {"avx2", Isa::kAvx2},
-                                                    {"avx512", Isa::kAvx512}, {"vnni", Isa::kVnni},
-                                                    {"bf16", Isa::kBf16},     {"amx", Isa::kAmx}};
+  constexpr std::pair<const char*, Isa> kOrder[] = {
+      {"scalar", Isa::kScalar}, {"avx2", Isa::kAvx2},       {"avx512", Isa::kAvx512},
+      {"vnni", Isa::kVnni},     {"bf16", Isa::kBf16},       {"amx", Isa::kAmx},
+      {"neon", Isa::kNeon},     {"dotprod", Isa::kDotprod}, {"i8mm", Isa::kI8mm}};
   const std::vector<std::string> levels = IsaLevels();
   for (const auto& [name, isa] : kOrder) {
     const bool is_here = std::find(levels.begin(), levels.end(), name) != levels.end();
@@ -55,7 +58,8 @@ TEST_F(IsaTest, ALimitAllowsTheLevelsBelowAndNoneAbove) {
 TEST_F(IsaTest, UnknownOrMissingLevelIsAUsageErrorAndChangesNothing) {
   const std::string before = IsaName();
   const std::vector<std::string> levels = IsaLevels();
-  for (const std::string name : {"sse9", "AVX2", "avx2 ", "avx512", "avx2", "neon", "scalar"}) {
+  for (const std::string name :
+       {"sse9", "AVX2", "avx2 ", "avx512", "avx2", "neon", "i8mm", "scalar"}) {
     if (std::find(levels.begin(), levels.end(), name) != levels.end()) continue;
     try {
       LimitIsa(name);
