@@ -44,8 +44,7 @@ void PackLeftPlain(const PanelSource& a, size_t R, size_t K, uint16_t* out) noex
 }
 
 void PackRightPlain(const PanelSource& b, size_t R, size_t K, uint16_t* out) noexcept {
-  Pack(b, R, K, out,
-       [](size_t r, size_t k) { return k / 2 * (2 * kPanelRows) + 2 * r + k % 2; });
+  Pack(b, R, K, out, [](size_t r, size_t k) { return k / 2 * (2 * kPanelRows) + 2 * r + k % 2; });
 }
 
 // acc[n] += the products of one row of left panels with one right panel, pair by pair.

@@ -60,7 +60,7 @@ constexpr size_t kRow = 64;  // bytes
 // kLeft x kRight panels of C from (m, n) on: sums in tiles 0 .. 3, left panels in 4 and 5, right ones in 6 and 7.
 template <int kLeft, int kRight>
 __attribute__((target("amx-tile,amx-bf16"), noinline)) void MultiplyBlock(const PanelProduct& p,
-                                                                         size_t m, size_t n) {
+                                                                          size_t m, size_t n) {
   const size_t tiles = TileCount(p.K), panel = tiles * kTileElems;
   const uint16_t* a = p.left + m / 16 * panel;
   const uint16_t* b = p.right + n / 16 * panel;

@@ -54,10 +54,9 @@ PLANISH_BF16 inline __m512i LoadPair(const std::byte* first, const std::byte* se
 }
 
 PLANISH_BF16 inline __m512i InterleaveHalves() {
-  const __m512i dwords =
-      _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  return _mm512_or_si512(dwords, _mm512_slli_epi32(
-                                     _mm512_add_epi32(dwords, _mm512_set1_epi32(16)), 16));
+  const __m512i dwords = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  return _mm512_or_si512(dwords,
+                         _mm512_slli_epi32(_mm512_add_epi32(dwords, _mm512_set1_epi32(16)), 16));
 }
 
 template <bool kIsF32, bool kFromPairs, bool kTranspose>
@@ -113,7 +112,8 @@ template <size_t kVectors>
 PLANISH_BF16 void MultiplyBlock(const PanelProduct& p, size_t m, size_t rows, size_t n) {
   const size_t tiles = TileCount(p.K);
   const uint16_t* right = p.right + n / kPanelRows * tiles * kTileElems;
-  const uint16_t* left = p.left + m / kPanelRows * tiles * kTileElems + m % kPanelRows * kPanelDepth;
+  const uint16_t* left =
+      p.left + m / kPanelRows * tiles * kTileElems + m % kPanelRows * kPanelDepth;
   __mmask16 mask[kVectors];
   for (size_t v = 0; v < kVectors; ++v)
     mask[v] = FirstLanes(std::min(kPanelRows, p.N - n - v * kPanelRows));
@@ -131,8 +131,8 @@ PLANISH_BF16 void MultiplyBlock(const PanelProduct& p, size_t m, size_t rows, si
       __m512bh b[kVectors];
 #pragma GCC unroll 2
       for (size_t v = 0; v < kVectors; ++v)
-        b[v] = reinterpret_cast<__m512bh>(_mm512_load_si512(
-            right + (v * tiles + tile) * kTileElems + pair * 2 * kPanelRows));
+        b[v] = reinterpret_cast<__m512bh>(
+            _mm512_load_si512(right + (v * tiles + tile) * kTileElems + pair * 2 * kPanelRows));
 #pragma GCC unroll 8
       for (size_t r = 0; r < kRows; ++r) {
         int dword;  // rows past the end are zeros or belong to the panel: harmless

@@ -85,7 +85,8 @@ void ExpectProduct(const Matrix& a, const Matrix& b, const float* from,
       bound[m * b.R + n] = static_cast<double>(a.K + 1) * (kRoundoff * 1.01 * size + 0x1p-126);
     }
   }
-  ExpectWithin(got.data(), want, [&](size_t i) { return bound[i]; }, "c");
+  ExpectWithin(
+      got.data(), want, [&](size_t i) { return bound[i]; }, "c");
 }
 
 TEST_P(Bf16PanelsTest, ProductsMatchDoubleSumsForEveryStorageAndOddSizes) {
@@ -179,8 +180,7 @@ TEST_P(Bf16PanelsTest, NothingBeyondTheMatrixIsWritten) {
                   .K = 33,
                   .c = c.data(),
                   .c_stride = 25});
-  for (size_t i = 0; i < c.size(); ++i)
-    EXPECT_EQ(c[i] == -3.0f, i / 25 >= 17 || i % 25 >= 18) << i;
+  for (size_t i = 0; i < c.size(); ++i) EXPECT_EQ(c[i] == -3.0f, i / 25 >= 17 || i % 25 >= 18) << i;
 }
 
 TEST(Bf16Panels, PackersRoundLikeTheScalarConversion) {

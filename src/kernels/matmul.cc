@@ -307,6 +307,9 @@ void MultiplyEntry(const Product& product) { Multiply(product); }
 void GatherEntry(const Weight& w, std::span<const int32_t> rows, float* out) {
   Gather(w, rows, out);
 }
+void DecodeEntry(const Weight& w, size_t r, size_t begin, size_t n, float* out) {
+  DecodeRow(w, KernelsOf(w.dtype()), r, begin, n, out);
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace planish
@@ -318,6 +321,7 @@ namespace {
 
 HWY_EXPORT(MultiplyEntry);
 HWY_EXPORT(GatherEntry);
+HWY_EXPORT(DecodeEntry);
 
 }  // namespace
 
@@ -351,6 +355,10 @@ void GatherRows(const Weight& w, std::span<const int32_t> rows, float* out) {
     PLANISH_CHECK(r >= 0 && static_cast<size_t>(r) < w.out(), "{}: row {} of {}", w.name(), r,
                   w.out());
   HWY_DYNAMIC_DISPATCH(GatherEntry)(w, rows, out);
+}
+
+void DecodeRowPart(const Weight& w, size_t r, size_t begin, size_t n, float* out) {
+  HWY_DYNAMIC_DISPATCH(DecodeEntry)(w, r, begin, n, out);
 }
 
 }  // namespace planish

@@ -42,4 +42,8 @@ void MatMulMany(std::span<const Weight* const> ws, const float* x, const Rows& r
 // lookup). Every index must be in [0, w.out()).
 void GatherRows(const Weight& w, std::span<const int32_t> rows, float* out);
 
+// out[0, n) = elements [begin, begin + n) of row r as floats, scales applied; begin and n multiples of the type's block. May
+// write zeros up to the next multiple of 16 elements of `out`.
+void DecodeRowPart(const Weight& w, size_t r, size_t begin, size_t n, float* out);
+
 }  // namespace planish

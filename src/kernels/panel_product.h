@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cache blocking of bf16 products: C[M, N] (+)= A[M, K] B[N, K]^T with A packed once and the panels of B made on the way
+// from whatever they are stored as. A task owns some rows of B (columns of C). K is taken kDepthBlock at a time: a block of A
+// (M x kDepthBlock, 512 KiB for 512 rows) stays in the second-level cache while two panels of B after the other are made in
+// the first-level cache and multiplied with it; unfinished sums wait in a buffer. Every element is summed over ascending k, so
+// neither the blocking nor M nor the cut into tasks changes its bits.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/bf16_panels.h"
+#include "kernels/scratch.h"
+
+namespace planish {
+
+inline constexpr size_t kDepthBlock = 512;    // k per block, a multiple of every block type's length
+inline constexpr size_t kMaxLeftRows = 512;   // rows of A per pass
+inline constexpr size_t kMaxTaskRows = 512;   // rows of B per task
+inline constexpr size_t kRightRows = 4 * kPanelRows;  // rows of B made at a time, at most
+
+// Rows of B per task: even tasks, several for each thread, of which the sums fit the second-level cache.
+size_t TaskRows(size_t N);
+
+// A packed matrix A[M, K], M <= kMaxLeftRows, in blocks of k.
+class LeftPanels {
+ public:
+  // Packs on the thread team. `memory` holds the panels and must outlive this object.
+  LeftPanels(const PanelSource& a, size_t rows, size_t depth, Scratch& memory);
+  size_t M() const { return M_; }
+  size_t K() const { return K_; }
+  // The panels of [M, min(kDepthBlock, K - k)] from k on, k a multiple of kDepthBlock.
+  const uint16_t* Block(size_t k) const { return data_ + PanelCount(M_) * kPanelRows * k; }
+
+ private:
+  size_t M_, K_;
+  const uint16_t* data_;
+};
+
+// What a task needs for itself, in floats of a Scratch: right panels, room for 16 rows of floats, sums.
+struct TaskMemory {
+  static constexpr size_t kRowStride = kDepthBlock + 16;  // not a multiple of 4 KiB
+  static constexpr size_t kSumStride = kMaxTaskRows + 16;
+  static constexpr size_t kRight = kRightRows * kDepthBlock / 2;
+  static constexpr size_t kRows = kPanelRows * kRowStride;
+  static constexpr size_t kFloats = kRight + kRows + kMaxLeftRows * kSumStride;
+  explicit TaskMemory(float* memory) : memory_(memory) {}
+  uint16_t* right() const { return reinterpret_cast<uint16_t*>(memory_); }
+  float* rows() const { return memory_ + kRight; }
+  float* sums() const { return memory_ + kRight + kRows; }
+
+ private:
+  float* memory_;
+};
+
+// Columns [begin, end) of C, end - begin <= kMaxTaskRows. make_right(n, rows, k, depth, out) writes the right panels of
+// B[n, n + rows) x [k, k + depth); n is `begin` plus a multiple of 32.
+template <typename MakeRight>
+void MultiplyTask(const LeftPanels& left, size_t begin, size_t end, const MakeRight& make_right,
+                  bool accumulate, float* c, size_t c_stride, const TaskMemory& memory) {
+  const PanelScope scope;
+  const size_t step = left.M() <= kPanelRows ? 4 * kPanelRows : 2 * kPanelRows;
+  for (size_t k = 0; k < left.K(); k += kDepthBlock) {
+    const size_t depth = std::min(kDepthBlock, left.K() - k);
+    const bool is_last = k + depth == left.K();
+    for (size_t n = begin; n < end; n += step) {
+      const size_t rows = std::min(step, end - n);
+      make_right(n, rows, k, depth, memory.right());
+      PanelProduct product = {.left = left.Block(k), .right = memory.right()};
+      product.M = left.M();
+      product.N = rows;
+      product.K = depth;
+      float* sums = memory.sums() + (n - begin);
+      if (k != 0) {
+        product.from = sums;
+        product.from_stride = TaskMemory::kSumStride;
+      } else if (accumulate) {
+        product.from = c + n;
+        product.from_stride = c_stride;
+      }
+      product.c = is_last ? c + n : sums;
+      product.c_stride = is_last ? c_stride : TaskMemory::kSumStride;
+      MultiplyPanels(product);
+    }
+  }
+}
+
+}  // namespace planish
