@@ -23,16 +23,13 @@ inline constexpr const char* kPackedLayout = "x16k4";
 
 // How one block type is stored in the layout.
 struct PackedFormat {
-  bool is_4bit = false;  // else 8 bits
+  bool is_4bit = false;         // else 8 bits
   bool has_min = false;
   size_t scales_per_group = 1;  // 1 or 2 (a scale for 32 or 16 inputs)
   int zero = 0;                 // taken from the code: 8 for Q4_0, 128 for 8-bit types
-  const int8_t* table =
-      nullptr;  // [16] values of the codes for look-up types (IQ4_NL, MXFP4), else null
+  const int8_t* table = nullptr;  // [16] values of the codes for look-up types (IQ4_NL, MXFP4), else null
   size_t header_bytes() const { return (scales_per_group + (has_min ? 1 : 0)) * kPackedRows * 2; }
-  size_t group_bytes() const {
-    return header_bytes() + kPackedRows * kPackedGroup / (is_4bit ? 2 : 1);
-  }
+  size_t group_bytes() const { return header_bytes() + kPackedRows * kPackedGroup / (is_4bit ? 2 : 1); }
 };
 
 // The format of a block type; false if it has none (floats, FP8).
