@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One block of each ggml format, to and from floats; used by blocks.cc only. `in` and `out` may be
-// unaligned bytes. Common to all: `d` is an F16 scale; codes of 4 bits lie two to a byte, in the
+// One block of each ggml format, to and from floats (used by blocks.cc only), and the parts of blocks that packing
+// (kernels/packed_weight) takes as they are. `in` and `out` may be unaligned bytes. Common to all: `d` is an F16 scale; codes of 4 bits lie two to a byte, in the
 // 32-value formats value j in the low half and value j + 16 in the high half of byte j.
 #pragma once
 
@@ -29,6 +29,19 @@ inline float HalfOfE8M0(uint8_t e) {
 inline constexpr int8_t kIq4[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                     1,    13,   25,  38,  53,  69,  89,  113};
 inline constexpr int8_t kMxfp4[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+// Q4_K and Q5_K pack eight 6-bit scales and eight 6-bit minima into 12 bytes: the first four of
+// each whole in bytes 0-3 and 4-7; of the last four the low nibbles in bytes 8-11, the upper two
+// bits in the top of bytes 0-7.
+struct ScaleAndMin {
+  int scale;
+  int min;
+};
+inline ScaleAndMin UnpackScaleAndMin(const uint8_t* packed, int j) {
+  if (j < 4) return {packed[j] & 63, packed[j + 4] & 63};
+  return {(packed[j + 4] & 15) | ((packed[j - 4] >> 6) << 4),
+          (packed[j + 4] >> 4) | ((packed[j] >> 6) << 4)};
+}
 
 // blocks_32.cc: 32 values a block
 void DequantizeQ8_0(const uint8_t* in, float* out);

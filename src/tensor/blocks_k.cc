@@ -7,20 +7,6 @@
 namespace planish::block_formats {
 namespace {
 
-struct ScaleAndMin {
-  int scale;
-  int min;
-};
-
-// Q4_K and Q5_K pack eight 6-bit scales and eight 6-bit minima into 12 bytes: the first four of
-// each whole in bytes 0-3 and 4-7; of the last four the low nibbles in bytes 8-11, the upper two
-// bits in the top of bytes 0-7.
-ScaleAndMin UnpackScaleAndMin(const uint8_t* packed, int j) {
-  if (j < 4) return {packed[j] & 63, packed[j + 4] & 63};
-  return {(packed[j + 4] & 15) | ((packed[j - 4] >> 6) << 4),
-          (packed[j + 4] >> 4) | ((packed[j] >> 6) << 4)};
-}
-
 // Q3_K packs sixteen 6-bit scales into 12 bytes: low nibbles of 0-7 and 8-15 in bytes 0-7, upper
 // bits in bytes 8-11.
 int UnpackScaleQ3(const uint8_t* packed, int j) {

@@ -32,6 +32,13 @@ std::byte* Weight::mutable_data() {
   return owned_.data();
 }
 
+void Weight::Evict() const {
+  if (file_ == nullptr) return;
+  const std::span<const std::byte> all = file_->bytes();
+  if (data_ < all.data() || data_ + bytes() > all.data() + all.size()) return;  // not of this file
+  file_->Release(static_cast<size_t>(data_ - all.data()), bytes());
+}
+
 void Weight::DequantizeRow(size_t r, float* out) const {
   PLANISH_DCHECK(r < out_, "{}: row {} of {}", name_, r, out_);
   planish::DequantizeRow(dtype_, row(r), out, in_);

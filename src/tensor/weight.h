@@ -41,6 +41,9 @@ class Weight {
   const std::byte* row(size_t r) const { return data_ + r * row_bytes(); }
   std::byte* mutable_data();  // only for owned storage
   bool is_mapped() const { return file_ != nullptr; }
+  // Gives the memory of a mapped original back to the system, as far as it fills whole pages: for weights that are read in a
+  // packed view only. Reading it again fetches it from the file. Harmless for weights that are not mapped.
+  void Evict() const;
 
   // Row r as floats, scales applied; out has in() elements.
   void DequantizeRow(size_t r, float* out) const;

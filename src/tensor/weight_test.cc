@@ -5,6 +5,7 @@
 
 #include <map>
 
+#include "base/memory.h"
 #include "tensor/blocks.h"
 #include "tensor/format_testing.h"
 #include "tensor/safetensors.h"
@@ -121,6 +122,39 @@ TEST(Weight, OwnedStorageSurvivesAMove) {
   moved.DequantizeRow(1, row.data());
   EXPECT_EQ(row, (std::vector<float>{4, 5, 6, 7}));
   EXPECT_FALSE(moved.is_mapped());
+}
+
+TEST(Weight, EvictGivesMappedPagesBackAndTheValuesStay) {
+  const TemporaryFolder folder;
+  constexpr size_t kOut = 4096, kIn = 1024;
+  std::string content(100 + kOut * kIn * 4, '\0');  // the weight begins inside a page
+  for (size_t i = 0; i < kOut * kIn; ++i) {
+    const float value = static_cast<float>(i % 1000);
+    std::memcpy(content.data() + 100 + 4 * i, &value, 4);
+  }
+  WriteFile(folder / "w", content);
+  const auto sum = [](const Weight& w) {
+    double total = 0;
+    std::vector<float> row(kIn);
+    for (size_t r = 0; r < kOut; ++r) {
+      w.DequantizeRow(r, row.data());
+      for (const float v : row) total += v;
+    }
+    return total;
+  };
+  for (const FileBytes::Access access : {FileBytes::Access::kMap, FileBytes::Access::kRead}) {
+    const auto file = FileBytes::Open(folder / "w", access);
+    const Weight w("w", kOut, kIn, DType::kF32, file->bytes().data() + 100, file);
+    const double before = sum(w);
+    const uint64_t resident = ResidentBytes();
+    w.Evict();
+    if (access == FileBytes::Access::kMap) {
+      EXPECT_LT(ResidentBytes() + w.bytes() / 2, resident);
+    }
+    EXPECT_EQ(sum(w), before);
+  }
+  const Weight owned("owned", 2, 32);
+  owned.Evict();  // nothing to give back
 }
 
 }  // namespace
