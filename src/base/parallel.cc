@@ -70,6 +70,15 @@ int ThreadCount() {
 
 uint64_t ParallelRegionCount() { return g_region_count.load(std::memory_order_relaxed); }
 
+void PassBarriers(size_t count) {
+#pragma omp parallel num_threads(ThreadCount())
+  {
+    for (size_t i = 0; i < count; ++i) {
+#pragma omp barrier
+    }
+  }
+}
+
 void LimitSpinning(char** argv) {
   if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   setenv("GOMP_SPINCOUNT", "1000", 1);

@@ -14,6 +14,8 @@ void SetThreadCount(int count);
 int ThreadCount();
 // Parallel regions opened by this process so far: work that ran on one thread opens none.
 uint64_t ParallelRegionCount();
+// Opens one region of the whole team in which every thread passes `count` barriers: for measuring what they cost.
+void PassBarriers(size_t count);
 
 // Call first in main. libgomp's waiting threads spin some 300,000 times before they sleep: on a machine with other work
 // that makes two threads ten times slower than one (measured: 6 against 60 tokens/s). It reads GOMP_SPINCOUNT only when

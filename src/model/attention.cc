@@ -28,6 +28,14 @@ void KvState::PrepareWrite(size_t from, size_t to) {
   }
 }
 
+void KvState::SetSyntheticLength(size_t length) {
+  const size_t known = pages_.size();
+  PLANISH_CHECK(known > 0 || length == 0);
+  Truncate(length);
+  while (pages_.size() < KvPageCount(length)) pages_.push_back(pages_[pages_.size() % known]);
+  PrepareWrite(0, length);  // each page becomes its own
+}
+
 std::vector<float*> KvState::WritePages() {
   std::vector<float*> pages;
   for (const auto& page : pages_) pages.push_back(reinterpret_cast<float*>(page->data()));

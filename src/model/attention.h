@@ -27,6 +27,7 @@ class KvState : public MixerState {
   bool CanTruncate() const override { return true; }
   void Truncate(size_t length) override;
   size_t bytes() const override { return pages_.size() * page_floats_ * sizeof(float); }
+  void SetSyntheticLength(size_t length) override;
 
   // Makes positions [from, to) writable: adds pages, and copies those that a snapshot shares.
   void PrepareWrite(size_t from, size_t to);

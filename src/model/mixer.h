@@ -27,6 +27,9 @@ class MixerState {
   // Drops everything after the first `length` tokens; only if CanTruncate.
   virtual void Truncate(size_t length) = 0;
   virtual size_t bytes() const = 0;  // memory held, shared pages counted in full
+  // For measurements: as if `length` tokens had been taken, in memory of its own. Missing positions become copies of earlier
+  // ones, of which a page must be there; a recurrent state, which has no length, stays as it is.
+  virtual void SetSyntheticLength(size_t) {}
 };
 
 // Consecutive rows of one sequence within a step.

@@ -24,6 +24,13 @@ bool SequenceState::Truncate(size_t length) {
   return true;
 }
 
+void SequenceState::SetSyntheticLength(size_t length) {
+  for (const auto& state : states_) {
+    if (state != nullptr) state->SetSyntheticLength(length);
+  }
+  length_ = length;
+}
+
 size_t SequenceState::bytes() const {
   size_t total = 0;
   for (const auto& state : states_) total += state != nullptr ? state->bytes() : 0;

@@ -23,6 +23,7 @@ class SequenceState {
   SequenceState Snapshot() const;
   // Drops the tokens after `length`. False, and nothing changed, when a recurrent block makes that impossible.
   bool Truncate(size_t length);
+  void SetSyntheticLength(size_t length);  // for measurements: MixerState says what it means
   size_t bytes() const;
 
  private:
