@@ -2,6 +2,7 @@
 // The only file that includes CLI11.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
@@ -38,6 +39,24 @@ class HelpFormatter : public CLI::Formatter {
     return text;
   }
 };
+
+std::vector<int64_t> ParseIntList(const std::string& text, const std::string& name, int64_t low,
+                                  int64_t high) {
+  std::vector<int64_t> values;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (true) {
+    int64_t value = 0;
+    const auto [stop, error] = std::from_chars(at, end, value);
+    if (error != std::errc() || (stop != end && *stop != ',') || value < low || value > high) {
+      throw UsageError("{}: {} is no list of numbers in [{}, {}], expected e.g. 1,2,8", name,
+                       Quoted(text), low, high);
+    }
+    values.push_back(value);
+    if (stop == end) return values;
+    at = stop + 1;
+  }
+}
 
 class CliOptions : public OptionSet {
  public:
@@ -78,6 +97,16 @@ class CliOptions : public OptionSet {
     const auto parse = [target](const std::string& text) { *target = ParseBytes(text); };
     Finish(app_->add_option_function<std::string>(names, parse, help)->type_name("SIZE"),
            *target == 0 ? "" : std::to_string(*target));
+  }
+  void IntList(const char* names, std::vector<int64_t>* target, int64_t low, int64_t high,
+               const char* help) override {
+    const std::string name = names;
+    const auto parse = [=](const std::string& text) {
+      *target = ParseIntList(text, name, low, high);
+    };
+    std::string shown;
+    for (const int64_t value : *target) shown += (shown.empty() ? "" : ",") + std::to_string(value);
+    Finish(app_->add_option_function<std::string>(names, parse, help)->type_name("INT,..."), shown);
   }
   void Flag(const char* names, bool* target, const char* help) override {
     Finish(app_->add_flag(names, *target, help), "");
@@ -280,8 +309,10 @@ int RunCommandLine(int argc, char** argv, const std::string& version) {
     (*verb)->Declare(&options);
     CommonOptions common;
     options.Group("Common options");
-    options.Int("-t,--threads", &common.threads, 0, 1024,
-                "threads; 0: OMP_NUM_THREADS, else the cores this process may use");
+    if (!(*verb)->declares_threads()) {
+      options.Int("-t,--threads", &common.threads, 0, 1024,
+                  "threads; 0: OMP_NUM_THREADS, else the cores this process may use");
+    }
     options.Flag("-q,--quiet", &common.quiet, "no messages but errors");
     options.Flag("-v,--verbose", &common.verbose, "more messages");
     options.Flag("--print-config", &common.print_config,

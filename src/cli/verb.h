@@ -28,6 +28,9 @@ class OptionSet {
                     const char* help) = 0;
   virtual void Bytes(const char* names, uint64_t* target,
                      const char* help) = 0;  // 22GiB, 22G, 512MiB or bytes
+  // Whole numbers with commas between: "1,2,8".
+  virtual void IntList(const char* names, std::vector<int64_t>* target, int64_t low, int64_t high,
+                       const char* help) = 0;
   virtual void Flag(const char* names, bool* target, const char* help) = 0;
   virtual void Positional(const char* name, std::vector<std::string>* target, const char* help,
                           bool required = false) = 0;
@@ -45,6 +48,8 @@ class Verb {
   virtual const char* summary() const = 0;   // one line
   virtual const char* examples() const = 0;  // two, one a line
   virtual void Declare(OptionSet* options) = 0;
+  // True if Declare has a -t,--threads of its own, e.g. a list; RunCommandLine then sets no team.
+  virtual bool declares_threads() const { return false; }
   virtual ExitCode Run(const OptionSet& options) = 0;
 };
 

@@ -6,7 +6,7 @@ namespace planish {
 std::vector<std::unique_ptr<Verb>> AllVerbs() {
   std::vector<std::unique_ptr<Verb>> verbs;
   for (const auto make : {MakeConvert, MakeTokenize, MakeTemplate, MakeChat, MakeGenerate, MakeDemo,
-                          MakeInfo, MakePlan, MakeLogits, MakeCompare}) {
+                          MakeInfo, MakePlan, MakeLogits, MakeCompare, MakeBench}) {
     verbs.push_back(make());
   }
   return verbs;

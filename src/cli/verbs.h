@@ -6,6 +6,7 @@
 
 namespace planish {
 
+std::unique_ptr<Verb> MakeBench();
 std::unique_ptr<Verb> MakeChat();
 std::unique_ptr<Verb> MakeCompare();
 std::unique_ptr<Verb> MakeConvert();

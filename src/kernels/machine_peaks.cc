@@ -119,28 +119,30 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// Median seconds of an empty region, entered `pause_s` after the one before.
-double RegionSeconds(double pause_s, size_t samples) {
-  std::vector<double> times;
-  for (size_t i = 0; i < samples; ++i) {
-    for (const double until = Now() + pause_s; Now() < until;) {
-    }
-    const double start = Now();
-    ParallelFor(static_cast<size_t>(ThreadCount()), [](size_t, int) {});
-    times.push_back(Now() - start);
+// Median of what `once` returns, called for `seconds` or 2001 times, at least five times: a busy machine can make each call
+// take milliseconds.
+template <typename Once>
+double MedianOf(double seconds, const Once& once) {
+  std::vector<double> values;
+  const double end = Now() + seconds;
+  while (values.size() < 5 || (values.size() < 2001 && Now() < end)) values.push_back(once());
+  return Median(std::move(values));
+}
+
+// An empty region, entered after `pause_s` of other work.
+double RegionSeconds(double pause_s) {
+  for (const double until = Now() + pause_s; Now() < until;) {
   }
-  return Median(times);
+  const double start = Now();
+  ParallelFor(static_cast<size_t>(ThreadCount()), [](size_t, int) {});
+  return Now() - start;
 }
 
 double BarrierSeconds() {
-  constexpr size_t kBarriers = 200;
-  std::vector<double> times;
-  for (size_t i = 0; i < 51; ++i) {
-    const double start = Now();
-    PassBarriers(kBarriers);
-    times.push_back((Now() - start) / kBarriers);
-  }
-  return Median(times);
+  constexpr size_t kBarriers = 100;
+  const double start = Now();
+  PassBarriers(kBarriers);
+  return (Now() - start) / kBarriers;
 }
 
 std::string SpinSetting() {
@@ -195,9 +197,10 @@ MachinePeaks MeasurePeaks(double seconds, std::vector<PatternRate>* patterns) {
     (pattern.is_copy ? peaks.copy_pattern : peaks.read_pattern) = pattern.pattern;
   }
   if (peaks.threads > 1) {
-    peaks.region_s = RegionSeconds(0, 2001);
-    peaks.region_after_pause_s = RegionSeconds(200e-6, 201);
-    peaks.barrier_s = BarrierSeconds();
+    const double budget = seconds / 30;
+    peaks.region_s = MedianOf(budget, [] { return RegionSeconds(0); });
+    peaks.region_after_pause_s = MedianOf(budget, [] { return RegionSeconds(200e-6); });
+    peaks.barrier_s = MedianOf(budget, BarrierSeconds);
   }
   if (patterns != nullptr) *patterns = std::move(rates);
   return peaks;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -50,12 +52,8 @@ std::string CpuInfo(const std::string& text, std::string_view key) {
 }  // namespace
 
 std::string CpuName() {
-  std::string text;
-  try {
-    text = ReadFile("/proc/cpuinfo", uint64_t{16} << 20);
-  } catch (const Error&) {
-    return "unknown CPU";
-  }
+  std::ifstream file("/proc/cpuinfo");  // its size is unknown before the end
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
   if (const std::string name = CpuInfo(text, "model name"); !name.empty())
     return fmt::format("{}, family {} model {}", name, CpuInfo(text, "cpu family"),
                        CpuInfo(text, "model"));
