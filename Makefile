@@ -6,7 +6,7 @@ JOBS ?= $(shell nproc)
 BUILD := build
 MODEL := models-cache/SmolLM2-135M-Instruct.Q4_1.gguf
 
-.PHONY: demo test build setup test-asan test-aarch64 test-slow bench format install clean
+.PHONY: demo test build setup test-asan test-aarch64 test-slow bench bench-store format install clean
 
 demo: build $(MODEL)
 	$(BUILD)/planish demo -m $(MODEL)
@@ -41,10 +41,11 @@ test-aarch64: setup
 test-slow: build
 	ctest --test-dir $(BUILD) --output-on-failure -R 'Slow$$'
 
-# Speed of the kernels beside this machine's own peaks.
-bench: build
-	cmake --build $(BUILD) -j $(JOBS) --target matmul_bench
-	$(BUILD)/matmul_bench
+# Speed of the kernels, and of the model where its file is there, as shares of this machine's own peaks, beside the stored
+# ones of the same CPU. Losses over 5 % are marked. `make bench-store` keeps the figures of this run.
+bench bench-store: build
+	cmake --build $(BUILD) -j $(JOBS) --target benches
+	tools/bench_guard.py --build $(BUILD) $(if $(wildcard $(MODEL)),--model $(MODEL)) $(if $(filter bench-store,$@),--store)
 
 format:
 	tools/format.sh

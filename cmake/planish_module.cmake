@@ -20,6 +20,8 @@ if(PLANISH_SANITIZE)
   target_link_options(planish_flags INTERFACE -fsanitize=address,undefined)
 endif()
 
+add_custom_target(benches) # every *_bench program
+
 function(planish_module name)
   cmake_parse_arguments(ARG "" "" "DEPS;LINK" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cc)
@@ -44,6 +46,7 @@ function(planish_module name)
     get_filename_component(stem ${bench} NAME_WE)
     add_executable(${stem} EXCLUDE_FROM_ALL ${bench})
     target_link_libraries(${stem} PRIVATE planish_${name})
+    add_dependencies(benches ${stem})
   endforeach()
 endfunction()
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Speed of MatMul against the machine's own limits, measured in the same run: read bandwidth (T = 1
-// is bound by the bytes of the weights) and the peak of f32 FMA (T >= 64). Best of many
-// repetitions, since other programs share the machine. Usage: matmul_bench [seconds per figure,
-// default 0.3]; PLANISH_ISA chooses the level.
+// Speed of MatMul in f32 beside the machine's peaks: read bandwidth at T = 1, which is bound by the bytes of the weights, and
+// f32 FMA at T >= 8. Best of many repetitions, since other programs share the machine. Usage: matmul_bench [seconds per
+// figure, default 0.3]; PLANISH_ISA chooses the level.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -12,71 +11,14 @@
 
 #include "base/parallel.h"
 #include "base/random.h"
+#include "kernels/bench_rows.h"
 #include "kernels/isa.h"
+#include "kernels/machine_peaks.h"
 #include "kernels/matmul.h"
 #include "tensor/blocks.h"
 
-// The order of these includes matters.
-// clang-format off
-#include "kernels/matmul_targets.h"
-
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/matmul_bench.cc"
-#include "hwy/foreach_target.h"
-#include "hwy/cache_control.h"
-#include "hwy/highway.h"
-// clang-format on
-
-HWY_BEFORE_NAMESPACE();
-namespace planish {
-namespace HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
-
-// 16 independent chains: covers 4 cycles of latency on 2 units twice. Returns the flops done.
-double FmaLoop(size_t rounds, float* sink) {
-  const hn::ScalableTag<float> d;
-  const auto x = hn::Set(d, 0.999f), y = hn::Set(d, 0.001f);
-  hn::Vec<decltype(d)> acc[16];
-#pragma GCC unroll 16
-  for (size_t i = 0; i < 16; ++i) acc[i] = hn::Set(d, static_cast<float>(i));
-  for (size_t round = 0; round < rounds; ++round) {
-#pragma GCC unroll 16
-    for (size_t i = 0; i < 16; ++i) acc[i] = hn::MulAdd(acc[i], x, y);
-  }
-#pragma GCC unroll 16
-  for (size_t i = 1; i < 16; ++i) acc[0] = hn::Add(acc[0], acc[i]);
-  *sink = hn::GetLane(acc[0]);
-  return static_cast<double>(rounds) * 16 * 2 * static_cast<double>(hn::Lanes(d));
-}
-
-void ReadLoop(const float* p, size_t n, float* sink) {
-  const hn::ScalableTag<float> d;
-  const size_t lanes = hn::Lanes(d);
-  hn::Vec<decltype(d)> acc[8];
-#pragma GCC unroll 8
-  for (size_t i = 0; i < 8; ++i) acc[i] = hn::Zero(d);
-  for (size_t k = 0; k + 8 * lanes <= n; k += 8 * lanes) {
-#pragma GCC unroll 8
-    for (size_t i = 0; i < 8; ++i) {
-      hwy::Prefetch(p + k + i * lanes + 1024);  // 4 KiB ahead: best of 0, 0.5, 1, 2, 4
-      acc[i] = hn::Add(acc[i], hn::LoadU(d, p + k + i * lanes));
-    }
-  }
-#pragma GCC unroll 8
-  for (size_t i = 1; i < 8; ++i) acc[0] = hn::Add(acc[0], acc[i]);
-  *sink = hn::GetLane(acc[0]);
-}
-
-}  // namespace HWY_NAMESPACE
-}  // namespace planish
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
 namespace planish {
 namespace {
-
-HWY_EXPORT(FmaLoop);
-HWY_EXPORT(ReadLoop);
 
 double g_seconds = 0.3;
 
@@ -95,32 +37,6 @@ double BestOf(const Body& body) {
     best = std::min(best, Now() - start);
   }
   return best;
-}
-
-double PeakGflops(int threads) {
-  constexpr size_t kRounds = 1 << 20;
-  float sinks[64];
-  double flops = 0;
-  const double seconds = BestOf([&] {
-    ParallelFor(static_cast<size_t>(threads), [&](size_t i, int) {
-      const double done = HWY_DYNAMIC_DISPATCH(FmaLoop)(kRounds, &sinks[i]);
-      if (i == 0) flops = done;
-    });
-  });
-  return flops * threads / seconds / 1e9;
-}
-
-double ReadGbps(const AlignedBuffer& memory) {
-  constexpr size_t kPiece = 1 << 20;
-  const size_t pieces = memory.size() / kPiece;
-  std::vector<float> sinks(pieces);
-  const auto* floats = reinterpret_cast<const float*>(memory.data());
-  const double seconds = BestOf([&] {
-    ParallelFor(pieces, [&](size_t i, int) {
-      HWY_DYNAMIC_DISPATCH(ReadLoop)(floats + i * (kPiece / 4), kPiece / 4 - 1024, &sinks[i]);
-    });
-  });
-  return static_cast<double>(pieces) * (kPiece - 4096) / seconds / 1e9;
 }
 
 Weight RandomWeight(DType dtype, size_t out, size_t in) {
@@ -148,17 +64,13 @@ Weight RandomWeight(DType dtype, size_t out, size_t in) {
 
 void Run() {
   std::printf("isa %s\n", IsaName().c_str());
-  AlignedBuffer memory(512 << 20);
-  std::memset(memory.data(), 0, memory.size());
-  double peak[3], read[3];
-  for (const int threads : {1, 2}) {
-    SetThreadCount(threads);
-    peak[threads] = PeakGflops(threads);
-    read[threads] = ReadGbps(memory);
+  SetThreadCount(2);
+  const MachinePeaks peaks = LoadOrMeasurePeaks(10);
+  const double peak[3] = {0, peaks.f32().one_thread / 1e9, peaks.f32().team / 1e9};
+  const double read[3] = {0, peaks.read.one_thread / 1e9, peaks.read.team / 1e9};
+  for (const int threads : {1, 2})
     std::printf("%d thread(s): f32 FMA %.0f GFLOP/s, read %.1f GB/s\n", threads, peak[threads],
                 read[threads]);
-  }
-  memory = AlignedBuffer();
   struct Shape {
     size_t N, K;
   };
@@ -189,10 +101,16 @@ void Run() {
         std::snprintf(name, sizeof name, "%zux%zu", N, K);
         std::printf("%-6s %-12s %7d %9.1f %5.0f%% |", std::string(Name(dtype)).c_str(), name,
                     threads, gbps, 100 * gbps / read[threads]);
+        const auto report = [&](size_t T, double share) {
+          ReportBenchRow(fmt::format("matmul f32 {} {} T={} {}t", Name(dtype), name, T, threads),
+                         share);
+        };
+        report(1, gbps / read[threads]);
         for (const size_t T : {size_t{8}, size_t{64}, size_t{512}}) {
           const double seconds = BestOf([&] { MatMul(copies[0], x.data(), T, y.data()); });
           const double gflops = 2.0 * static_cast<double>(N * K * T) / seconds / 1e9;
           std::printf(" %9.0f %5.0f%%", gflops, 100 * gflops / peak[threads]);
+          report(T, gflops / peak[threads]);
         }
         std::printf("\n");
         std::fflush(stdout);
@@ -209,4 +127,3 @@ int main(int argc, char** argv) {
   planish::ApplyIsaOverride();
   planish::Run();
 }
-#endif  // HWY_ONCE

@@ -14,14 +14,14 @@
 namespace planish::internal {
 namespace {
 
+#define PLANISH_TARGET(features) __attribute__((target(features)))
+
 constexpr size_t kChains = 16;  // independent sums: enough for 5 cycles of latency on 2 units
 
 #if defined(__x86_64__)
 
 // The compiler must take `v` as changed: the loops below would otherwise be hoisted or folded.
 #define PLANISH_OPAQUE(v) asm volatile("" : "+x"(v))
-
-#define PLANISH_TARGET(features) __attribute__((target(features)))
 
 PLANISH_TARGET("avx512f,avx512bw,avx512vl,avx512bf16")
 double Bf16Loop(size_t rounds) {
@@ -169,33 +169,43 @@ bool HasAvxVnni() {
 
 #elif defined(__aarch64__)
 
-// 8-bit dot products of four: 12 chains, by .arch because the file is compiled for the base level.
+// 8-bit dot products of four.
+PLANISH_TARGET("arch=armv8.2-a+dotprod")
 double SdotLoop(size_t rounds) {
   int32x4_t acc[kChains];
   int8x16_t x = vdupq_n_s8(1);
   asm volatile("" : "+w"(x));
 #pragma GCC unroll 16
-  for (size_t i = 0; i < kChains; ++i) acc[i] = vdupq_n_s32(0);
+  for (size_t i = 0; i < kChains; ++i) {
+    acc[i] = vdupq_n_s32(0);
+    asm volatile("" : "+w"(acc[i]));  // else equal chains become one
+  }
   for (size_t round = 0; round < rounds; ++round) {
 #pragma GCC unroll 16
-    for (size_t i = 0; i < kChains; ++i)
-      asm volatile(".arch_extension dotprod\n sdot %0.4s, %1.16b, %1.16b" : "+w"(acc[i]) : "w"(x));
+    for (size_t i = 0; i < kChains; ++i) acc[i] = vdotq_s32(acc[i], x, x);
   }
+#pragma GCC unroll 16
+  for (size_t i = 0; i < kChains; ++i) asm volatile("" : : "w"(acc[i]));
   return static_cast<double>(rounds * kChains * 16 * 2);
 }
 
 // 2 x 8 by 8 x 2 blocks.
+PLANISH_TARGET("arch=armv8.2-a+dotprod+i8mm")
 double SmmlaLoop(size_t rounds) {
   int32x4_t acc[kChains];
   int8x16_t x = vdupq_n_s8(1);
   asm volatile("" : "+w"(x));
 #pragma GCC unroll 16
-  for (size_t i = 0; i < kChains; ++i) acc[i] = vdupq_n_s32(0);
+  for (size_t i = 0; i < kChains; ++i) {
+    acc[i] = vdupq_n_s32(0);
+    asm volatile("" : "+w"(acc[i]));  // else equal chains become one
+  }
   for (size_t round = 0; round < rounds; ++round) {
 #pragma GCC unroll 16
-    for (size_t i = 0; i < kChains; ++i)
-      asm volatile(".arch_extension i8mm\n smmla %0.4s, %1.16b, %1.16b" : "+w"(acc[i]) : "w"(x));
+    for (size_t i = 0; i < kChains; ++i) acc[i] = vmmlaq_s32(acc[i], x, x);
   }
+#pragma GCC unroll 16
+  for (size_t i = 0; i < kChains; ++i) asm volatile("" : : "w"(acc[i]));
   return static_cast<double>(rounds * kChains * 32 * 2);
 }
 
@@ -256,7 +266,7 @@ void ReadTiles(const std::byte* source, size_t bytes, size_t ahead) noexcept {
 
 bool HasDotUnit(ArithmeticUnit unit) { return unit == ArithmeticUnit::kInt8 && Has(Isa::kDotprod); }
 
-double RunDotUnit(ArithmeticUnit unit, size_t rounds) noexcept {
+double RunDotUnit([[maybe_unused]] ArithmeticUnit unit, [[maybe_unused]] size_t rounds) noexcept {
   PLANISH_DCHECK(HasDotUnit(unit));
 #if defined(__aarch64__)
   return Has(Isa::kI8mm) ? SmmlaLoop(rounds) : SdotLoop(rounds);
