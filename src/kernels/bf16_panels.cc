@@ -85,6 +85,7 @@ constexpr Bf16Level kPlain = {PackLeftPlain, PackRightPlain, MultiplyPlain};
 const Bf16Level& CurrentBf16Level() {
   if (Has(Isa::kAmx)) return *Bf16LevelAmx();
   if (Has(Isa::kBf16)) return *Bf16LevelAvx512();
+  if (Has(Isa::kI8mm)) return *Bf16LevelNeon();
   return kPlain;
 }
 

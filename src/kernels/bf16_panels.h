@@ -4,8 +4,8 @@
 //   C[m, n] (+)= sum_k bf16(A[m, k]) bf16(B[n, k]).
 // Sums are float, k in ascending pairs: an element's bits depend on its row of A and its row of B only, not on M, N or on
 // where K is cut into calls (in multiples of kPanelDepth). They differ between instruction-set levels. Rounding to bf16 is to
-// nearest even. The bf16 units (levels bf16 and amx) take subnormal numbers for zero and flush subnormal results; infinities
-// and NaN propagate.
+// nearest even. The bf16 units (levels bf16, amx and i8mm) take subnormal numbers for zero and flush subnormal results, and
+// i8mm rounds its sums to odd; infinities and NaN propagate.
 //
 // A panel is 16 rows x K, cut into tiles of 32 k (1 KiB): a matrix of R rows has PanelCount(R) panels of TileCount(K) tiles,
 // one after the other; missing rows and k are zeros. Inside a tile
@@ -33,7 +33,7 @@ constexpr size_t PackedElems(size_t rows, size_t K) {
   return PanelCount(rows) * TileCount(K) * kTileElems;
 }
 
-// This CPU has units for bf16 products (level bf16 or amx). Elsewhere the functions below work, slowly.
+// This CPU has units for bf16 products (level bf16, amx or i8mm). Elsewhere the functions below work, slowly.
 bool HasBf16Units();
 
 // Hold one for the length of a task: calls of MultiplyPanels in it then need not set up the tiles each time. Nests.

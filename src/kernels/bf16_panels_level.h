@@ -16,6 +16,7 @@ struct Bf16Level {
 // Null where the program was built for another architecture. The AMX table shares the packers of the AVX-512 one.
 const Bf16Level* Bf16LevelAvx512();  // avx512bf16: vdpbf16ps
 const Bf16Level* Bf16LevelAmx();     // amx-bf16: tdpbf16ps
+const Bf16Level* Bf16LevelNeon();    // Armv8.6 bf16: bfmmla
 
 // Of the level in use.
 const Bf16Level& CurrentBf16Level();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every instruction-set level against double sums of the bf16-rounded operands. Products of two bf16 numbers are exact in
-// float, so the error is that of K float additions: K 2^-24 sum |a b|, and K smallest normal numbers where the units flush.
+// float, so the error is that of K float additions: K Bf16Roundoff() sum |a b|, and K smallest normal numbers where the units flush.
 #include "kernels/bf16_panels.h"
 
 #include <gtest/gtest.h>
@@ -82,7 +82,7 @@ void ExpectProduct(const Matrix& a, const Matrix& b, const float* from,
         size += std::abs(product);
       }
       want[m * b.R + n] = sum;
-      bound[m * b.R + n] = static_cast<double>(a.K + 1) * (kRoundoff * 1.01 * size + 0x1p-126);
+      bound[m * b.R + n] = static_cast<double>(a.K + 1) * (Bf16Roundoff() * 1.01 * size + 0x1p-126);
     }
   }
   ExpectWithin(

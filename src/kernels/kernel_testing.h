@@ -13,12 +13,16 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "hwy/highway.h"
+#include "kernels/isa.h"
 #include "kernels/simd_targets.h"
 
 namespace planish {
 
 // Unit roundoff of float: one rounding is off by at most this, relatively.
 inline constexpr double kRoundoff = 0x1p-24;
+// The same of an addition in a bf16 product at the level in use: Arm's units round to odd, which is off by up to a whole unit
+// in the last place.
+inline double Bf16Roundoff() { return Has(Isa::kI8mm) ? 2 * kRoundoff : kRoundoff; }
 
 // Sizes around the vector widths of every level, primes, and a large one.
 inline const std::vector<size_t> kTestSizes = {1,  2,  3,  4,  5,  7,  8,  9,  15,  16,

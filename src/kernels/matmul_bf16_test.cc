@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every level against double sums of rounded operands: products of bf16 numbers are exact in float, so K float additions are
-// off by at most K 2^-24 sum |x w|.
+// off by at most K Bf16Roundoff() sum |x w|.
 #include "kernels/matmul_bf16.h"
 
 #include <gtest/gtest.h>
@@ -42,7 +42,7 @@ void ExpectNearReference(const std::vector<float>& values, size_t N, size_t K, c
         size += std::abs(product);
       }
       want[t * N + n] = sum;
-      bound[t * N + n] = static_cast<double>(K + 1) * (1.01 * kRoundoff * size + 0x1p-126);
+      bound[t * N + n] = static_cast<double>(K + 1) * (1.01 * Bf16Roundoff() * size + 0x1p-126);
     }
   }
   ExpectWithin(y.data(), want, [&](size_t i) { return bound[i]; }, what);
