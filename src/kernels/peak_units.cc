@@ -209,6 +209,27 @@ double SmmlaLoop(size_t rounds) {
   return static_cast<double>(rounds * kChains * 32 * 2);
 }
 
+// 2 x 4 by 4 x 2 blocks.
+PLANISH_TARGET("arch=armv8.2-a+bf16")
+double BfmmlaLoop(size_t rounds) {
+  float32x4_t acc[kChains];
+  uint16x8_t bits = vdupq_n_u16(0x3c00);  // some small bf16
+  asm volatile("" : "+w"(bits));
+  const bfloat16x8_t x = vreinterpretq_bf16_u16(bits);
+#pragma GCC unroll 16
+  for (size_t i = 0; i < kChains; ++i) {
+    acc[i] = vdupq_n_f32(0);
+    asm volatile("" : "+w"(acc[i]));
+  }
+  for (size_t round = 0; round < rounds; ++round) {
+#pragma GCC unroll 16
+    for (size_t i = 0; i < kChains; ++i) acc[i] = vbfmmlaq_f32(acc[i], x, x);
+  }
+#pragma GCC unroll 16
+  for (size_t i = 0; i < kChains; ++i) asm volatile("" : : "w"(acc[i]));
+  return static_cast<double>(rounds * kChains * 16 * 2);
+}
+
 #endif
 
 }  // namespace
@@ -264,11 +285,15 @@ void ReadTiles(const std::byte* source, size_t bytes, size_t ahead) noexcept {
 
 #else
 
-bool HasDotUnit(ArithmeticUnit unit) { return unit == ArithmeticUnit::kInt8 && Has(Isa::kDotprod); }
+bool HasDotUnit(ArithmeticUnit unit) {
+  return (unit == ArithmeticUnit::kInt8 && Has(Isa::kDotprod)) ||
+         (unit == ArithmeticUnit::kBf16 && Has(Isa::kI8mm));
+}
 
 double RunDotUnit([[maybe_unused]] ArithmeticUnit unit, [[maybe_unused]] size_t rounds) noexcept {
   PLANISH_DCHECK(HasDotUnit(unit));
 #if defined(__aarch64__)
+  if (unit == ArithmeticUnit::kBf16) return BfmmlaLoop(rounds);
   return Has(Isa::kI8mm) ? SmmlaLoop(rounds) : SdotLoop(rounds);
 #else
   return 0;
