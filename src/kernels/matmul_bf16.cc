@@ -26,7 +26,8 @@ void MakeRight(const Weight& w, size_t n, size_t rows, size_t k, size_t depth, f
     const size_t valid = std::min(kPanelRows, rows - r);
     for (size_t i = 0; i < valid; ++i)
       DecodeRowPart(w, n + r + i, k, depth, floats + i * TaskMemory::kRowStride);
-    PackRight({floats, TaskMemory::kRowStride}, valid, depth, out + r * TileCount(depth) * kPanelDepth);
+    PackRight({floats, TaskMemory::kRowStride}, valid, depth,
+              out + r * TileCount(depth) * kPanelDepth);
   }
 }
 

@@ -45,7 +45,8 @@ void ExpectNearReference(const std::vector<float>& values, size_t N, size_t K, c
       bound[t * N + n] = static_cast<double>(K + 1) * (1.01 * Bf16Roundoff() * size + 0x1p-126);
     }
   }
-  ExpectWithin(y.data(), want, [&](size_t i) { return bound[i]; }, what);
+  ExpectWithin(
+      y.data(), want, [&](size_t i) { return bound[i]; }, what);
 }
 
 std::vector<float> Values(const Weight& w) {
@@ -69,15 +70,15 @@ TEST_P(MatMulBf16Test, MatchesDoubleSumsForEveryTypeAndAwkwardShapes) {
     // Row counts around panels, their pairs and fours; lengths around tiles and blocks of k.
     constexpr size_t kN[] = {1, 15, 16, 17, 33, 63, 65, 100};
     constexpr size_t kT[] = {1, 2, 16, 17, 31, 33, 50};
-    const std::vector<size_t> lengths = block == 1    ? std::vector<size_t>{1, 2, 3, 31, 33, 67, 511, 1090}
+    const std::vector<size_t> lengths = block == 1
+                                            ? std::vector<size_t>{1, 2, 3, 31, 33, 67, 511, 1090}
                                         : block == 32 ? std::vector<size_t>{32, 64, 480, 544, 1056}
                                                       : std::vector<size_t>{256, 512, 768, 1280};
     for (size_t i = 0; i < lengths.size(); ++i) {
       const size_t K = lengths[i], N = kN[(i + block) % std::size(kN)];
       const TestWeight w(dtype, N, K, K);
       for (const size_t T : {kT[i % std::size(kT)], kT[(i + 3) % std::size(kT)]}) {
-        SCOPED_TRACE(testing::Message()
-                     << Name(dtype) << " [" << N << ", " << K << "] T=" << T);
+        SCOPED_TRACE(testing::Message() << Name(dtype) << " [" << N << ", " << K << "] T=" << T);
         const Floats x(T * K, K + T);
         ExpectNearReference(Values(w.weight), N, K, x.data(), T, Product(w.weight, x.data(), T),
                             "y");

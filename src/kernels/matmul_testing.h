@@ -40,10 +40,10 @@ class GuardedBytes {
 };
 
 inline constexpr DType kTypes[] = {DType::kF32,    DType::kF16,    DType::kBF16, DType::kF64,
-                            DType::kF8E4M3, DType::kF8E5M2, DType::kQ8_0, DType::kQ4_0,
-                            DType::kQ4_1,   DType::kQ5_0,   DType::kQ5_1, DType::kQ2_K,
-                            DType::kQ3_K,   DType::kQ4_K,   DType::kQ5_K, DType::kQ6_K,
-                            DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4};
+                                   DType::kF8E4M3, DType::kF8E5M2, DType::kQ8_0, DType::kQ4_0,
+                                   DType::kQ4_1,   DType::kQ5_0,   DType::kQ5_1, DType::kQ2_K,
+                                   DType::kQ3_K,   DType::kQ4_K,   DType::kQ5_K, DType::kQ6_K,
+                                   DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4};
 
 // Where a block keeps its F16 numbers.
 inline std::vector<size_t> HalfOffsets(DType dtype) {

@@ -15,9 +15,9 @@
 
 namespace planish {
 
-inline constexpr size_t kDepthBlock = 512;    // k per block, a multiple of every block type's length
-inline constexpr size_t kMaxLeftRows = 512;   // rows of A per pass
-inline constexpr size_t kMaxTaskRows = 512;   // rows of B per task
+inline constexpr size_t kDepthBlock = 512;   // k per block, a multiple of every block type's length
+inline constexpr size_t kMaxLeftRows = 512;  // rows of A per pass
+inline constexpr size_t kMaxTaskRows = 512;  // rows of B per task
 inline constexpr size_t kRightRows = 4 * kPanelRows;  // rows of B made at a time, at most
 
 // Rows of B per task: even tasks, several for each thread, of which the sums fit the second-level cache.

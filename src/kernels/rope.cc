@@ -90,26 +90,24 @@ std::vector<float> RopeTable(std::span<const float> inv_freq, const int32_t* pos
   return table;
 }
 
-void ApplyRope(float* x, size_t stride, size_t T, size_t heads, size_t head_dim,
-               std::span<const float> table) noexcept {
-  if (T == 0 || table.empty()) return;
-  const size_t half = table.size() / T / 2;
-  PLANISH_DCHECK(table.size() == T * 2 * half && 2 * half <= head_dim);
-  const size_t task_tokens =
-      std::max<size_t>(1, (size_t{1} << 14) / std::max<size_t>(1, heads * 2 * half));
-  ParallelFor((T + task_tokens - 1) / task_tokens, [&](size_t task, int) {
-    const size_t end = std::min(T, (task + 1) * task_tokens);
-    for (size_t t = task * task_tokens; t < end; ++t) {
-      const float* cosine = table.data() + t * 2 * half;
-      HWY_DYNAMIC_DISPATCH(RotateHeads)
-      (x + t * stride, heads, head_dim, cosine, cosine + half, half);
-    }
-  });
+std::span<const float> RopeTableCache::Get(std::span<const float> inv_freq,
+                                           std::span<const int32_t> positions) {
+  if (!std::ranges::equal(positions, positions_) || !std::ranges::equal(inv_freq, inv_freq_)) {
+    table_ = RopeTable(inv_freq, positions.data(), positions.size());
+    positions_.assign(positions.begin(), positions.end());
+    inv_freq_.assign(inv_freq.begin(), inv_freq.end());
+  }
+  return table_;
 }
 
-void ApplyRope(float* x, size_t T, size_t heads, size_t head_dim, std::span<const float> inv_freq,
-               const int32_t* positions) {
-  ApplyRope(x, heads * head_dim, T, heads, head_dim, RopeTable(inv_freq, positions, T));
+void ApplyRope(float* x, size_t stride, size_t T, size_t heads, size_t head_dim, const float* table,
+               size_t half) noexcept {
+  PLANISH_DCHECK(2 * half <= head_dim);
+  for (size_t t = 0; t < T; ++t) {
+    const float* cosine = table + t * 2 * half;
+    HWY_DYNAMIC_DISPATCH(RotateHeads)
+    (x + t * stride, heads, head_dim, cosine, cosine + half, half);
+  }
 }
 
 }  // namespace planish

@@ -31,13 +31,21 @@ std::vector<float> RopeInverseFrequencies(size_t rotary_dim, double theta,
 // [T, 2, r/2]: the cosines, then the sines of every token's angles. Serves all heads, q and k, and every layer of a step.
 std::vector<float> RopeTable(std::span<const float> inv_freq, const int32_t* positions, size_t T);
 
-// Rotates in place the first r <= head_dim channels of every head of x: [T, heads, head_dim], tokens `stride` floats
-// apart, by table = RopeTable(...) of the same T tokens. A row's bits depend on that row and its position alone.
-void ApplyRope(float* x, size_t stride, size_t T, size_t heads, size_t head_dim,
-               std::span<const float> table) noexcept;
+// Keeps the last table: the layers of a step ask for the same one.
+class RopeTableCache {
+ public:
+  // Valid until the next call.
+  std::span<const float> Get(std::span<const float> inv_freq, std::span<const int32_t> positions);
 
-// The same with contiguous tokens and a table made for this call; positions: [T].
-void ApplyRope(float* x, size_t T, size_t heads, size_t head_dim, std::span<const float> inv_freq,
-               const int32_t* positions);
+ private:
+  std::vector<float> inv_freq_, table_;
+  std::vector<int32_t> positions_;
+};
+
+// Rotates in place the first r <= head_dim channels of every head of x: [T, heads, head_dim], tokens `stride` floats
+// apart, by the rows of a RopeTable of these T tokens, half = r/2. On the calling thread. A row's bits depend on that row
+// and its position alone.
+void ApplyRope(float* x, size_t stride, size_t T, size_t heads, size_t head_dim, const float* table,
+               size_t half) noexcept;
 
 }  // namespace planish

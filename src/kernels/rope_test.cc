@@ -60,7 +60,8 @@ TEST(Rope, RotationMatchesReferenceUpToAMillionPositions) {
           }
         }
         reference::ApplyRope(want.data(), T, heads, head_dim, half, angles.data());
-        ApplyRope(x.data(), T, heads, head_dim, f, positions.data());
+        ApplyRope(x.data(), heads * head_dim, T, heads, head_dim,
+                  RopeTable(f, positions.data(), T).data(), half);
         const auto bound = [&](size_t i) {
           const size_t c = i % head_dim;
           if (c >= 2 * half) return 0.0;  // channels that are not rotated stay as they are
@@ -73,20 +74,34 @@ TEST(Rope, RotationMatchesReferenceUpToAMillionPositions) {
   });
 }
 
-TEST(Rope, StridedRowsAndATableGiveTheSameBits) {
+TEST(Rope, StridedRowsGiveTheSameBits) {
   Random random(8);
   const size_t T = 37, heads = 2, head_dim = 24, row = heads * head_dim, stride = row + 7;
   std::vector<int32_t> positions(T);
   for (size_t t = 0; t < T; ++t) positions[t] = static_cast<int32_t>(1000 + 3 * t);
-  const auto f = RopeInverseFrequencies(head_dim, 1e4, {});
+  const auto table = RopeTable(RopeInverseFrequencies(head_dim, 1e4, {}), positions.data(), T);
   auto x = RandomFloats(random, T * row);
   std::vector<float> strided((T - 1) * stride + row), gathered(T * row);
   for (size_t t = 0; t < T; ++t) std::copy_n(&x[t * row], row, &strided[t * stride]);
-  const ThreadCountScope scope(2);
-  ApplyRope(x.data(), T, heads, head_dim, f, positions.data());
-  ApplyRope(strided.data(), stride, T, heads, head_dim, RopeTable(f, positions.data(), T));
+  ApplyRope(x.data(), row, T, heads, head_dim, table.data(), head_dim / 2);
+  ApplyRope(strided.data(), stride, T, heads, head_dim, table.data(), head_dim / 2);
   for (size_t t = 0; t < T; ++t) std::copy_n(&strided[t * stride], row, &gathered[t * row]);
   ExpectSameBits(x, gathered, "x");
+}
+
+TEST(Rope, CachedTableFollowsPositionsAndFrequencies) {
+  const auto f = RopeInverseFrequencies(16, 1e4, {}), g = RopeInverseFrequencies(16, 1e6, {});
+  const std::vector<int32_t> near = {3, 4, 5}, far = {3, 4, 900}, longer = {3, 4, 5, 6};
+  RopeTableCache cache;
+  for (const auto& [inv_freq, positions] :
+       {std::pair{&f, &near}, {&f, &near}, {&g, &near}, {&g, &far}, {&f, &longer}, {&f, &near}}) {
+    for (const int threads : {1, 2}) {
+      const ThreadCountScope scope(threads);
+      const auto got = cache.Get(*inv_freq, *positions);
+      ExpectSameBits({got.begin(), got.end()},
+                     RopeTable(*inv_freq, positions->data(), positions->size()), "table");
+    }
+  }
 }
 
 }  // namespace

@@ -1,29 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/attention.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
+#include "base/error.h"
 #include "base/phases.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
 #include "kernels/rope.h"
+#include "kernels/team_work.h"
 
 namespace planish {
 
 void KvState::Truncate(size_t length) {
   const size_t pages = KvPageCount(length);
-  if (pages < pages_.size()) pages_.resize(pages);
+  if (pages >= pages_.size()) return;
+  pages_.resize(pages);
+  pointers_.resize(pages);
 }
 
 void KvState::PrepareWrite(size_t from, size_t to) {
   for (size_t page = from / kKvPagePositions; page < KvPageCount(to); ++page) {
     if (page >= pages_.size()) {
-      pages_.push_back(std::make_shared<AlignedBuffer>(page_floats_ * sizeof(float)));
+      pages_.push_back(std::make_shared<AlignedBuffer>(layout_.PageBytes()));
+      // Lanes of unwritten positions are computed with, though not used: old bytes could be slow subnormals.
+      std::memset(pages_.back()->data(), 0, layout_.PageBytes());
+      pointers_.push_back(pages_.back()->data());
     } else if (pages_[page].use_count() > 1) {
-      auto copy = std::make_shared<AlignedBuffer>(page_floats_ * sizeof(float));
+      auto copy = std::make_shared<AlignedBuffer>(layout_.PageBytes());
       std::memcpy(copy->data(), pages_[page]->data(), copy->size());
       pages_[page] = std::move(copy);
+      pointers_[page] = pages_[page]->data();
     }
   }
 }
@@ -32,20 +41,11 @@ void KvState::SetSyntheticLength(size_t length) {
   const size_t known = pages_.size();
   PLANISH_CHECK(known > 0 || length == 0);
   Truncate(length);
-  while (pages_.size() < KvPageCount(length)) pages_.push_back(pages_[pages_.size() % known]);
+  while (pages_.size() < KvPageCount(length)) {
+    pages_.push_back(pages_[pages_.size() % known]);
+    pointers_.push_back(pages_.back()->data());
+  }
   PrepareWrite(0, length);  // each page becomes its own
-}
-
-std::vector<float*> KvState::WritePages() {
-  std::vector<float*> pages;
-  for (const auto& page : pages_) pages.push_back(reinterpret_cast<float*>(page->data()));
-  return pages;
-}
-
-std::vector<const float*> KvState::ReadPages() const {
-  std::vector<const float*> pages;
-  for (const auto& page : pages_) pages.push_back(reinterpret_cast<const float*>(page->data()));
-  return pages;
 }
 
 Attention::Attention(const ModelConfig& config, const AttentionConfig& attention)
@@ -56,8 +56,14 @@ Attention::Attention(const ModelConfig& config, const AttentionConfig& attention
     inv_freq_ = RopeInverseFrequencies(attention.head_dim, config.rope_theta, config.rope_scaling);
 }
 
-void Attention::Project(const Rows& rows, const float* x, const int32_t* positions, float* q,
-                        float* k, float* v) const {
+std::unique_ptr<MixerState> Attention::NewState(const StateTypes& types) const {
+  const DType kv = types.kv;
+  PLANISH_CHECK(kv == DType::kF32 || kv == DType::kBF16 || kv == DType::kF16 || kv == DType::kQ8_0,
+                "keys and values in {}", Name(kv));
+  return std::make_unique<KvState>(KvLayout{kv, attention_.n_kv_heads, attention_.head_dim});
+}
+
+void Attention::Project(const Rows& rows, const float* x, float* q, float* k, float* v) const {
   const size_t T = rows.total;
   const auto [H, K, P] = std::tuple(attention_.n_heads, attention_.n_kv_heads, attention_.head_dim);
   const Weight* weights[] = {&q_proj_, &k_proj_, &v_proj_};
@@ -70,11 +76,49 @@ void Attention::Project(const Rows& rows, const float* x, const int32_t* positio
     RmsNorm(q, q_norm_.f32(), T * H, P, norm_eps_, q);
     RmsNorm(k, k_norm_.f32(), T * K, P, norm_eps_, k);
   }
-  if (attention_.has_rope) {
-    const std::vector<float> table = RopeTable(inv_freq_, positions, T);
-    ApplyRope(q, H * P, T, H, P, table);
-    ApplyRope(k, K * P, T, K, P, table);
+}
+
+void Attention::WriteRows(const StepBatch& batch, float* q, float* k, const float* v) const {
+  const size_t T = batch.rows.total;
+  const auto [H, K, P] = std::tuple(attention_.n_heads, attention_.n_kv_heads, attention_.head_dim);
+  struct Piece {  // rows of one sequence that go to one page
+    size_t begin, count, offset;
+    KvState* state;
+    std::byte* page;
+  };
+  static thread_local std::vector<Piece> own_pieces;
+  static thread_local std::vector<int32_t> positions;
+  static thread_local RopeTableCache tables;
+  std::vector<Piece>& pieces = own_pieces;  // thread_local is per worker: the team gets this one
+  pieces.clear();
+  positions.resize(T);
+  for (const StepRows& run : batch.runs) {
+    auto& state = static_cast<KvState&>(*run.state);
+    state.PrepareWrite(run.position, run.position + run.count);
+    for (size_t i = 0; i < run.count; ++i)
+      positions[run.begin + i] = static_cast<int32_t>(run.position + i);
+    for (size_t i = 0; i < run.count;) {
+      const size_t position = run.position + i, offset = position % kKvPagePositions;
+      const size_t count = std::min(run.count - i, kKvPagePositions - offset);
+      pieces.push_back(
+          {run.begin + i, count, offset, &state, state.pages()[position / kKvPagePositions]});
+      i += count;
+    }
   }
+  const std::span<const float> table =
+      attention_.has_rope ? tables.Get(inv_freq_, positions) : std::span<const float>();
+  const size_t half = inv_freq_.size();
+  ParallelForWork(pieces.size(), 4 * T * (H + 2 * K) * P, [&, H = H, K = K, P = P](size_t i, int) {
+    const Piece& piece = pieces[i];
+    float* keys = k + piece.begin * K * P;
+    if (attention_.has_rope) {
+      const float* angles = table.data() + piece.begin * 2 * half;
+      ApplyRope(q + piece.begin * H * P, H * P, piece.count, H, P, angles, half);
+      ApplyRope(keys, K * P, piece.count, K, P, angles, half);
+    }
+    WriteKvPage(piece.state->layout(), keys, K * P, v + piece.begin * K * P, K * P, piece.count,
+                piece.offset, piece.page);
+  });
 }
 
 void Attention::Run(const StepBatch& batch, const float* x, float* y, Workspace* workspace,
@@ -88,31 +132,24 @@ void Attention::Run(const StepBatch& batch, const float* x, float* y, Workspace*
   float* k = workspace->Take(T * K * P);
   float* v = workspace->Take(T * K * P);
   float* out = workspace->Take(T * H * P);
-  std::vector<int32_t> positions(T);
-  for (const StepRows& run : runs) {
-    for (size_t i = 0; i < run.count; ++i)
-      positions[run.begin + i] = static_cast<int32_t>(run.position + i);
-  }
-  Project(batch.rows, x, positions.data(), q, k, v);
+  Project(batch.rows, x, q, k, v);
+  WriteRows(batch, q, k, v);
 
-  std::vector<std::vector<const float*>> pages(runs.size());
-  std::vector<AttentionJob> jobs;
-  for (size_t i = 0; i < runs.size(); ++i) {
-    const StepRows& run = runs[i];
-    auto& state = static_cast<KvState&>(*run.state);
-    state.PrepareWrite(run.position, run.position + run.count);
-    WriteKv(k + run.begin * K * P, K * P, v + run.begin * K * P, K * P, run.count, K, P,
-            run.position, state.WritePages());
-    pages[i] = state.ReadPages();
+  static thread_local std::vector<AttentionJob> jobs;
+  jobs.clear();
+  for (const StepRows& run : runs) {
     jobs.push_back({.q = q + run.begin * H * P,
                     .q_stride = H * P,
                     .rows = run.count,
                     .first_position = run.position,
-                    .pages = pages[i],
+                    .pages = static_cast<KvState&>(*run.state).pages(),
                     .out = out + run.begin * H * P,
                     .out_stride = H * P});
   }
-  PagedAttention(H, K, P, 1.0f / std::sqrt(static_cast<float>(P)), jobs);
+  if (runs.empty()) return;
+  // All sequences of an engine keep their keys and values in one type.
+  const KvLayout& layout = static_cast<const KvState&>(*runs.front().state).layout();
+  PagedAttention(layout, H, 1.0f / std::sqrt(static_cast<float>(P)), batch.rows.act, jobs);
   if (saved != nullptr) {
     saved->x = KeepRows(x, T, hidden_size_);
     saved->q = KeepRows(q, T, H * P);
@@ -128,8 +165,8 @@ void Attention::Forward(const SeqLayout& layout, const float* x, float* y, Works
                         std::unique_ptr<Saved>* saved) const {
   std::unique_ptr<AttentionSaved> keep =
       saved != nullptr ? std::make_unique<AttentionSaved>() : nullptr;
-  std::vector<KvState> states(layout.sequences(),
-                              KvState(attention_.n_kv_heads, attention_.head_dim));
+  const KvLayout kv{DType::kF32, attention_.n_kv_heads, attention_.head_dim};
+  std::vector<KvState> states(layout.sequences(), KvState(kv));
   std::vector<StepRows> runs;
   for (size_t s = 0; s < layout.sequences(); ++s)
     runs.push_back({layout.begin(s), layout.length(s), 0, &states[s]});

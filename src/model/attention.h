@@ -22,21 +22,22 @@ struct AttentionSaved : Saved {
 // Keys and values of one sequence in one layer, in pages of 64 positions shared copy-on-write between snapshots.
 class KvState : public MixerState {
  public:
-  KvState(size_t n_kv_heads, size_t head_dim) : page_floats_(KvPageFloats(n_kv_heads, head_dim)) {}
+  explicit KvState(const KvLayout& layout) : layout_(layout) {}
   std::unique_ptr<MixerState> Snapshot() const override { return std::make_unique<KvState>(*this); }
   bool CanTruncate() const override { return true; }
   void Truncate(size_t length) override;
-  size_t bytes() const override { return pages_.size() * page_floats_ * sizeof(float); }
+  size_t bytes() const override { return pages_.size() * layout_.PageBytes(); }
   void SetSyntheticLength(size_t length) override;
 
+  const KvLayout& layout() const { return layout_; }
   // Makes positions [from, to) writable: adds pages, and copies those that a snapshot shares.
   void PrepareWrite(size_t from, size_t to);
-  std::vector<float*> WritePages();
-  std::vector<const float*> ReadPages() const;
+  std::span<std::byte* const> pages() { return pointers_; }
 
  private:
-  size_t page_floats_;
+  KvLayout layout_;
   std::vector<std::shared_ptr<AlignedBuffer>> pages_;
+  std::vector<std::byte*> pointers_;  // to the data of pages_
 };
 
 class Attention : public Mixer {
@@ -45,16 +46,15 @@ class Attention : public Mixer {
   void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
                std::unique_ptr<Saved>* saved) const override;
   void Step(const StepBatch& batch, const float* x, float* y, Workspace* workspace) const override;
-  std::unique_ptr<MixerState> NewState(const StateTypes&) const override {
-    return std::make_unique<KvState>(attention_.n_kv_heads, attention_.head_dim);
-  }
+  std::unique_ptr<MixerState> NewState(const StateTypes& types) const override;
   void VisitParams(const ParamVisitor& visit) override;
   MixerCost Cost() const override { return CostOf(attention_, hidden_size_); }
 
  private:
-  // Projections, norm and rotation of T rows at the given positions.
-  void Project(const Rows& rows, const float* x, const int32_t* positions, float* q, float* k,
-               float* v) const;
+  // Projections and norms; rotation comes with the write to the pages.
+  void Project(const Rows& rows, const float* x, float* q, float* k, float* v) const;
+  // Rotates q and k of all rows in place and writes k and v to the pages of their sequences.
+  void WriteRows(const StepBatch& batch, float* q, float* k, const float* v) const;
   void Run(const StepBatch& batch, const float* x, float* y, Workspace* workspace,
            AttentionSaved* saved) const;
 

@@ -19,6 +19,7 @@ constexpr size_t kHidden = 48;
 struct Kind {
   const char* name;
   MixerConfig config;
+  StateTypes types = {};
 };
 
 std::vector<Kind> Kinds() {
@@ -40,11 +41,16 @@ std::vector<Kind> Kinds() {
   AttentionConfig normed = rotary;
   normed.has_qk_norm = true;
   normed.n_kv_heads = 4;
+  AttentionConfig wide = rotary;  // whole groups of q8_0
+  wide.head_dim = 32;
   return {{"mamba2", mamba},
           {"mamba2 narrow", narrow},
           {"attention", plain},
           {"attention rope", rotary},
           {"attention qk norm", normed},
+          {"attention kv bf16", rotary, {.kv = DType::kBF16}},
+          {"attention kv f16", plain, {.kv = DType::kF16}},
+          {"attention kv q8_0", wide, {.kv = DType::kQ8_0}},
           {"ffn swiglu", FfnConfig{40, FfnKind::kSwiGlu}},
           {"ffn relu2", FfnConfig{40, FfnKind::kReluSquared}},
           {"linear", LinearConfig{}}};
@@ -93,14 +99,15 @@ std::vector<float> Forward(const Mixer& mixer, const SeqLayout& layout, const fl
 
 // One sequence through Step in slices of the given lengths (the last length repeats).
 std::vector<float> Steps(const Mixer& mixer, const std::vector<float>& x,
-                         const std::vector<size_t>& cuts, MixerState* state, size_t position = 0) {
+                         const std::vector<size_t>& cuts, MixerState* state, size_t position = 0,
+                         ActMode act = ActMode::kF32) {
   Workspace workspace;
   const size_t T = x.size() / kHidden;
   std::vector<float> y(x.size());
   for (size_t begin = 0, i = 0; begin < T; ++i) {
     const size_t count = std::min(cuts[std::min(i, cuts.size() - 1)], T - begin);
     const StepRows rows{0, count, position + begin, state};
-    mixer.Step({{&rows, 1}, {count, count == 1}}, x.data() + begin * kHidden,
+    mixer.Step({{&rows, 1}, {count, count == 1, act}}, x.data() + begin * kHidden,
                y.data() + begin * kHidden, &workspace);
     begin += count;
   }
@@ -124,10 +131,11 @@ const size_t kLengths[] = {1, 2, 3, 4, 7, 8, 9, 16, 17, 63, 64, 65, 131};
 TEST(MixerProperty, StepByStepEqualsForward) {
   for (const Kind& kind : Kinds()) {
     SCOPED_TRACE(kind.name);
+    if (kind.types.kv != DType::kF32) continue;  // Forward keeps floats
     const auto mixer = RandomMixer(kind.config, 1);
     for (const size_t T : kLengths) {
       const std::vector<float> x = RandomRows(T, T);
-      const auto state = mixer->NewState({});
+      const auto state = mixer->NewState(kind.types);
       ExpectNear(Steps(*mixer, x, {1}, state.get()), Forward(*mixer, SeqLayout(T), x.data()),
                  "T = " + std::to_string(T));
     }
@@ -139,11 +147,11 @@ TEST(MixerProperty, AnyCutOfASequenceIntoStepsGivesTheSameBits) {
     SCOPED_TRACE(kind.name);
     const auto mixer = RandomMixer(kind.config, 2);
     const std::vector<float> x = RandomRows(131, 5);
-    const auto whole = mixer->NewState({});
+    const auto whole = mixer->NewState(kind.types);
     const std::vector<float> expected = Steps(*mixer, x, {131}, whole.get());
     for (const std::vector<size_t>& cuts :
          {std::vector<size_t>{1}, {32}, {2, 1, 5, 64, 3}, {130, 1}, {1, 130}, {63, 1, 1, 66}}) {
-      const auto state = mixer->NewState({});
+      const auto state = mixer->NewState(kind.types);
       EXPECT_EQ(Steps(*mixer, x, cuts, state.get()), expected) << "first cut " << cuts[0];
     }
   }
@@ -184,7 +192,7 @@ TEST(MixerProperty, RowsOfSeveralSequencesInOneStepEqualSeparateSteps) {
     std::vector<float> expected, y(x.size());
     for (size_t s = 0, begin = 0; s < 3; begin += counts[s], ++s) {
       for (auto* states : {&together, &alone}) {
-        states->push_back(mixer->NewState({}));
+        states->push_back(mixer->NewState(kind.types));
         Steps(*mixer,
               std::vector<float>(history.begin(),
                                  history.begin() + static_cast<ptrdiff_t>(before[s] * kHidden)),
@@ -200,6 +208,41 @@ TEST(MixerProperty, RowsOfSeveralSequencesInOneStepEqualSeparateSteps) {
     }
     mixer->Step({rows, {14, 1}}, x.data(), y.data(), &workspace);
     EXPECT_EQ(y, expected);
+  }
+}
+
+TEST(MixerProperty, FastAttentionRowsDependOnTheirKindOnly) {
+  for (const Kind& kind : Kinds()) {
+    SCOPED_TRACE(kind.name);
+    if (!std::holds_alternative<AttentionConfig>(kind.config)) continue;
+    const auto mixer = RandomMixer(kind.config, 10);
+    const std::vector<float> x = RandomRows(300, 20);
+    for (const ActMode act : {ActMode::kBf16, ActMode::kInt8}) {
+      // Slices of several rows: any cut. Then two decode rows, alone and beside others, at any thread count.
+      std::vector<std::vector<float>> results;
+      for (const std::vector<size_t>& cuts :
+           {std::vector<size_t>{298, 1}, {64, 100, 134, 1}, {2, 3, 7, 286, 1}}) {
+        for (const int threads : {1, 2, 3}) {
+          SetThreadCount(threads);
+          const auto state = mixer->NewState(kind.types);
+          results.push_back(Steps(*mixer, x, cuts, state.get(), 0, act));
+        }
+      }
+      SetThreadCount(0);
+      for (const auto& result : results) EXPECT_EQ(result, results[0]);
+
+      const auto state = mixer->NewState(kind.types), slice = mixer->NewState(kind.types);
+      Steps(*mixer, std::vector<float>(x.begin(), x.begin() + 298 * kHidden), {298}, state.get(), 0,
+            act);
+      std::vector<float> both(x.begin() + 298 * kHidden, x.begin() + 299 * kHidden);
+      both.insert(both.end(), x.begin(), x.begin() + 70 * kHidden);
+      std::vector<float> y(both.size());
+      const StepRows rows[] = {{0, 1, 298, state.get()}, {1, 70, 0, slice.get()}};
+      Workspace workspace;
+      mixer->Step({rows, {71, 1, act}}, both.data(), y.data(), &workspace);
+      EXPECT_TRUE(std::equal(y.begin(), y.begin() + kHidden, results[0].begin() + 298 * kHidden));
+      EXPECT_TRUE(std::equal(y.begin() + kHidden, y.end(), results[0].begin()));
+    }
   }
 }
 
@@ -221,7 +264,7 @@ TEST(MixerProperty, SnapshotContinuesExactlyAndIsIndependent) {
     const auto mixer = RandomMixer(kind.config, 6);
     const std::vector<float> x = RandomRows(70, 14), more = RandomRows(9, 15),
                              other = RandomRows(9, 16);
-    const auto state = mixer->NewState({});
+    const auto state = mixer->NewState(kind.types);
     Steps(*mixer, x, {70}, state.get());
     if (state == nullptr) continue;
     const auto snapshot = state->Snapshot();
@@ -238,7 +281,7 @@ TEST(MixerProperty, TruncationIsExactWhereItIsPossible) {
     SCOPED_TRACE(kind.name);
     const auto mixer = RandomMixer(kind.config, 7);
     const std::vector<float> x = RandomRows(80, 17), more = RandomRows(5, 18);
-    const auto state = mixer->NewState({}), fresh = mixer->NewState({});
+    const auto state = mixer->NewState(kind.types), fresh = mixer->NewState(kind.types);
     Steps(*mixer, x, {80}, state.get());
     if (state == nullptr) continue;
     const bool is_recurrent = std::holds_alternative<Mamba2Config>(kind.config);
@@ -258,10 +301,10 @@ TEST(MixerProperty, DeclaredCostEqualsCountedParametersAndStates) {
     mixer->VisitParams([&](const Param& param) { counted += param.shape.elements(); });
     const MixerCost cost = mixer->Cost();
     EXPECT_EQ(cost.parameters, counted);
-    const auto state = mixer->NewState({});
+    const auto state = mixer->NewState(kind.types);
     Steps(*mixer, RandomRows(64, 1), {64}, state.get());
-    const size_t declared =
-        sizeof(float) * (64 * cost.kv_elements_per_token + cost.ssm_elements + cost.conv_elements);
+    const size_t declared = BytesOf(kind.types.kv, 64 * cost.kv_elements_per_token) +
+                            sizeof(float) * (cost.ssm_elements + cost.conv_elements);
     EXPECT_EQ(state == nullptr ? 0 : state->bytes(), declared);
   }
 }
@@ -274,7 +317,7 @@ TEST(MixerProperty, ThreadCountDoesNotChangeABit) {
     std::vector<std::vector<float>> results;
     for (const int threads : {1, 2, 3}) {
       SetThreadCount(threads);
-      const auto state = mixer->NewState({});
+      const auto state = mixer->NewState(kind.types);
       results.push_back(Forward(*mixer, SeqLayout(100), x.data()));
       const std::vector<float> steps = Steps(*mixer, x, {64, 1, 35}, state.get());
       results.back().insert(results.back().end(), steps.begin(), steps.end());

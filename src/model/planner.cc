@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "kernels/kv_page.h"
 #include "model/mixer.h"
 
 namespace planish {
@@ -45,21 +46,23 @@ Plan MakePlan(const ModelConfig& config, const PlanRequest& request) {
   plan.embedding_parameters = V * D * (config.tie_embeddings ? 1 : 2);
   plan.parameters = plan.embedding_parameters + D;
   plan.flops_per_token = 2.0 * static_cast<double>(V * D);
-  uint64_t kv_elements = 0, ssm_elements = 0, conv_elements = 0;
+  uint64_t ssm_elements = 0, conv_elements = 0;
   for (const BlockConfig& block : config.blocks) {
     const MixerCost cost = CostOf(block.mixer, D);
     uint64_t* const kinds[] = {&plan.attention_parameters, &plan.mamba_parameters,
                                &plan.ffn_parameters, &plan.linear_parameters};
     *kinds[block.mixer.index()] += cost.parameters + D;  // the block's norm
     plan.parameters += cost.parameters + D;
-    kv_elements += cost.kv_elements_per_token;
+    if (const auto* attention = std::get_if<AttentionConfig>(&block.mixer)) {
+      const KvLayout layout{request.kv_dtype, attention->n_kv_heads, attention->head_dim};
+      plan.kv_bytes_per_token += layout.PageBytes() / kKvPagePositions;
+    }
     ssm_elements += cost.ssm_elements;
     conv_elements += cost.conv_elements;
     plan.flops_per_token += cost.flops_per_token + cost.attention_flops_per_token_and_context *
                                                        static_cast<double>(request.context);
   }
   plan.weight_bytes = BytesRoundedUp(request.weight_dtype, plan.parameters);
-  plan.kv_bytes_per_token = BytesRoundedUp(request.kv_dtype, kv_elements);
   plan.ssm_state_bytes = BytesRoundedUp(request.ssm_dtype, ssm_elements);
   plan.conv_state_bytes = BytesRoundedUp(request.conv_dtype, conv_elements);
   plan.state_bytes = plan.ssm_state_bytes + plan.conv_state_bytes;
