@@ -3,9 +3,13 @@
 // distribution they claim.
 #include "base/random.h"
 
+#include "base/hash.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
+#include <string>
 #include <set>
 #include <vector>
 
@@ -102,6 +106,80 @@ TEST(Random, NormalHasMeanZeroVarianceOneAndNoSkewOrExcess) {
   for (int k = 0; k < 5; ++k)
     EXPECT_NEAR(moments[k] / kDraws, expected[k], 5 * std::sqrt(variance[k] / kDraws) + 1e-12)
         << "moment " << k;
+}
+
+// Mean, variance, third and fourth moment of n numbers: variances as above.
+TEST(FillNormal, HasTheMomentsAndTailsOfANormalDistribution) {
+  constexpr size_t kRows = 1000, kColumns = 1000;
+  constexpr double n = kRows * kColumns;
+  std::vector<float> row(kColumns);
+  double moments[5] = {}, beyond[5] = {}, neighbours = 0;
+  for (size_t r = 0; r < kRows; ++r) {
+    FillNormal(11, 7, r, row);
+    for (size_t i = 0; i < kColumns; ++i) {
+      const double x = row[i];
+      ASSERT_TRUE(std::abs(x) < 6.67) << x;
+      double power = 1;
+      for (double& moment : moments) moment += power, power *= x;
+      for (int k = 0; k < 5; ++k) beyond[k] += x > k;
+      neighbours += i > 0 ? x * row[i - 1] : 0;
+    }
+  }
+  const double expected[5] = {1, 0, 1, 0, 3}, variance[5] = {0, 1, 2, 15, 96};
+  for (int k = 0; k < 5; ++k) {
+    EXPECT_NEAR(moments[k] / n, expected[k], 5 * std::sqrt(variance[k] / n) + 1e-12) << k;
+    const double share = 0.5 * std::erfc(k / std::sqrt(2.0));
+    EXPECT_NEAR(beyond[k], n * share, 5 * std::sqrt(n * share) + 1) << "above " << k;
+  }
+  EXPECT_NEAR(neighbours / n, 0, 5 / std::sqrt(n));
+}
+
+// The same words through the library's logarithm, sine and cosine in double.
+TEST(FillNormal, IsTheBoxMullerTransformOfPhiloxWords) {
+  const uint64_t seed = 0x123456789ABCDEF0u, stream = 0xFEDCBA9876543210u, row = 0xFFFFFFFFu;
+  std::vector<float> found(3 * 256);
+  FillNormal(seed, stream, row, found);
+  for (size_t block = 0; block < 3; ++block) {
+    for (size_t lane = 0; lane < 64; ++lane) {
+      const auto words = Philox(seed, stream, row << 32 | (block * 64 + lane));
+      for (size_t pair = 0; pair < 4; pair += 2) {
+        const double u = (words[pair] + 0.5) * 0x1p-32, angle = words[pair + 1] * 0x1p-31 * M_PI;
+        const double r = std::sqrt(-2 * std::log(u));
+        const float* at = &found[block * 256 + pair * 64 + lane];
+        // u, a float near 1, has an error of 2^-25, so r one of 2^-25 / r; the rest is relative.
+        const double bound = 1e-6 * (r + 1) + std::min(0x1p-24 / r, 4e-4);
+        ASSERT_NEAR(at[0], r * std::cos(angle), bound) << block << " " << lane;
+        ASSERT_NEAR(at[64], r * std::sin(angle), bound) << block << " " << lane;
+      }
+    }
+  }
+}
+
+TEST(FillNormal, DependsOnSeedStreamRowAndPlaceOnly) {
+  std::vector<float> whole(1000);
+  FillNormal(3, 5, 8, whole);
+  for (const size_t size : {0, 1, 2, 255, 256, 257, 999}) {
+    std::vector<float> part(size + 1, -100.0f);
+    FillNormal(3, 5, 8, std::span(part).first(size));
+    EXPECT_EQ(part[size], -100.0f) << "writes past the end";
+    for (size_t i = 0; i < size; ++i) ASSERT_EQ(part[i], whole[i]) << size;
+  }
+  std::set<float> seen(whole.begin(), whole.end());
+  const std::array<uint64_t, 3> others[] = {{4, 5, 8}, {3, 6, 8}, {3, 5, 9}};
+  for (const auto& [seed, stream, row] : others) {
+    std::vector<float> other(1000);
+    FillNormal(seed, stream, row, other);
+    seen.insert(other.begin(), other.end());
+  }
+  EXPECT_GT(seen.size(), 3990u) << "other places give other numbers";
+}
+
+// The numbers are part of what `init --seed` promises: the same on every machine and in every version.
+TEST(FillNormal, GivesTheNumbersItAlwaysGave) {
+  std::vector<float> row(300);
+  FillNormal(1, 2, 3, row);
+  const std::string bytes(reinterpret_cast<const char*>(row.data()), row.size() * sizeof(float));
+  EXPECT_EQ(Fnv1a(bytes), 547542035437056007u);
 }
 
 }  // namespace

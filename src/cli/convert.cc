@@ -42,9 +42,9 @@ class ConvertVerb : public Verb {
         line->Update(done >> 20);
       };
       if (to_gguf)
-        ExportGguf(&opened, output_, type, progress);
+        ExportGguf(&opened, output_, type, {.progress = progress});
       else
-        ExportHf(&opened, output_, type, shard_bytes_, progress);
+        ExportHf(&opened, output_, type, shard_bytes_, {.progress = progress});
     }
     LogInfo("wrote {} as {}{}", output_, to_gguf ? "GGUF" : "a Hugging Face folder",
             opened.tokenizer == nullptr ? ", without tokenizer" : "");

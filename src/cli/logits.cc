@@ -69,14 +69,14 @@ class LogitsVerb : public Verb {
     return hidden;
   }
 
-  // Row blocks, so that T x V floats need not exist at once.
+  // Rows [first, last) in blocks, so that T x V floats need not exist at once.
   template <typename Consume>
-  static void ForEachRow(const Model& model, const Tensor& hidden, Consume consume) {
+  static void ForEachRow(const Model& model, const Tensor& hidden, size_t first, size_t last,
+                         Consume consume) {
     constexpr size_t kRows = 64;
-    const size_t T = hidden.shape()[0], V = model.config().vocab_size;
-    Tensor logits = Tensor::F32({kRows, V});
-    for (size_t begin = 0; begin < T; begin += kRows) {
-      const size_t n = std::min(kRows, T - begin);
+    Tensor logits = Tensor::F32({kRows, model.config().vocab_size});
+    for (size_t begin = first; begin < last; begin += kRows) {
+      const size_t n = std::min(kRows, last - begin);
       model.Head(hidden.row(begin), n, logits.f32());
       for (size_t r = 0; r < n; ++r) consume(begin + r, logits.row(r));
     }
@@ -87,9 +87,10 @@ class LogitsVerb : public Verb {
     TensorToWrite tensor{.name = "logits",
                          .dtype = DType::kF32,
                          .shape = {hidden.shape()[0], V},
-                         .fill = [&](std::byte* out) {
-                           ForEachRow(model, hidden, [&](size_t t, const float* row) {
-                             std::memcpy(out + t * V * sizeof(float), row, V * sizeof(float));
+                         .fill = [&](size_t begin, size_t end, std::byte* out) {
+                           ForEachRow(model, hidden, begin, end, [&](size_t t, const float* row) {
+                             std::memcpy(out + (t - begin) * V * sizeof(float), row,
+                                         V * sizeof(float));
                            });
                          }};
     WriteSafetensors(output_, {tensor});
@@ -99,7 +100,7 @@ class LogitsVerb : public Verb {
                             const std::vector<int32_t>& ids) {
     Json list = Json::MakeArray(), shown = Json::MakeArray();
     for (const int32_t id : ids) shown.Append(int64_t{id});
-    ForEachRow(model, hidden, [&](size_t t, const float* row) {
+    ForEachRow(model, hidden, 0, hidden.shape()[0], [&](size_t t, const float* row) {
       if (t + 1 == ids.size()) return;
       double logprob;
       LogSoftmaxAt(row, model.config().vocab_size, {&ids[t + 1], 1}, &logprob);

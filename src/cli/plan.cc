@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // `planish plan`: parameters, memory, state and context of any config, without weights.
-#include "base/file.h"
 #include "base/memory.h"
+#include "cli/config_source.h"
 #include "cli/verbs.h"
 #include "model/planner.h"
-#include "model/pretrained.h"
 
 namespace planish {
 namespace {
@@ -21,8 +20,7 @@ class PlanVerb : public Verb {
            "my-model/config.json --batch 8 --json";
   }
   void Declare(OptionSet* options) override {
-    names_help_ = "published name, config.json, model folder or GGUF file. Names: ";
-    for (const std::string& known : PublishedNames()) names_help_ += known + " ";
+    names_help_ = ConfigSourceHelp();
     options->Positional("config", &configs_, names_help_.c_str());
     options->Text("-m,--model", &model_, "the same, as an option");
     options->Int("--context,--ctx", &context_, 0, static_cast<int64_t>(limits::kContext),
@@ -44,7 +42,7 @@ class PlanVerb : public Verb {
     const std::string source = configs_.empty() ? model_ : configs_[0];
     if (source.empty() || configs_.size() > 1)
       throw UsageError("expected one config: a published name, a config.json or a model folder");
-    const ModelConfig config = Read(source);
+    const ModelConfig config = ConfigBySource(source);
     PlanRequest request{.context = static_cast<size_t>(context_),
                         .batch = static_cast<size_t>(batch_)};
     request.weight_dtype = *DTypeFromName(dtype_);
@@ -60,18 +58,6 @@ class PlanVerb : public Verb {
   }
 
  private:
-  static ModelConfig Read(const std::string& source) {
-    if (!FileExists(source)) {
-      if (const auto json = PublishedConfig(source)) return ConfigFromJson(*json, source);
-      std::string known;
-      for (const std::string& name : PublishedNames()) known += (known.empty() ? "" : ", ") + name;
-      throw Error(ExitCode::kUsage,
-                  fmt::format("{} is neither a file nor a published name", Quoted(source)), known);
-    }
-    if (IsDirectory(source) || source.ends_with(".json")) return ReadConfig(source);
-    return OpenPretrained(source, {.needs_tokenizer = false, .needs_weights = false}).config;
-  }
-
   void PrintJson(const Plan& plan, const ModelConfig& config, const PlanRequest& request,
                  uint64_t memory) const {
     Json json = Json::MakeObject();

@@ -13,6 +13,7 @@ std::unique_ptr<Verb> MakeConvert();
 std::unique_ptr<Verb> MakeDemo();
 std::unique_ptr<Verb> MakeGenerate();
 std::unique_ptr<Verb> MakeInfo();
+std::unique_ptr<Verb> MakeInit();
 std::unique_ptr<Verb> MakeLogits();
 std::unique_ptr<Verb> MakePlan();
 std::unique_ptr<Verb> MakeTemplate();

@@ -7,21 +7,33 @@
 #include <optional>
 #include <string>
 
+#include "model/gguf_map.h"
 #include "model/pretrained.h"
 
 namespace planish {
 
-// Called after each tensor with the bytes written so far and in all.
+// Called after each slab of rows with the bytes written so far and in all.
 using ExportProgress = std::function<void(uint64_t done, uint64_t total)>;
 
-// `type`: of matrices (F32 F16 BF16 Q8_0 Q4_0); nullopt keeps each as it is stored, as far as GGUF has the type. Vectors,
+// out = row r of a parameter [rows, columns] as floats; a vector, and conv1d.weight, is one row. Called for several rows at
+// the same time.
+using ParamRows = std::function<void(const Param& param, size_t r, float* out)>;
+
+struct ExportOptions {
+  ExportProgress progress;
+  // Where the values come from when not from `opened->model`, whose parameters may then be empty; needs `type`.
+  ParamRows rows;
+  GgufMetadata notes;  // more keys for a GGUF file
+};
+
+// `type`: of matrices (what CanQuantize says); nullopt keeps each as it is stored, as far as GGUF has the type. Vectors,
 // norms and conv taps are F32; a matrix whose rows do not fill the blocks of a quantised type becomes F16.
 void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType> type,
-                const ExportProgress& progress = nullptr);
+                const ExportOptions& options = {});
 
 // `type`: F32, F16 or BF16 for all tensors; nullopt: the types the model had before it became GGUF, else BF16 for
 // quantised matrices and what is stored for the rest. `shard_bytes`: largest file.
 void ExportHf(Pretrained* opened, const std::string& folder, std::optional<DType> type,
-              uint64_t shard_bytes, const ExportProgress& progress = nullptr);
+              uint64_t shard_bytes, const ExportOptions& options = {});
 
 }  // namespace planish

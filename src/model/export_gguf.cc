@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
 #include "model/export.h"
-#include "model/export_progress.h"
+#include "model/export_source.h"
 #include "model/gguf_map.h"
 #include "model/gguf_text.h"
 #include "tensor/blocks.h"
@@ -13,43 +14,57 @@ namespace {
 
 bool HasGgufType(DType dtype) { return Traits(dtype).gguf_id >= 0 && dtype != DType::kF64; }
 
-DType MatrixType(const Weight& weight, std::optional<DType> wanted) {
+DType MatrixType(const Param& param, std::optional<DType> wanted) {
+  const Weight& weight = *param.weight;
   const DType type =
       wanted.value_or(HasGgufType(weight.dtype()) && weight.scales().block_out == 0 ? weight.dtype()
                                                                                     : DType::kBF16);
-  return weight.in() % Traits(type).block_elems == 0 ? type : DType::kF16;
+  return param.shape.last() % Traits(type).block_elems == 0 ? type : DType::kF16;
 }
 
 // Row r of the file, from the row of the model that GGUF's order puts there.
-void FillMatrix(const Weight& weight, DType type, size_t permuted_heads, std::byte* out) {
-  const size_t row_bytes = BytesOf(type, weight.in());
-  const bool is_same = type == weight.dtype() && weight.scales().block_out == 0;
-  std::vector<float> row(weight.in());
-  for (size_t r = 0; r < weight.out(); ++r) {
-    const size_t source = permuted_heads == 0 ? r : PermutedRow(r, weight.out() / permuted_heads);
-    if (is_same) {
-      std::memcpy(out + r * row_bytes, weight.row(source), row_bytes);
-    } else {
-      weight.DequantizeRow(source, row.data());
-      QuantizeRow(type, row.data(), out + r * row_bytes, row.size());
+TensorToWrite Matrix(const Param& param, const ExportOptions& options, std::optional<DType> wanted,
+                     const ModelConfig& config) {
+  const DType type = MatrixType(param, wanted);
+  const size_t columns = param.shape.last(), heads = PermutedHeads(param.name, config);
+  const size_t head_rows = heads == 0 ? 0 : param.shape[0] / heads;
+  const bool is_stored =
+      !options.rows && type == param.weight->dtype() && param.weight->scales().block_out == 0;
+  const auto fill = [=, rows = RowsOf(options)](size_t begin, size_t end, std::byte* out) {
+    const size_t row_bytes = BytesOf(type, columns);
+    std::vector<float> row(is_stored ? 0 : columns);
+    for (size_t r = begin; r < end; ++r, out += row_bytes) {
+      const size_t source = heads == 0 ? r : PermutedRow(r, head_rows);
+      if (is_stored) {
+        std::memcpy(out, param.weight->row(source), row_bytes);
+      } else {
+        rows(param, source, row.data());
+        QuantizeRow(type, row.data(), out, columns);
+      }
     }
-  }
+  };
+  return {.dtype = type, .fill = fill, .is_parallel = true};
 }
 
-void FillVector(const Param& param, std::byte* out) {
-  std::memcpy(out, param.vector->data(), param.vector->bytes());
-  if (param.role != ParamRole::kSsmALog) return;
-  for (size_t h = 0; h < param.vector->elements(); ++h) {
-    const float a = AFromALog(param.vector->f32()[h]);
-    std::memcpy(out + h * sizeof(float), &a, sizeof a);
-  }
+// Written as one row, whatever the shape that GGUF gives it.
+TensorToWrite Vector(const Param& param, const ExportOptions& options, const Shape& shape) {
+  const auto fill = [param, shape, rows = RowsOf(options)](size_t begin, size_t end,
+                                                           std::byte* out) {
+    std::vector<float> values(param.shape.elements());
+    rows(param, 0, values.data());
+    if (param.role == ParamRole::kSsmALog)
+      std::transform(values.begin(), values.end(), values.begin(), AFromALog);
+    std::memcpy(out, values.data() + begin * shape.last(),
+                (end - begin) * shape.last() * sizeof(float));
+  };
+  return {.dtype = DType::kF32, .fill = fill};
 }
 
 // Which Hugging Face type each tensor had, for the way back: one name for all, and the exceptions.
 Json StoredTypes(Model* model, const std::vector<std::pair<std::string, DType>>& hf_dtypes) {
   Json types = Json::MakeObject();
   model->VisitParams([&](const Param& param) {
-    if (param.weight != nullptr && !IsQuantised(param.weight->dtype()))
+    if (param.weight != nullptr && !param.weight->empty() && !IsQuantised(param.weight->dtype()))
       types.Set(param.name, std::string(Name(param.weight->dtype())));
   });
   for (const auto& [name, type] : hf_dtypes) types.Set(name, std::string(Name(type)));
@@ -59,7 +74,8 @@ Json StoredTypes(Model* model, const std::vector<std::pair<std::string, DType>>&
 }  // namespace
 
 void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType> type,
-                const ExportProgress& progress) {
+                const ExportOptions& options) {
+  PLANISH_CHECK(!options.rows || type);
   if (type && !CanQuantize(*type)) throw UsageError("cannot write GGUF type {} yet", Name(*type));
   const ModelConfig& config = opened->config;
   GgufMetadata metadata = ConfigToGguf(config);
@@ -107,6 +123,8 @@ void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType
     metadata.emplace_back("tokenizer.chat_template",
                           GgufValue::String(opened->chat_template->source()));
 
+  metadata.insert(metadata.end(), options.notes.begin(), options.notes.end());
+
   std::vector<TensorToWrite> tensors;
   for (const BlockConfig& block : config.blocks) {
     const auto* attention = std::get_if<AttentionConfig>(&block.mixer);
@@ -114,7 +132,7 @@ void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType
     const std::vector<float> divisors = RopeDivisors(config, attention->head_dim);
     if (!divisors.empty()) {
       tensors.push_back(
-          {"rope_freqs.weight", DType::kF32, {divisors.size()}, [divisors](std::byte* out) {
+          {"rope_freqs.weight", DType::kF32, {divisors.size()}, [divisors](size_t, size_t, std::byte* out) {
              std::memcpy(out, divisors.data(), divisors.size() * sizeof(float));
            }});
     }
@@ -124,18 +142,12 @@ void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType
     const auto name = GgufTensorName(param.name);
     if (!name) throw UsageError("GGUF has no place for {}", param.name);
     const Shape shape = GgufTensorShape(param.name, param.shape, config);
-    if (param.vector != nullptr) {
-      tensors.push_back(
-          {*name, DType::kF32, shape, [param](std::byte* out) { FillVector(param, out); }});
-    } else {
-      const DType stored = MatrixType(*param.weight, type);
-      const size_t heads = PermutedHeads(param.name, config);
-      tensors.push_back({*name, stored, shape, [param, stored, heads](std::byte* out) {
-                           FillMatrix(*param.weight, stored, heads, out);
-                         }});
-    }
+    tensors.push_back(param.vector != nullptr ? Vector(param, options, shape)
+                                              : Matrix(param, options, type, config));
+    tensors.back().name = *name;
+    tensors.back().shape = shape;
   });
-  ReportProgress(progress, &tensors);
+  ReportProgress(options.progress, &tensors);
   WriteGguf(path, metadata, tensors);
 }
 

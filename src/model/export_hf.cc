@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <cstring>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "model/export.h"
-#include "model/export_progress.h"
+#include "model/export_source.h"
 #include "tensor/blocks.h"
 #include "tensor/safetensors.h"
 
@@ -24,17 +23,30 @@ DType TargetType(const Pretrained& opened, const Param& param, std::optional<DTy
                                                                                   : DType::kBF16;
 }
 
-void Fill(const Param& param, DType type, std::byte* out) {
-  const size_t rows = param.weight != nullptr ? param.weight->out() : 1;
-  const size_t columns = param.weight != nullptr ? param.weight->in() : param.vector->elements();
-  std::vector<float> row(columns);
-  for (size_t r = 0; r < rows; ++r) {
-    if (param.weight != nullptr)
-      param.weight->DequantizeRow(r, row.data());
-    else
-      std::memcpy(row.data(), param.vector->data(), param.vector->bytes());
-    QuantizeRow(type, row.data(), out + r * BytesOf(type, columns), columns);
-  }
+TensorToWrite ToWrite(const Param& param, DType type, const ExportOptions& options) {
+  const auto fill_matrix = [param, type, rows = RowsOf(options)](size_t begin, size_t end,
+                                                                 std::byte* out) {
+    const size_t columns = param.shape.last();
+    std::vector<float> row(columns);
+    for (size_t r = begin; r < end; ++r, out += BytesOf(type, columns)) {
+      rows(param, r, row.data());
+      QuantizeRow(type, row.data(), out, columns);
+    }
+  };
+  const auto fill_vector = [param, type, rows = RowsOf(options)](size_t begin, size_t end,
+                                                                 std::byte* out) {
+    std::vector<float> values(param.shape.elements());
+    rows(param, 0, values.data());
+    const size_t columns = param.shape.last();
+    QuantizeRow(type, values.data() + begin * columns, out, (end - begin) * columns);
+  };
+  TensorToWrite tensor{.name = param.name, .dtype = type, .shape = param.shape};
+  tensor.is_parallel = param.weight != nullptr;
+  if (param.weight != nullptr)
+    tensor.fill = fill_matrix;
+  else
+    tensor.fill = fill_vector;
+  return tensor;
 }
 
 Json TokenizerConfig(const Pretrained& opened) {
@@ -82,7 +94,8 @@ Json ConfigToWrite(const Pretrained& opened, std::optional<DType> type) {
 }  // namespace
 
 void ExportHf(Pretrained* opened, const std::string& folder, std::optional<DType> type,
-              uint64_t shard_bytes, const ExportProgress& progress) {
+              uint64_t shard_bytes, const ExportOptions& options) {
+  PLANISH_CHECK(!options.rows || type);
   if (type && *type != DType::kF32 && *type != DType::kF16 && *type != DType::kBF16) {
     throw UsageError("a Hugging Face folder can be written in f32, f16 or bf16, not {}",
                      Name(*type));
@@ -93,11 +106,9 @@ void ExportHf(Pretrained* opened, const std::string& folder, std::optional<DType
   MakeDirectories(folder);
   std::vector<TensorToWrite> tensors;
   opened->model->VisitParams([&](const Param& param) {
-    const DType target = TargetType(*opened, param, type);
-    tensors.push_back({param.name, target, param.shape,
-                       [param, target](std::byte* out) { Fill(param, target, out); }});
+    tensors.push_back(ToWrite(param, TargetType(*opened, param, type), options));
   });
-  ReportProgress(progress, &tensors);
+  ReportProgress(options.progress, &tensors);
   WriteSafetensorsFolder(folder, tensors, shard_bytes);
   if (opened->tokenizer != nullptr) {
     WriteFile(folder + "/tokenizer.json",

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/testing.h"
 #include "model/export.h"
+#include "tensor/blocks.h"
 #include "tensor/gguf.h"
 
 namespace planish {
@@ -67,23 +68,19 @@ class Fp8Folder {
     for (const auto& [name, tensor] : plain_) tensors.push_back(ToWrite(name, tensor));
     for (const auto& [name, matrix] : matrices_) {
       if (!as_fp8) {
-        tensors.push_back({name, DType::kF32, matrix.shape, Copy(matrix.values)});
+        tensors.push_back(ToWrite(name, View(DType::kF32, matrix.shape, matrix.values)));
         continue;
       }
-      tensors.push_back({name, DType::kF8E4M3, matrix.shape, Copy(matrix.codes)});
+      tensors.push_back(ToWrite(name, View(DType::kF8E4M3, matrix.shape, matrix.codes)));
       if (matrix.scales.empty()) continue;
       const char* suffix = kind_.form == ScaleForm::kBlocks ? "_scale_inv" : "_scale";
       const DType dtype = kind_.scale_dtype;
-      tensors.push_back(
-          {name + suffix, dtype, matrix.scale_shape, [&matrix = matrix, dtype](std::byte* out) {
-             for (size_t i = 0; i < matrix.scales.size(); ++i) {
-               const uint16_t half = BF16FromFloat(matrix.scales[i]);
-               if (dtype == DType::kBF16)
-                 std::memcpy(out + 2 * i, &half, 2);
-               else
-                 std::memcpy(out + 4 * i, &matrix.scales[i], 4);
-             }
-           }});
+      tensors.push_back({name + suffix, dtype, matrix.scale_shape,
+                         [&matrix = matrix, dtype](size_t begin, size_t end, std::byte* out) {
+                           const size_t columns = matrix.scale_shape.last();
+                           QuantizeRow(dtype, matrix.scales.data() + begin * columns, out,
+                                       (end - begin) * columns);
+                         }});
     }
     WriteSafetensorsFolder(folder, tensors);
     Json config = ParseJson(kConfig, "kConfig");
@@ -101,9 +98,8 @@ class Fp8Folder {
 
  private:
   template <typename T>
-  static std::function<void(std::byte*)> Copy(const std::vector<T>& values) {
-    return
-        [&values](std::byte* out) { std::memcpy(out, values.data(), values.size() * sizeof(T)); };
+  static TensorView View(DType dtype, const Shape& shape, const std::vector<T>& values) {
+    return {dtype, shape, reinterpret_cast<const std::byte*>(values.data())};
   }
 
   float Normal() { return std::normal_distribution<float>()(random_); }

@@ -266,16 +266,14 @@ class HostileFolder : public ::testing::Test {
     stored_ = ReadSafetensorsFolder(GoldenDir() + "/models/llama_a", FileBytes::Access::kRead);
     std::vector<TensorToWrite> tensors;
     for (const StoredTensor& tensor : stored_) {
-      tensors.push_back(
-          {tensor.name, tensor.view.dtype, tensor.view.shape,
-           [view = tensor.view](std::byte* out) { std::memcpy(out, view.data, view.bytes()); }});
+      tensors.push_back(ToWrite(tensor.name, tensor.view));
     }
     spoil(&tensors);
     WriteSafetensorsFolder(path(), tensors);
   }
   static TensorToWrite Zeros(const std::string& name, DType dtype, const Shape& shape) {
-    return {name, dtype, shape, [dtype, shape](std::byte* out) {
-              std::memset(out, 0, BytesOf(dtype, shape.elements()));
+    return {name, dtype, shape, [dtype, shape](size_t begin, size_t end, std::byte* out) {
+              std::memset(out, 0, BytesOf(dtype, (end - begin) * shape.last()));
             }};
   }
 
@@ -364,9 +362,9 @@ TEST_F(HostileFolder, GoldenWeightsThatAreNotNumbersOpenWithAWarning) {
       if (tensor.name != "model.layers.1.input_layernorm.weight" &&
           tensor.name != "model.layers.0.mlp.up_proj.weight")
         continue;
-      tensor.fill = [elements = tensor.shape.elements()](std::byte* out) {
+      tensor.fill = [columns = tensor.shape.last()](size_t begin, size_t end, std::byte* out) {
         const float nan = std::numeric_limits<float>::quiet_NaN();
-        for (size_t i = 0; i < elements; ++i) std::memcpy(out + 4 * i, &nan, 4);
+        for (size_t i = 0; i < (end - begin) * columns; ++i) std::memcpy(out + 4 * i, &nan, 4);
       };
     }
   });

@@ -354,9 +354,7 @@ TEST(Gguf, GoldenFilesRoundTripToTheSameBytes) {
     const GgufFile file = GgufFile::Open(golden.path, FileBytes::Access::kMap);
     std::vector<TensorToWrite> tensors;
     for (const StoredTensor& tensor : file.tensors()) {
-      const TensorView view = tensor.view;
-      tensors.push_back({tensor.name, view.dtype, view.shape,
-                         [view](std::byte* out) { std::memcpy(out, view.data, view.bytes()); }});
+      tensors.push_back(ToWrite(tensor.name, tensor.view));
     }
     WriteGguf(folder / "copy.gguf", file.metadata(), tensors);
     EXPECT_EQ(ReadWhole(folder / "copy.gguf"), ReadWhole(golden.path)) << golden.path;

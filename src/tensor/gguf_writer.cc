@@ -193,15 +193,9 @@ void WriteGguf(const std::string& path,
   FileWriter writer(path);
   writer.Write(header);
   const std::string padding(alignment, '\0');
-  size_t largest = 0;
-  for (const TensorToWrite& tensor : tensors) {
-    largest = std::max(largest, BytesOf(tensor.dtype, tensor.shape.elements()));
-  }
-  AlignedBuffer buffer(largest);
   for (const TensorToWrite& tensor : tensors) {
     const size_t bytes = BytesOf(tensor.dtype, tensor.shape.elements());
-    tensor.fill(buffer.data());
-    writer.Write(buffer.data(), bytes);
+    WriteRows(tensor, &writer);
     writer.Write(padding.data(), RoundUp(bytes, alignment) - bytes);
   }
   writer.Commit();

@@ -3,6 +3,7 @@
 // products with the rounded reciprocal of the scale, Q8_0 by roundf (half away from zero), the
 // others by adding one half and truncating.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "tensor/block_formats.h"
@@ -19,19 +20,30 @@ int ClampToInt(float value, int low, int high) {
   return value < static_cast<float>(high) ? static_cast<int>(value) : high;
 }
 
+// Magnitudes are compared as integers, which the compiler turns into SIMD; NaN does not count, as in float comparisons.
+int32_t MagnitudeBits(float value) {
+  const int32_t bits = std::bit_cast<int32_t>(value) & 0x7FFFFFFF;
+  return bits > 0x7F800000 ? 0 : bits;
+}
+
+// std::round of a value clamped to [-127, 127]; NaN becomes -127.
+int RoundHalfAway(float value) {
+  const int whole = ClampToInt(value, -127, 127);
+  const float rest = value - static_cast<float>(whole);  // exact
+  return whole + (whole < 127 && rest >= 0.5f) - (whole > -127 && rest <= -0.5f);
+}
+
 float MagnitudeMax(const float* in) {
-  float result = 0.0f;
-  for (int j = 0; j < 32; ++j) result = std::max(result, std::fabs(in[j]));
-  return result;
+  int32_t result = 0;
+  for (int j = 0; j < 32; ++j) result = std::max(result, MagnitudeBits(in[j]));
+  return std::bit_cast<float>(result);
 }
 
 // The first value of largest magnitude, with its sign: it becomes the most negative code exactly.
 float SignedMax(const float* in) {
-  float result = 0.0f;
-  for (int j = 0; j < 32; ++j) {
-    if (std::fabs(in[j]) > std::fabs(result)) result = in[j];
-  }
-  return result;
+  const float magnitude = MagnitudeMax(in);
+  if (magnitude == 0.0f) return 0.0f;
+  return *std::find_if(in, in + 32, [&](float x) { return std::fabs(x) == magnitude; });
 }
 
 void StoreNibbles(const int* q, uint8_t* out) {
@@ -70,8 +82,7 @@ void QuantizeQ8_0(const float* in, uint8_t* out) {
   const float id = Reciprocal(d);
   StoreF16(d, out);
   for (int j = 0; j < 32; ++j) {
-    out[2 + j] =
-        static_cast<uint8_t>(static_cast<int8_t>(ClampToInt(std::round(in[j] * id), -127, 127)));
+    out[2 + j] = static_cast<uint8_t>(static_cast<int8_t>(RoundHalfAway(in[j] * id)));
   }
 }
 

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "tensor/tensor.h"
+#include "tensor/tensor_to_write.h"
 
 namespace planish {
 
@@ -37,21 +38,11 @@ SafetensorsFile ParseSafetensors(std::span<const std::byte> bytes, const std::st
 std::vector<StoredTensor> ReadSafetensorsFolder(const std::string& folder,
                                                 FileBytes::Access access);
 
-// What to write: data is pulled tensor by tensor, so that a model is never copied whole.
-struct TensorToWrite {
-  std::string name;
-  DType dtype;
-  Shape shape;
-  std::function<void(std::byte* out)> fill;  // writes BytesOf(dtype, elements) bytes
-};
 void WriteSafetensors(const std::string& path, const std::vector<TensorToWrite>& tensors,
                       const Json& metadata = Json::MakeObject());
 // model.safetensors, or model-0000i-of-0000N.safetensors with an index when the sum exceeds
 // `shard_bytes`.
 void WriteSafetensorsFolder(const std::string& folder, const std::vector<TensorToWrite>& tensors,
                             uint64_t shard_bytes = uint64_t{4} << 30);
-// Convenience for named tensors in memory.
-TensorToWrite ToWrite(std::string name,
-                      const Tensor& tensor);  // keeps a pointer: `tensor` must outlive the write
 
 }  // namespace planish

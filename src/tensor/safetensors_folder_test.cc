@@ -327,8 +327,7 @@ TEST(SafetensorsFolder, GoldenModelFoldersLoadAndRoundTrip) {
     for (const StoredTensor& tensor : tensors) {
       const TensorView view = tensor.view;
       total += view.bytes();
-      to_write.push_back({tensor.name, view.dtype, view.shape,
-                          [view](std::byte* out) { std::memcpy(out, view.data, view.bytes()); }});
+      to_write.push_back(ToWrite(tensor.name, view));
       for (const float value : ToFloats(view)) ASSERT_TRUE(std::isfinite(value)) << tensor.name;
     }
     WriteSafetensorsFolder(temporary.path(), to_write, total / 3);

@@ -102,15 +102,7 @@ void WriteSafetensors(const std::string& path, const std::vector<TensorToWrite>&
   CheckTensors(tensors, path);
   FileWriter writer(path);
   writer.Write(HeaderBytes(tensors, metadata, path));
-  size_t largest = 0;
-  for (const TensorToWrite& tensor : tensors) largest = std::max<size_t>(largest, BytesOf(tensor));
-  AlignedBuffer buffer(largest);
-  for (const TensorToWrite& tensor : tensors) {
-    const size_t bytes = BytesOf(tensor);
-    if (bytes == 0) continue;
-    tensor.fill(buffer.data());
-    writer.Write(buffer.data(), bytes);
-  }
+  for (const TensorToWrite& tensor : tensors) WriteRows(tensor, &writer);
   writer.Commit();
 }
 
@@ -145,13 +137,6 @@ void WriteSafetensorsFolder(const std::string& folder, const std::vector<TensorT
   json.Set("weight_map", std::move(map));
   WriteFile(index, DumpJson(json, JsonStyle::kPython, 2) + "\n");
   RemoveStale(single);  // readers would prefer it
-}
-
-TensorToWrite ToWrite(std::string name, const Tensor& tensor) {
-  const Tensor* source = &tensor;
-  return {std::move(name), tensor.dtype(), tensor.shape(), [source](std::byte* out) {
-            if (source->bytes() > 0) std::memcpy(out, source->data(), source->bytes());
-          }};
 }
 
 }  // namespace planish
