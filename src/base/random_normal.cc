@@ -12,9 +12,9 @@
 namespace planish {
 namespace {
 
-constexpr size_t kLanes = 64;             // counters of a block
-constexpr size_t kBlock = 4 * kLanes;     // numbers of a block
-using Words = uint32_t[4][kLanes];        // word w of counter l
+constexpr size_t kLanes = 64;          // counters of a block
+constexpr size_t kBlock = 4 * kLanes;  // numbers of a block
+using Words = uint32_t[4][kLanes];     // word w of counter l
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define PLANISH_AVX2_CLONE 1

@@ -3,15 +3,15 @@
 // distribution they claim.
 #include "base/random.h"
 
-#include "base/hash.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
-#include <string>
 #include <set>
+#include <string>
 #include <vector>
+
+#include "base/hash.h"
 
 namespace planish {
 namespace {

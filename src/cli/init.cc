@@ -47,7 +47,8 @@ class InitVerb : public Verb {
     options->Positional("config", &configs_, names_help_.c_str());
     options->Group("Output");
     options->Text("-o,--output", &output_, "FILE.gguf, or a folder for safetensors", true);
-    options->Choice("--type", &type_, {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "mxfp4"},
+    options->Choice("--type", &type_,
+                    {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "mxfp4"},
                     "type of the matrices; the quantised ones for GGUF only");
     options->Bytes("--shard", &shard_bytes_, "largest safetensors file");
     options->Flag("--force", &force_, "replace an existing model");
@@ -94,15 +95,15 @@ class InitVerb : public Verb {
   }
 
   void Write(Pretrained* made, bool to_gguf, uint64_t seed) const {
+    const DType type = *DTypeFromName(type_);
     std::unique_ptr<Progress> line;
     ExportOptions options;
     options.rows = RandomRows(made->config, seed);
-    options.notes = RandomModelNotes(seed);
+    options.notes = RandomModelNotes(seed, type);
     options.progress = [&](uint64_t done, uint64_t total) {
       if (line == nullptr) line = std::make_unique<Progress>("init", total >> 20, "MiB");
       line->Update(done >> 20);
     };
-    const DType type = *DTypeFromName(type_);
     if (to_gguf) return ExportGguf(made, output_, type, options);
     if (IsQuantised(type))
       throw UsageError("a Hugging Face folder can be written in f32, f16 or bf16, not {}", type_);

@@ -131,10 +131,12 @@ void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType
     if (attention == nullptr || !attention->has_rope) continue;
     const std::vector<float> divisors = RopeDivisors(config, attention->head_dim);
     if (!divisors.empty()) {
-      tensors.push_back(
-          {"rope_freqs.weight", DType::kF32, {divisors.size()}, [divisors](size_t, size_t, std::byte* out) {
-             std::memcpy(out, divisors.data(), divisors.size() * sizeof(float));
-           }});
+      tensors.push_back({"rope_freqs.weight",
+                         DType::kF32,
+                         {divisors.size()},
+                         [divisors](size_t, size_t, std::byte* out) {
+                           std::memcpy(out, divisors.data(), divisors.size() * sizeof(float));
+                         }});
     }
     break;
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -31,8 +32,8 @@ InitScales ScalesOf(const ModelConfig& config) {
   scales.matrix = static_cast<float>(range);
   scales.residual = static_cast<float>(range / std::sqrt(2.0 * layers));
   scales.dt_min = first("time_step_min", "mamba_dt_min", 1e-12, 1e6, 0.001);
-  scales.dt_max = first("time_step_max", "mamba_dt_max", scales.dt_min, 1e6,
-                        std::max(0.1, scales.dt_min));
+  scales.dt_max =
+      first("time_step_max", "mamba_dt_max", scales.dt_min, 1e6, std::max(0.1, scales.dt_min));
   scales.dt_floor = first("time_step_floor", "mamba_dt_init_floor", 0.0, 1e6, 1e-4);
   return scales;
 }
@@ -123,11 +124,10 @@ size_t ConvKernel(const ModelConfig& config) {
 }  // namespace
 
 ParamRows RandomRows(const ModelConfig& config, uint64_t seed) {
-  return [seed, scales = ScalesOf(config), conv_kernel = ConvKernel(config)](
-             const Param& param, size_t r, float* out) {
+  return [seed, scales = ScalesOf(config), conv_kernel = ConvKernel(config)](const Param& param,
+                                                                             size_t r, float* out) {
     const uint64_t stream = Fnv1a(param.name);
-    if (param.weight == nullptr)
-      return RandomVector(param, scales, conv_kernel, seed, stream, out);
+    if (param.weight == nullptr) return RandomVector(param, scales, conv_kernel, seed, stream, out);
     const size_t columns = param.shape.last();
     FillNormal(seed, stream, r, {out, columns});
     const float deviation = param.role == ParamRole::kOutput ? scales.residual : scales.matrix;
@@ -149,12 +149,20 @@ Pretrained RandomModel(const ModelConfig& config, const std::string& name) {
   return made;
 }
 
-GgufMetadata RandomModelNotes(uint64_t seed) {
-  return {{"general.description",
-           GgufValue::String(fmt::format("random weights of seed {}, never trained; the vocabulary "
-                                         "is synthetic: bytes and unused tokens",
-                                         seed))},
-          {"planish.synthetic", GgufValue::Bool(true)}};
+GgufMetadata RandomModelNotes(uint64_t seed, DType type) {
+  // llama.cpp's numbers for the type that most matrices have; it prints a guess without one.
+  static const std::map<DType, uint32_t> kFileTypes = {
+      {DType::kF32, 0},  {DType::kF16, 1},  {DType::kQ4_0, 2}, {DType::kQ4_1, 3},
+      {DType::kQ8_0, 7}, {DType::kQ5_0, 8}, {DType::kQ5_1, 9}, {DType::kBF16, 32}};
+  GgufMetadata notes = {
+      {"general.description",
+       GgufValue::String(fmt::format("random weights of seed {}, never trained; the vocabulary "
+                                     "is synthetic: bytes and unused tokens",
+                                     seed))},
+      {"planish.synthetic", GgufValue::Bool(true)}};
+  if (const auto found = kFileTypes.find(type); found != kFileTypes.end())
+    notes.emplace_back("general.file_type", GgufValue::U32(found->second));
+  return notes;
 }
 
 }  // namespace planish

@@ -25,6 +25,6 @@ ParamRows RandomRows(const ModelConfig& config, uint64_t seed);
 Pretrained RandomModel(const ModelConfig& config, const std::string& name);
 
 // GGUF keys that say what the file is.
-GgufMetadata RandomModelNotes(uint64_t seed);
+GgufMetadata RandomModelNotes(uint64_t seed, DType type);
 
 }  // namespace planish
