@@ -56,7 +56,7 @@ def fetch_source(cache):
     name = f"llama_cpp_python-{VERSION}"
     archive = cache / f"{name}.tar.gz"
     if not archive.exists():
-        subprocess.run([sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:", "--no-build-isolation",
+        subprocess.run([sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:",
                         "-d", str(cache), f"llama-cpp-python=={VERSION}"], check=True)
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     if found != SHA256:
