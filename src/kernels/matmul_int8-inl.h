@@ -248,10 +248,17 @@ void MultiplyPanel(const uint8_t* wide, size_t wide_stride, size_t groups, const
     MultiplySlab<Kind, B, M>(wide, wide_stride, groups, x, t, sums, sum_stride);
 }
 
-// The loop over slabs, row blocks and panels for a level's MultiplyPanel<Kind, B> and Widen.
-template <class Kind, class Multiply>
+// A slab stays as Widen makes it.
+struct AsWidened {
+  void operator()(uint8_t*, size_t) const {}
+};
+
+// The loop over slabs, row blocks and panels for a level's `multiply` (see Tile); arrange(wide, groups) may bring a widened
+// block of rows into an order of the level's own.
+template <class Kind, class Multiply, class Arrange = AsWidened>
 void TileBlocks(const Int8Weight& w, size_t begin, size_t end, const Int8Rows& x, size_t first,
-                size_t last, uint8_t* workspace, float* y, const Multiply& multiply) {
+                size_t last, uint8_t* workspace, float* y, const Multiply& multiply,
+                const Arrange& arrange = {}) {
   const typename Ops::Table table = Ops::LoadTable(w.format.table);
   const size_t block_bytes = w.groups * Kind::kGroupBytes;
   const size_t slabs = (w.groups + kInt8SlabGroups - 1) / kInt8SlabGroups;
@@ -272,6 +279,7 @@ void TileBlocks(const Int8Weight& w, size_t begin, size_t end, const Int8Rows& x
         const uint8_t* next = end - begin <= kInt8TileBlocks ? p + groups * Kind::kGroupBytes
                                                              : p + kInt8TileBlocks * block_bytes;
         Widen<Kind>(p, groups, next, table, workspace + i * wide_stride);
+        arrange(workspace + i * wide_stride, groups);
       }
       for (size_t panel = first; panel < last; ++panel) {
         const size_t tokens = std::min(height, x.tokens() - panel * height);

@@ -27,6 +27,10 @@ struct Level {
 constexpr Level kLevels[] = {
 #if defined(__x86_64__)
     {Isa::kVnni, &kInt8Vnni},
+#elif defined(__aarch64__)
+    {Isa::kI8mm, &kInt8I8mm},
+    {Isa::kDotprod, &kInt8Dotprod},
+    {Isa::kNeon, &kInt8Neon},
 #endif
     {Isa::kScalar, &kInt8Scalar},
 };

@@ -50,6 +50,8 @@ constexpr size_t Int8TileWorkspace(size_t blocks, size_t panels, size_t panel_he
 extern const Int8Kernels kInt8Scalar;
 #if defined(__x86_64__)
 extern const Int8Kernels kInt8Avx2, kInt8Avx512, kInt8Vnni, kInt8Amx;
+#elif defined(__aarch64__)
+extern const Int8Kernels kInt8Neon, kInt8Dotprod, kInt8I8mm;
 #endif
 
 }  // namespace planish
