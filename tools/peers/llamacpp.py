@@ -10,7 +10,7 @@
 build: the source of llama.cpp comes inside the Python package llama-cpp-python, fetched by pip with a fixed checksum and
 built by CMake for this very CPU (GGML_NATIVE; AMX too where the compiler knows it) into --cache.
 bench: each round runs planish and then llama.cpp on the same file with the same threads; a row is the median of the rounds.
-Batches start from a prompt that all sequences share. A ratio below 1 is marked "loses".
+Batches start from a prompt that all sequences share, or, where llama.cpp cannot do that (hybrids), from one each. A ratio below 1 is marked "loses".
 compare: llama.cpp's server with float caches and no flash attention. Its API gives log-probabilities, which differ from
 logits by one constant a position. Exit status 1 if ids differ or --max-logprob or --max-kl is exceeded. Needs numpy.
 """
@@ -134,9 +134,14 @@ def peer_rate(options, row):
         out = run([tool(options, "llama-bench"), "-m", options.model, "-p", str(prompt), "-n", str(generated), "-d", str(depth),
                    "-r", "1", "-t", str(threads), "-o", "json"])
         return json.loads(out)[0]["avg_ts"]
-    shared = max(depth, 16)  # the prompt of all sequences
-    out = run([tool(options, "llama-batched-bench"), "-m", options.model, "-c", str(shared + batch * generated + 64), "-b", "2048",
-               "-ub", "512", "-npp", str(shared), "-ntg", str(generated), "-npl", str(batch), "-pps", "-t", str(threads)])
+    length = max(depth, 16)  # of the prompt
+    def command(positions, *more):
+        return [tool(options, "llama-batched-bench"), "-m", options.model, "-c", str(positions + 256 * batch), "-b", "2048", "-ub", "512",
+                "-npp", str(length), "-ntg", str(generated), "-npl", str(batch), "-t", str(threads), *more]
+    try:
+        out = run(command(length + batch * generated, "-pps"))
+    except RuntimeError:  # llama.cpp cannot share the prompt of models with recurrent states: each sequence reads its own
+        out = run(command(batch * (length + generated)))
     for line in out.splitlines():
         cells = [cell.strip() for cell in line.split("|")]
         # | PP | TG | B | N_KV | T_PP s | S_PP t/s | T_TG s | S_TG t/s | ...
