@@ -2,7 +2,7 @@
 // Speed of PagedAttention at the shape of a 9B hybrid (40 query heads, 8 kv heads, width 128) against the machine's limits
 // measured in the same run: decode GB/s of KV against plain reading of as much memory, prefill GFLOP/s against f32 FMA and
 // AMX. Layers follow each other as in a model, so pages come from memory. Usage: attention_bench [decode|prefill|small]
-// [seconds per figure, default 0.5].
+// [seconds per figure, default 0.5] [type of KV].
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -21,6 +21,7 @@ namespace planish {
 namespace {
 
 double g_seconds = 0.5;
+std::string g_type;  // empty: all
 
 double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -42,7 +43,7 @@ std::pair<double, double> Time(const Body& body) {
 
 // Pages of random content for `positions` of each of `sequences` in `layers`.
 struct Pages {
-  std::vector<AlignedBuffer> memory;
+  AlignedBuffer memory;
   std::vector<std::vector<const std::byte*>> of;  // [layer * sequences + sequence]
   size_t bytes = 0;
 
@@ -54,15 +55,18 @@ struct Pages {
     const size_t stride = layout.kv_heads * layout.head_dim;
     AlignedBuffer one(layout.PageBytes());
     WriteKvPage(layout, rows.data(), stride, rows.data(), stride, kKvPagePositions, 0, one.data());
-    for (size_t i = 0; i < layers * sequences; ++i) {
-      auto& list = of.emplace_back();
-      for (size_t page = 0; page < n; ++page) {
-        memory.emplace_back(layout.PageBytes());
-        std::memcpy(memory.back().data(), one.data(), layout.PageBytes());
-        list.push_back(memory.back().data());
+    // Pages of all lists alternate, as a growing cache takes them from its slabs.
+    memory = AlignedBuffer(n * layers * sequences * layout.PageBytes());
+    of.resize(layers * sequences);
+    std::byte* next = memory.data();
+    for (size_t page = 0; page < n; ++page) {
+      for (auto& list : of) {
+        std::memcpy(next, one.data(), layout.PageBytes());
+        list.push_back(next);
+        next += layout.PageBytes();
       }
     }
-    bytes = memory.size() * layout.PageBytes();
+    bytes = memory.size();
   }
 };
 
@@ -70,12 +74,13 @@ constexpr size_t kHeads = 40, kKvHeads = 8, kWidth = 128;
 
 // GB/s of adding up all pages, the plain way.
 double ReadGbps(const Pages& pages) {
-  std::vector<uint64_t> sums(pages.memory.size());
+  constexpr size_t kPiece = size_t{1} << 18;
+  std::vector<uint64_t> sums(pages.bytes / kPiece);
   const auto [best, median] = Time([&] {
-    ParallelFor(pages.memory.size(), [&](size_t i, int) {
-      const auto* words = reinterpret_cast<const uint64_t*>(pages.memory[i].data());
+    ParallelFor(sums.size(), [&](size_t i, int) {
+      const auto* words = reinterpret_cast<const uint64_t*>(pages.memory.data() + i * kPiece);
       uint64_t sum[8] = {};
-      for (size_t j = 0; j + 8 <= pages.memory[i].size() / 8; j += 8) {
+      for (size_t j = 0; j < kPiece / 8; j += 8) {
         for (size_t k = 0; k < 8; ++k) sum[k] += words[j + k];
         __builtin_prefetch(words + j + 512);
       }
@@ -89,6 +94,7 @@ void Decode() {
   std::printf("%-5s %8s %6s %7s %7s %10s %10s %7s %7s\n", "kv", "context", "batch", "layers",
               "threads", "us/layer", "GB/s", "read", "share");
   for (const DType type : {DType::kF32, DType::kBF16, DType::kF16, DType::kQ8_0}) {
+    if (!g_type.empty() && g_type != Name(type)) continue;
     const KvLayout layout{type, kKvHeads, kWidth};
     for (const auto& [context, batch] : {std::pair<size_t, size_t>{1024, 1},
                                          {8192, 1},
@@ -131,6 +137,7 @@ void Decode() {
 void Prefill() {
   std::printf("%-5s %-5s %6s %7s %10s %10s\n", "kv", "mode", "depth", "threads", "ms", "GFLOP/s");
   for (const DType type : {DType::kF32, DType::kBF16, DType::kQ8_0}) {
+    if (!g_type.empty() && g_type != Name(type)) continue;
     const KvLayout layout{type, kKvHeads, kWidth};
     const size_t rows = 512;
     std::vector<float> q(rows * kHeads * kWidth), out(q.size());
@@ -188,6 +195,7 @@ int main(int argc, char** argv) {
   planish::ApplyIsaOverride();
   const std::string what = argc > 1 ? argv[1] : "";
   if (argc > 2) planish::g_seconds = std::atof(argv[2]);
+  if (argc > 3) planish::g_type = argv[3];
   std::printf("isa %s\n", planish::IsaName().c_str());
   if (what.empty() || what == "small") planish::Small();
   if (what.empty() || what == "prefill") planish::Prefill();

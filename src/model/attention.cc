@@ -11,6 +11,7 @@
 #include "kernels/norm.h"
 #include "kernels/rope.h"
 #include "kernels/team_work.h"
+#include "model/kv_pool.h"
 
 namespace planish {
 
@@ -24,15 +25,15 @@ void KvState::Truncate(size_t length) {
 void KvState::PrepareWrite(size_t from, size_t to) {
   for (size_t page = from / kKvPagePositions; page < KvPageCount(to); ++page) {
     if (page >= pages_.size()) {
-      pages_.push_back(std::make_shared<AlignedBuffer>(layout_.PageBytes()));
+      pages_.push_back(NewKvPage(layout_.PageBytes()));
       // Lanes of unwritten positions are computed with, though not used: old bytes could be slow subnormals.
-      std::memset(pages_.back()->data(), 0, layout_.PageBytes());
-      pointers_.push_back(pages_.back()->data());
+      std::memset(pages_.back().get(), 0, layout_.PageBytes());
+      pointers_.push_back(pages_.back().get());
     } else if (pages_[page].use_count() > 1) {
-      auto copy = std::make_shared<AlignedBuffer>(layout_.PageBytes());
-      std::memcpy(copy->data(), pages_[page]->data(), copy->size());
+      auto copy = NewKvPage(layout_.PageBytes());
+      std::memcpy(copy.get(), pages_[page].get(), layout_.PageBytes());
       pages_[page] = std::move(copy);
-      pointers_[page] = pages_[page]->data();
+      pointers_[page] = pages_[page].get();
     }
   }
 }
@@ -43,7 +44,7 @@ void KvState::SetSyntheticLength(size_t length) {
   Truncate(length);
   while (pages_.size() < KvPageCount(length)) {
     pages_.push_back(pages_[pages_.size() % known]);
-    pointers_.push_back(pages_.back()->data());
+    pointers_.push_back(pages_.back().get());
   }
   PrepareWrite(0, length);  // each page becomes its own
 }

@@ -36,8 +36,8 @@ class KvState : public MixerState {
 
  private:
   KvLayout layout_;
-  std::vector<std::shared_ptr<AlignedBuffer>> pages_;
-  std::vector<std::byte*> pointers_;  // to the data of pages_
+  std::vector<std::shared_ptr<std::byte>> pages_;
+  std::vector<std::byte*> pointers_;  // those of pages_
 };
 
 class Attention : public Mixer {
