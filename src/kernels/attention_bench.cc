@@ -148,10 +148,11 @@ void Prefill() {
       for (const ActMode act : {ActMode::kF32, ActMode::kBf16}) {
         for (const int threads : {1, 2}) {
           SetThreadCount(threads);
-          const AttentionJob job{q.data(), kHeads * kWidth, rows, depth, pages.of[0], out.data(),
-                                 kHeads * kWidth};
-          const auto [best, median] =
-              Time([&] { PagedAttention(layout, kHeads, 0.088f, act, {&job, 1}); });
+          const AttentionJob job{q.data(),    kHeads * kWidth, rows,           depth,
+                                 pages.of[0], out.data(),      kHeads * kWidth};
+          const auto [best, median] = Time([&] {
+            PagedAttention(layout, kHeads, 0.088f, act, {&job, 1});
+          });
           // Two products over the positions that a row sees.
           const double pairs = static_cast<double>(rows) *
                                (static_cast<double>(depth) + (static_cast<double>(rows) + 1) / 2);
@@ -175,7 +176,8 @@ void Small() {
       std::vector<float> q(9 * 64, 0.5f), out(q.size());
       for (const int threads : {1, 2}) {
         SetThreadCount(threads);
-        const AttentionJob job{q.data(), q.size(), 1, context - 1, pages.of[0], out.data(), q.size()};
+        const AttentionJob job{q.data(),    q.size(),   1,       context - 1,
+                               pages.of[0], out.data(), q.size()};
         const auto [best, median] = Time([&] {
           for (int i = 0; i < 1000; ++i)
             PagedAttention(layout, 9, 0.125f, ActMode::kInt8, {&job, 1});
