@@ -11,35 +11,26 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/conv1d.cc"
 #include "hwy/foreach_target.h"
-#include "kernels/vector_math-inl.h"
+#include "kernels/conv1d-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace planish {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Rows [begin, end) of channels [0, C) at offset `c0` of every row.
-void ConvRows(const ConvJob& job, const float* w, const float* bias, size_t channels, size_t width,
+// Rows [begin, end) of C channels from c0 on.
+void ConvTask(const ConvJob& job, const ConvDims& dims, const float* w, const float* bias,
               size_t begin, size_t end, size_t c0, size_t C) {
-  const FloatTag d;
-  for (size_t t = begin; t < end; ++t) {
-    float* out = job.out + t * job.out_stride + c0;
-    const size_t history_taps = t < width - 1 ? width - 1 - t : 0;
-    ForEachVector(C, [&](size_t c, auto load, auto store) HWY_ATTR {
-      FloatVec sum = bias != nullptr ? load(bias + c0 + c) : hn::Zero(d);
-      for (size_t k = 0; k < history_taps; ++k) {
-        // A missing history multiplies zeros, so that it gives the bits of a history of zeros.
-        const FloatVec in =
-            job.history != nullptr ? load(job.history + (t + k) * channels + c0 + c) : hn::Zero(d);
-        sum = hn::MulAdd(load(w + k * channels + c0 + c), in, sum);
-      }
-      for (size_t k = history_taps; k < width; ++k) {
-        const FloatVec in = load(job.x + (t + k - (width - 1)) * job.x_stride + c0 + c);
-        sum = hn::MulAdd(load(w + k * channels + c0 + c), in, sum);
-      }
-      store(SiluOf(d, sum), out + c);
-    });
-  }
+  const ConvBlock block{job.x + c0,
+                        job.x_stride,
+                        job.history != nullptr ? job.history + c0 : nullptr,
+                        dims.channels,
+                        w + c0,
+                        dims.channels,
+                        bias != nullptr ? bias + c0 : nullptr,
+                        dims.width,
+                        C};
+  ConvTokens(block, begin, end, job.out + begin * job.out_stride + c0, job.out_stride);
 }
 
 }  // namespace
@@ -50,7 +41,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace planish {
 
-HWY_EXPORT(ConvRows);
+HWY_EXPORT(ConvTask);
 
 void CausalConv1d(const ConvDims& dims, const float* w, const float* bias,
                   std::span<const ConvJob> jobs) {
@@ -70,8 +61,8 @@ void CausalConv1d(const ConvDims& dims, const float* w, const float* bias,
     const size_t begin = task / channel_tasks % row_tasks * kRows;
     const ConvJob& job = jobs[task / channel_tasks / row_tasks];
     if (begin >= job.T) return;
-    HWY_DYNAMIC_DISPATCH(ConvRows)
-    (job, w, bias, dims.channels, dims.width, begin, std::min(job.T, begin + kRows), c0,
+    HWY_DYNAMIC_DISPATCH(ConvTask)
+    (job, dims, w, bias, begin, std::min(job.T, begin + kRows), c0,
      std::min(kChannels, dims.channels - c0));
   };
   const size_t tasks = jobs.size() * row_tasks * channel_tasks;

@@ -3,7 +3,6 @@
 #include "kernels/norm.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/error.h"
 #include "base/parallel.h"
@@ -12,58 +11,15 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/norm.cc"
 #include "hwy/foreach_target.h"
-#include "kernels/vector_math-inl.h"
+#include "kernels/norm-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace planish {
 namespace HWY_NAMESPACE {
 namespace {
 
-HWY_INLINE float SumOfSquares(const float* x, size_t n) {
-  const FloatTag d;
-  constexpr size_t lanes = kLanes;
-  FloatVec sum0 = hn::Zero(d), sum1 = sum0, sum2 = sum0, sum3 = sum0;
-  size_t i = 0;
-  for (; i + 4 * lanes <= n; i += 4 * lanes) {
-    const FloatVec x0 = hn::LoadU(d, x + i);
-    const FloatVec x1 = hn::LoadU(d, x + i + lanes);
-    const FloatVec x2 = hn::LoadU(d, x + i + 2 * lanes);
-    const FloatVec x3 = hn::LoadU(d, x + i + 3 * lanes);
-    sum0 = hn::MulAdd(x0, x0, sum0);
-    sum1 = hn::MulAdd(x1, x1, sum1);
-    sum2 = hn::MulAdd(x2, x2, sum2);
-    sum3 = hn::MulAdd(x3, x3, sum3);
-  }
-  for (; i + lanes <= n; i += lanes) {
-    const FloatVec v = hn::LoadU(d, x + i);
-    sum0 = hn::MulAdd(v, v, sum0);
-  }
-  if (i < n) {
-    const FloatVec v = LoadTail(d, x + i, n - i);
-    sum1 = hn::MulAdd(v, v, sum1);
-  }
-  return hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3))));
-}
-
-HWY_INLINE void NormOneRow(const float* x, const float* w, size_t n, float eps, float* y) {
-  const FloatTag d;
-  const float mean = SumOfSquares(x, n) / static_cast<float>(n);
-  const FloatVec r = hn::Set(d, 1.0f / std::sqrt(mean + eps));
-  ForEachVector(n, [=](size_t i, auto load, auto store)
-                       HWY_ATTR { store(hn::Mul(hn::Mul(load(x + i), r), load(w + i)), y + i); });
-}
-
 void NormRows(const float* x, const float* w, size_t T, size_t D, float eps, float* y) {
   for (size_t t = 0; t < T; ++t) NormOneRow(x + t * D, w, D, eps, y + t * D);
-}
-
-// One group of one row. u goes through `out`, which may be y or z: each element is read before it is written.
-void GatedNormGroup(const float* y, const float* z, const float* w, size_t n, float eps,
-                    float* out) {
-  const FloatTag d;
-  ForEachVector(n, [=](size_t i, auto load, auto store)
-                       HWY_ATTR { store(hn::Mul(load(y + i), SiluOf(d, load(z + i))), out + i); });
-  NormOneRow(out, w, n, eps, out);
 }
 
 }  // namespace

@@ -109,7 +109,7 @@ void SsmScan(const SsmDims& dims, const Real* x, const Real* B, const Real* C, c
         const double input = x[(t * H + h) * P + p];
         double sum = 0;
         for (size_t n = 0; n < N; ++n) {
-          double& s = S[(h * P + p) * N + n];
+          double& s = S[(h * N + n) * P + p];
           s = decay * s + step * input * B[(t * G + g) * N + n];
           sum += s * C[(t * G + g) * N + n];
         }

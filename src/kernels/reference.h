@@ -39,7 +39,7 @@ template <typename Real>
 void CausalConv1d(const Real* x, const Real* history, const Real* w, const Real* bias, size_t T,
                   size_t C, size_t W, Real* out);
 
-// x, y: [T, H*P]; B, C: [T, G*N]; dt: [T, H]; A, D: [H]; state: [H, P, N] in and out (rounded to Real at the end only).
+// x, y: [T, H*P]; B, C: [T, G*N]; dt: [T, H]; A, D: [H]; state: [H, N, P] in and out (rounded to Real at the end only).
 template <typename Real>
 void SsmScan(const SsmDims& dims, const Real* x, const Real* B, const Real* C, const Real* dt,
              const Real* A, const Real* D, size_t T, Real* state, Real* y);

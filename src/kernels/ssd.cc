@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The chunked form of the Mamba-2 state-space layer; see ssd.h. Per chunk of Q rows with inclusive sums s_i of dt A
 // (Dao & Gu, section 6), all as products with a broadcast left factor and vectors over the columns of the right one:
-//   CB = C B^T per group;  per head, with S held transposed [N, P] and X = dt x:
+//   CB = C B^T per group;  per head, with S as [N, P] and X = dt x:
 //   M[i,j] = exp(s_i - s_j) CB[i,j] for j <= i,  Y = exp(s_i) (C S^T) + M X + D x,
 //   S' = exp(s_last) S + sum_j exp(s_last - s_j) X_j B_j^T.
 #include "kernels/ssd.h"
@@ -30,8 +30,8 @@ struct SsdChunk {
 // Consecutive chunks of one job within a block.
 struct SsdRun {
   size_t first, count;
-  const float* state_in;  // [H, P, N] or null: zeros
-  float* state_out;       // [H, P, N] or null; may be state_in: a head reads before it writes
+  const float* state_in;  // [H, N, P] or null: zeros
+  float* state_out;       // [H, N, P] or null; may be state_in: a head reads before it writes
 };
 
 // Per-thread scratch of a head's walk.
@@ -183,15 +183,11 @@ void WalkHead(const SsmDims& dims, const SsdJob& job, const SsdRun& run, const S
   std::fill(state, state + N * width, 0.0f);
   if (run.state_in != nullptr) {
     const float* from = run.state_in + head * P * N;
-    for (size_t p = 0; p < P; ++p) {
-      for (size_t n = 0; n < N; ++n) state[n * width + p] = from[p * N + n];
-    }
+    for (size_t n = 0; n < N; ++n) std::copy_n(from + n * P, P, state + n * width);
   }
   const auto write_state = [&](float* states) {
     float* to = states + head * P * N;
-    for (size_t p = 0; p < P; ++p) {
-      for (size_t n = 0; n < N; ++n) to[p * N + n] = state[n * width + p];
-    }
+    for (size_t n = 0; n < N; ++n) std::copy_n(state + n * width, P, to + n * P);
   };
 
   for (size_t c = run.first; c < run.first + run.count; ++c) {

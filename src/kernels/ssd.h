@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The state-space recurrence of Mamba-2 (Dao & Gu, "Transformers are SSMs", arXiv 2405.21060), per
-// head h with group g = h / (H/G):   S_t = exp(dt_t A_h) S_{t-1} + dt_t x_t B_t^T,   y_t = S_t C_t
-// + D_h x_t,   S: [P, N]. Two forms. SsmScan walks token by token with the state in registers: its
-// bits do not depend on how tokens are cut into calls, on the other jobs or on threads (the
-// engine's Step). SsdChunkScan is the blocked form (section 6 of the paper; C B^T once per group,
-// decays as exp of differences only): faster for long runs, equal within rounding, with a chunk
-// grid that starts at each job's first token (Forward). Sums and states are float.
+// The state-space recurrence of Mamba-2 (Dao & Gu, "Transformers are SSMs", arXiv 2405.21060), per head h with group
+// g = h / (H/G):   S_t = exp(dt_t A_h) S_{t-1} + dt_t x_t B_t^T,   y_t = S_t C_t + D_h x_t,   S: [P, N].
+// States lie transposed in memory, [H, N, P]: vectors over P then need no sums across lanes. Three forms: ssm_scan.h token by
+// token, ssm_block.h for the engine, and here SsdChunkScan, the blocked form (section 6 of the paper; C B^T once per group,
+// decays as exp of differences only): equal within rounding, with a chunk grid that starts at each job's first token (for
+// Forward). Sums and states are float.
 #pragma once
 
 #include <cstddef>
@@ -34,29 +33,15 @@ struct SsmInput {
   const float* D;  // [H]
 };
 
-// Consecutive tokens of one sequence.
-struct SsmJob {
-  SsmInput input;
-  size_t T;
-  float* state;  // [H, P, N], in and out
-  float* y;      // [T, H*P], rows y_stride apart; must not overlap the input
-  size_t y_stride;
-};
-
-// Parallel over (job, head).
-void SsmScan(const SsmDims& dims, std::span<const SsmJob> jobs);
-void SsmScan(const SsmDims& dims, const SsmInput& input, size_t T, float* state, float* y,
-             size_t y_stride);
-
 // One document, or its continuation when initial_state is given.
 struct SsdJob {
   SsmInput input;
   size_t T;
-  const float* initial_state;  // [H, P, N]; null: zeros
-  float* final_state;          // [H, P, N]; null: not wanted; may be initial_state
+  const float* initial_state;  // [H, N, P]; null: zeros
+  float* final_state;          // [H, N, P]; null: not wanted; may be initial_state
   float* y;                    // [T, H*P], rows y_stride apart; must not overlap the input
   size_t y_stride;
-  float* chunk_states;  // [ceil(T/chunk), H, P, N]: the state entering each chunk, for backward;
+  float* chunk_states;  // [ceil(T/chunk), H, N, P]: the state entering each chunk, for backward;
                         // null: not wanted
 };
 
@@ -65,10 +50,5 @@ void SsdChunkScan(const SsmDims& dims, size_t chunk, std::span<const SsdJob> job
 void SsdChunkScan(const SsmDims& dims, const SsmInput& input, size_t T, size_t chunk,
                   const float* initial_state, float* final_state, float* y, size_t y_stride,
                   float* chunk_states = nullptr);
-
-// dt[t,h] = clamp(softplus(dt_raw[t,h] + dt_bias[h]), lo, hi); dt: [T, H] contiguous; hi may be
-// +infinity. dt_raw: rows `stride` apart. A NaN stays NaN.
-void PrepareDt(const float* dt_raw, size_t stride, const float* dt_bias, size_t T, size_t H,
-               float lo, float hi, float* dt) noexcept;
 
 }  // namespace planish

@@ -2,36 +2,41 @@
 #include "model/mamba2.h"
 
 #include <cmath>
+#include <cstring>
+#include <vector>
 
 #include "base/phases.h"
 #include "kernels/conv1d.h"
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
-#include "kernels/ssd.h"
+#include "kernels/ssm_scan.h"
 
 namespace planish {
 
-Mamba2State::Mamba2State(const Mamba2Config& mamba)
-    : conv(Tensor::ZerosF32({mamba.conv_kernel - 1, mamba.conv_dim()})),
-      ssm(Tensor::ZerosF32({mamba.n_heads, mamba.head_dim, mamba.state_size})) {}
+namespace {
 
-std::unique_ptr<MixerState> Mamba2State::Snapshot() const {
-  std::unique_ptr<Mamba2State> copy(new Mamba2State);
-  copy->conv = Tensor::ToF32(conv.view());
-  copy->ssm = Tensor::ToF32(ssm.view());
+Tensor CopyOf(const Tensor& tensor) {
+  Tensor copy(tensor.dtype(), tensor.shape());
+  std::memcpy(copy.data(), tensor.data(), tensor.bytes());
   return copy;
 }
 
-// Scratch of one pass, all [T, ...]; z, x, B, C and dt_raw are columns of zxbcdt.
-struct Mamba2::Activations {
-  size_t width;   // of zxbcdt
-  float* zxbcdt;  // [T, width]
-  float* xbc;     // [T, conv_dim] after conv and SiLU
-  float* dt;      // [T, H]
-  float* y;       // [T, d_in]
-  float* conv_input() const { return zxbcdt + d_in; }
-  size_t d_in;
-};
+}  // namespace
+
+Mamba2State::Mamba2State(const Mamba2Config& mamba, DType ssm_type)
+    : conv(Tensor::ZerosF32({mamba.conv_kernel - 1, mamba.conv_dim()})),
+      ssm(ssm_type, {mamba.n_heads, mamba.state_size, mamba.head_dim}) {
+  PLANISH_CHECK(ssm_type == DType::kF32 || ssm_type == DType::kBF16, "SSM state of type {}",
+                Name(ssm_type));
+  std::memset(ssm.data(), 0, ssm.bytes());
+}
+
+std::unique_ptr<MixerState> Mamba2State::Snapshot() const {
+  std::unique_ptr<Mamba2State> copy(new Mamba2State);
+  copy->conv = CopyOf(conv);
+  copy->ssm = CopyOf(ssm);
+  return copy;
+}
 
 Mamba2::Mamba2(const ModelConfig& config, const Mamba2Config& mamba)
     : mamba_(mamba),
@@ -47,126 +52,116 @@ void Mamba2::ParamsChanged() {
     a_.f32()[h] = static_cast<float>(-std::exp(static_cast<double>(a_log_.f32()[h])));
 }
 
-Mamba2::Activations Mamba2::Project(const Rows& rows, const float* x, Workspace* workspace) const {
-  const size_t T = rows.total;
-  Activations a;
-  a.width = mamba_.in_proj_rows();
-  a.d_in = mamba_.inner();
-  a.zxbcdt = workspace->Take(T * a.width);
-  a.xbc = workspace->Take(T * mamba_.conv_dim());
-  a.dt = workspace->Take(T * mamba_.n_heads);
-  a.y = workspace->Take(T * a.d_in);
-  {
-    const PhaseScope matmul(Phase::kMatMulMamba);
-    MatMul(in_proj_, x, rows, a.zxbcdt);
-  }
-  PrepareDt(a.zxbcdt + a.d_in + mamba_.conv_dim(), a.width, dt_bias_.f32(), T, mamba_.n_heads,
-            static_cast<float>(mamba_.time_step_low), static_cast<float>(mamba_.time_step_high),
-            a.dt);
-  return a;
-}
-
-void Mamba2::Finish(const Activations& a, const Rows& rows, float* y) const {
-  {
-    const PhaseScope norm(Phase::kNorm);
-    GatedGroupRmsNorm(a.y, a.d_in, a.zxbcdt, a.width, norm_.f32(), rows.total, a.d_in,
-                      mamba_.n_groups, norm_eps_, a.y);
-  }
-  const PhaseScope matmul(Phase::kMatMulMamba);
-  MatMul(out_proj_, a.y, rows, y);
-}
-
-ConvJob Mamba2::ConvRows(const Activations& a, size_t begin, size_t count,
-                         const float* history) const {
-  const size_t conv_dim = mamba_.conv_dim();
-  return {.x = a.conv_input() + begin * a.width,
-          .x_stride = a.width,
-          .history = history,
-          .T = count,
-          .out = a.xbc + begin * conv_dim,
-          .out_stride = conv_dim};
-}
-
-SsmInput Mamba2::ScanRows(const Activations& a, size_t begin) const {
-  const size_t conv_dim = mamba_.conv_dim();
-  const float* xbc = a.xbc + begin * conv_dim;
-  return {.x = xbc,
-          .x_stride = conv_dim,
-          .B = xbc + a.d_in,
-          .b_stride = conv_dim,
-          .C = xbc + a.d_in + mamba_.n_groups * mamba_.state_size,
-          .c_stride = conv_dim,
-          .dt = a.dt + begin * mamba_.n_heads,
-          .dt_stride = mamba_.n_heads,
+SsmLayer Mamba2::Layer() const {
+  return {.dims = Dims(),
+          .conv_width = mamba_.conv_kernel,
+          .conv_taps = conv_taps_.f32(),
+          .conv_bias = mamba_.has_conv_bias ? conv_bias_.f32() : nullptr,
+          .dt_bias = dt_bias_.f32(),
           .A = a_.f32(),
-          .D = d_.f32()};
+          .D = d_.f32(),
+          .norm = norm_.f32(),
+          .dt_low = static_cast<float>(mamba_.time_step_low),
+          .dt_high = static_cast<float>(mamba_.time_step_high),
+          .norm_eps = norm_eps_};
 }
 
 void Mamba2::Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
                      std::unique_ptr<Saved>* saved) const {
   const Workspace::Scope scope(*workspace);
   const PhaseScope phase(Phase::kScan);
-  const size_t T = layout.tokens(), conv_dim = mamba_.conv_dim();
-  const Activations a = Project(T, x, workspace);
+  const SsmLayer layer = Layer();
+  const size_t T = layout.tokens(), H = mamba_.n_heads, d_in = layer.d_in(),
+               conv_dim = layer.conv_dim(), width = layer.in_width();
+  float* zxbcdt = workspace->Take(T * width);
+  float* xbc = workspace->Take(T * conv_dim);
+  float* dt = workspace->Take(T * H);
+  float* core = workspace->Take(T * d_in);
+  {
+    const PhaseScope matmul(Phase::kMatMulMamba);
+    MatMul(in_proj_, x, T, zxbcdt);
+  }
+  PrepareDt(zxbcdt + d_in + conv_dim, width, layer.dt_bias, T, H, layer.dt_low, layer.dt_high, dt);
   std::vector<ConvJob> convs;
   std::vector<SsdJob> scans;
   for (size_t s = 0; s < layout.sequences(); ++s) {
     const size_t begin = layout.begin(s), count = layout.length(s);
-    convs.push_back(ConvRows(a, begin, count, /*history=*/nullptr));
-    scans.push_back({.input = ScanRows(a, begin),
+    float* rows = xbc + begin * conv_dim;
+    convs.push_back({.x = zxbcdt + begin * width + d_in,
+                     .x_stride = width,
+                     .history = nullptr,
+                     .T = count,
+                     .out = rows,
+                     .out_stride = conv_dim});
+    scans.push_back({.input = {.x = rows,
+                               .x_stride = conv_dim,
+                               .B = rows + d_in,
+                               .b_stride = conv_dim,
+                               .C = rows + d_in + mamba_.n_groups * mamba_.state_size,
+                               .c_stride = conv_dim,
+                               .dt = dt + begin * H,
+                               .dt_stride = H,
+                               .A = layer.A,
+                               .D = layer.D},
                      .T = count,
                      .initial_state = nullptr,
                      .final_state = nullptr,
-                     .y = a.y + begin * a.d_in,
-                     .y_stride = a.d_in,
+                     .y = core + begin * d_in,
+                     .y_stride = d_in,
                      .chunk_states = nullptr});
   }
   {
     const PhaseScope conv(Phase::kConv);
-    CausalConv1d({conv_dim, mamba_.conv_kernel}, conv_taps_.f32(),
-                 mamba_.has_conv_bias ? conv_bias_.f32() : nullptr, convs);
+    CausalConv1d({conv_dim, layer.conv_width}, layer.conv_taps, layer.conv_bias, convs);
   }
-  SsdChunkScan({mamba_.n_heads, mamba_.head_dim, mamba_.state_size, mamba_.n_groups},
-               mamba_.chunk_size, scans);
+  SsdChunkScan(layer.dims, mamba_.chunk_size, scans);
   if (saved != nullptr) {
     auto kept = std::make_unique<Mamba2Saved>();
     kept->x = KeepRows(x, T, hidden_size_);
-    kept->zxbcdt = KeepRows(a.zxbcdt, T, a.width);
-    kept->xbc = KeepRows(a.xbc, T, conv_dim);
-    kept->dt = KeepRows(a.dt, T, mamba_.n_heads);
-    kept->y = KeepRows(a.y, T, a.d_in);
+    kept->zxbcdt = KeepRows(zxbcdt, T, width);
+    kept->xbc = KeepRows(xbc, T, conv_dim);
+    kept->dt = KeepRows(dt, T, H);
+    kept->y = KeepRows(core, T, d_in);
     *saved = std::move(kept);
   }
-  Finish(a, T, y);
+  {
+    const PhaseScope norm(Phase::kNorm);
+    GatedGroupRmsNorm(core, d_in, zxbcdt, width, layer.norm, T, d_in, mamba_.n_groups, norm_eps_,
+                      core);
+  }
+  const PhaseScope matmul(Phase::kMatMulMamba);
+  MatMul(out_proj_, core, T, y);
 }
 
 void Mamba2::Step(const StepBatch& batch, const float* x, float* y, Workspace* workspace) const {
   const Workspace::Scope scope(*workspace);
-  const PhaseScope phase(Phase::kScan);
-  const size_t conv_dim = mamba_.conv_dim();
-  const Activations a = Project(batch.rows, x, workspace);
-  std::vector<ConvJob> convs;
-  std::vector<SsmJob> scans;
-  for (const StepRows& run : batch.runs) {
-    auto& state = static_cast<Mamba2State&>(*run.state);
-    convs.push_back(ConvRows(a, run.begin, run.count, state.conv.f32()));
-    scans.push_back({.input = ScanRows(a, run.begin),
-                     .T = run.count,
-                     .state = state.ssm.f32(),
-                     .y = a.y + run.begin * a.d_in,
-                     .y_stride = a.d_in});
+  const SsmLayer layer = Layer();
+  const size_t T = batch.rows.total;
+  float* zxbcdt = workspace->Take(T * layer.in_width());
+  float* normed = workspace->Take(T * layer.d_in());
+  {
+    const PhaseScope matmul(Phase::kMatMulMamba);
+    MatMul(in_proj_, x, batch.rows, zxbcdt);
+  }
+  static thread_local std::vector<SsmRun> runs;  // keeps its memory from step to step
+  runs.clear();
+  for (const StepRows& rows : batch.runs) {
+    auto& state = static_cast<Mamba2State&>(*rows.state);
+    runs.push_back({.in = zxbcdt + rows.begin * layer.in_width(),
+                    .count = rows.count,
+                    .position = rows.position,
+                    .conv = state.conv.f32(),
+                    .state = state.ssm.data(),
+                    .state_type = state.ssm.dtype(),
+                    .out = normed + rows.begin * layer.d_in()});
   }
   {
-    const PhaseScope conv(Phase::kConv);
-    CausalConv1d({conv_dim, mamba_.conv_kernel}, conv_taps_.f32(),
-                 mamba_.has_conv_bias ? conv_bias_.f32() : nullptr, convs);
+    const PhaseScope phase(Phase::kScan);
+    SsmBlock(layer, runs,
+             batch.rows.act == ActMode::kF32 ? SsmArithmetic::kExact : SsmArithmetic::kFast);
   }
-  for (const StepRows& run : batch.runs) {
-    UpdateConvHistory(a.conv_input() + run.begin * a.width, a.width, run.count, conv_dim,
-                      mamba_.conv_kernel, static_cast<Mamba2State&>(*run.state).conv.f32());
-  }
-  SsmScan({mamba_.n_heads, mamba_.head_dim, mamba_.state_size, mamba_.n_groups}, scans);
-  Finish(a, batch.rows, y);
+  const PhaseScope matmul(Phase::kMatMulMamba);
+  MatMul(out_proj_, normed, batch.rows, y);
 }
 
 void Mamba2::VisitParams(const ParamVisitor& visit) {

@@ -4,8 +4,7 @@
 // A = -exp(A_log); RMS norm of y * silu(z) per group (the gate comes before the norm); out_proj.
 #pragma once
 
-#include "kernels/conv1d.h"
-#include "kernels/ssd.h"
+#include "kernels/ssm_block.h"
 #include "model/mixer.h"
 
 namespace planish {
@@ -18,18 +17,17 @@ struct Mamba2Saved : Saved {
   Tensor y;       // [T, d_in] before gate and norm
 };
 
-// Conv window and SSM state of one sequence in one layer, float.
+// Conv window and SSM state of one sequence in one layer.
 class Mamba2State : public MixerState {
  public:
-  explicit Mamba2State(const Mamba2Config& mamba);
+  Mamba2State(const Mamba2Config& mamba, DType ssm_type);  // kF32 or kBF16
   std::unique_ptr<MixerState> Snapshot() const override;
   bool CanTruncate() const override { return false; }
   void Truncate(size_t) override { PLANISH_CHECK(false, "a recurrent state cannot go back"); }
   size_t bytes() const override { return conv.bytes() + ssm.bytes(); }
 
-  Tensor
-      conv;  // [W-1, conv_dim] the last inputs of the convolution, before the activation, oldest first
-  Tensor ssm;  // [H, P, N]
+  Tensor conv;  // [W-1, conv_dim] float: the convolution's last inputs, before the activation, oldest first
+  Tensor ssm;   // [H, N, P] float or bf16
 
  private:
   Mamba2State() = default;
@@ -41,20 +39,18 @@ class Mamba2 : public Mixer {
   void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
                std::unique_ptr<Saved>* saved) const override;
   void Step(const StepBatch& batch, const float* x, float* y, Workspace* workspace) const override;
-  std::unique_ptr<MixerState> NewState(const StateTypes&) const override {
-    return std::make_unique<Mamba2State>(mamba_);
+  std::unique_ptr<MixerState> NewState(const StateTypes& types) const override {
+    return std::make_unique<Mamba2State>(mamba_, types.ssm);
   }
   void VisitParams(const ParamVisitor& visit) override;
   void ParamsChanged() override;
   MixerCost Cost() const override { return CostOf(mamba_, hidden_size_); }
 
  private:
-  struct Activations;
-  Activations Project(const Rows& rows, const float* x, Workspace* workspace) const;
-  // The jobs of `count` rows from `begin` on; the scan's state and output are the caller's.
-  ConvJob ConvRows(const Activations& a, size_t begin, size_t count, const float* history) const;
-  SsmInput ScanRows(const Activations& a, size_t begin) const;
-  void Finish(const Activations& a, const Rows& rows, float* y) const;
+  SsmDims Dims() const {
+    return {mamba_.n_heads, mamba_.head_dim, mamba_.state_size, mamba_.n_groups};
+  }
+  SsmLayer Layer() const;
 
   Mamba2Config mamba_;
   size_t hidden_size_;
