@@ -3,7 +3,6 @@
 #include "kernels/conv1d.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/parallel.h"
 #include "kernels/simd_targets.h"
@@ -77,16 +76,6 @@ void CausalConv1d(const float* x, size_t x_stride, const float* history, const f
                   const float* bias, size_t T, size_t C, size_t W, float* out, size_t out_stride) {
   const ConvJob job{x, x_stride, history, T, out, out_stride};
   CausalConv1d(ConvDims{C, W}, w, bias, {&job, 1});
-}
-
-void UpdateConvHistory(const float* x, size_t x_stride, size_t T, size_t C, size_t W,
-                       float* history) noexcept {
-  const size_t rows = W - 1;
-  const size_t kept = T < rows ? rows - T : 0;  // of the old history
-  if (kept > 0 && T > 0) std::memmove(history, history + T * C, kept * C * sizeof(float));
-  for (size_t i = kept; i < rows; ++i) {
-    std::memcpy(history + i * C, x + (T - rows + i) * x_stride, C * sizeof(float));
-  }
 }
 
 void TransposeConvWeight(const float* w, size_t C, size_t W, float* out) noexcept {

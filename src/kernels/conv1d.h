@@ -35,11 +35,6 @@ void CausalConv1d(const ConvDims& dims, const float* w, const float* bias,
 void CausalConv1d(const float* x, size_t x_stride, const float* history, const float* w,
                   const float* bias, size_t T, size_t C, size_t W, float* out, size_t out_stride);
 
-// history := the last W-1 rows of (history rows, x rows). Any T >= 0; call after CausalConv1d of
-// the same x.
-void UpdateConvHistory(const float* x, size_t x_stride, size_t T, size_t C, size_t W,
-                       float* history) noexcept;
-
 // [C, W] as checkpoints store it to [W, C] as the kernel reads it.
 void TransposeConvWeight(const float* w, size_t C, size_t W, float* out) noexcept;
 

@@ -57,8 +57,8 @@ HWY_INLINE void ScaleByRms(const float* x, const float* w, float sum, size_t n, 
 }
 
 HWY_INLINE void NormOneRow(const float* x, const float* w, size_t n, float eps, float* y) {
-  const float sum = SumOfSquaresOf(
-      n, [=](size_t i, auto load, auto) HWY_ATTR { return load(x + i); });
+  const float sum =
+      SumOfSquaresOf(n, [=](size_t i, auto load, auto) HWY_ATTR { return load(x + i); });
   ScaleByRms(x, w, sum, n, eps, y);
 }
 

@@ -58,8 +58,9 @@ struct Parameters {
   Floats taps{4 * 12288, -0.5f, 0.5f}, conv_bias{12288, -0.1f, 0.1f}, dt_bias{128, -6, -2},
       A{128, -16, -1}, D{128, 0.5f, 1.5f}, norm{10240, 0.5f, 1.5f};
   SsmLayer Layer() {
-    return {kDims,       4,          taps.data(), conv_bias.data(), dt_bias.data(), A.data(),
-            D.data(),    norm.data(), 0.0f,        1e30f,            1e-5f};
+    return {kDims,          4,        taps.data(), conv_bias.data(),
+            dt_bias.data(), A.data(), D.data(),    norm.data(),
+            0.0f,           1e30f,    1e-5f};
   }
 };
 
@@ -94,19 +95,25 @@ void Decode(Parameters& parameters, size_t batch, DType type, int threads, doubl
       SsmRun runs[64];
       for (size_t s = 0; s < batch; ++s) {
         const size_t i = l * batch + s;
-        runs[s] = {in.data() + s * layer.in_width(), 1, position,
-                   windows.data() + i * 3 * layer.conv_dim(), states.data() + i * state_floats,
-                   type, out.data() + s * layer.d_in()};
+        runs[s] = {in.data() + s * layer.in_width(),
+                   1,
+                   position,
+                   windows.data() + i * 3 * layer.conv_dim(),
+                   states.data() + i * state_floats,
+                   type,
+                   out.data() + s * layer.d_in()};
       }
       SsmBlock(layer, {runs, batch}, SsmArithmetic::kFast);
     }
     ++position;
   });
   const double bytes = 2.0 * static_cast<double>(states.size()) * sizeof(float);
-  std::printf("decode  batch %2zu  %-4s  %d threads  %7.1f us a layer and sequence  %5.1f GB/s = %3.0f %% of %.1f\n",
-              batch, std::string(Name(type)).c_str(), threads,
-              seconds / static_cast<double>(layers * batch) * 1e6, bytes / seconds * 1e-9,
-              bytes / seconds * 1e-7 / limit, limit);
+  std::printf(
+      "decode  batch %2zu  %-4s  %d threads  %7.1f us a layer and sequence  %5.1f GB/s = %3.0f %% "
+      "of %.1f\n",
+      batch, std::string(Name(type)).c_str(), threads,
+      seconds / static_cast<double>(layers * batch) * 1e6, bytes / seconds * 1e-9,
+      bytes / seconds * 1e-7 / limit, limit);
 }
 
 void Prefill(Parameters& parameters, size_t slice, SsmArithmetic arithmetic, DType type,
@@ -130,8 +137,8 @@ void Prefill(Parameters& parameters, size_t slice, SsmArithmetic arithmetic, DTy
       SsmBlock(layer, {&run, 1}, arithmetic);
     }
   });
-  std::printf("prefill slice %3zu  %-5s  state %-4s  %d threads  %6.2f us a token and layer\n", slice,
-              arithmetic == SsmArithmetic::kExact ? "exact" : "fast",
+  std::printf("prefill slice %3zu  %-5s  state %-4s  %d threads  %6.2f us a token and layer\n",
+              slice, arithmetic == SsmArithmetic::kExact ? "exact" : "fast",
               std::string(Name(type)).c_str(), threads,
               seconds / static_cast<double>(layers * slice) * 1e6);
 }
@@ -141,15 +148,16 @@ void Prefill(Parameters& parameters, size_t slice, SsmArithmetic arithmetic, DTy
 void PeerPattern(int threads) {
   SetThreadCount(threads);
   constexpr size_t T = 32, H = 128, P = 80, N = 128, G = 8, C = 12288;
-  Floats state(H * P * N, 0, 1e-3f), x(T * C, -1, 1), window(C * (T + 3), -1, 1), taps(C * 4, -1, 1),
-      dt(T * H, 0.001f, 0.1f), y(T * H * P, 0, 0);
+  Floats state(H * P * N, 0, 1e-3f), x(T * C, -1, 1), window(C * (T + 3), -1, 1),
+      taps(C * 4, -1, 1), dt(T * H, 0.001f, 0.1f), y(T * H * P, 0, 0);
   const double seconds = BestSeconds(3, [&] {
     ParallelFor(static_cast<size_t>(threads), [&](size_t part, int) {
       const size_t parts = static_cast<size_t>(threads);
       for (size_t t = 0; t < T; ++t) {
         for (size_t c = part * C / parts; c < (part + 1) * C / parts; ++c) {
           float sum = 0;
-          for (size_t k = 0; k < 4; ++k) sum += window.data()[c * (T + 3) + t + k] * taps.data()[c * 4 + k];
+          for (size_t k = 0; k < 4; ++k)
+            sum += window.data()[c * (T + 3) + t + k] * taps.data()[c * 4 + k];
           x.data()[t * C + c] = sum / (1 + std::exp(-sum));
         }
       }
@@ -179,8 +187,10 @@ void PeerPattern(int threads) {
       }
     });
   });
-  std::printf("prefill by the peer's access pattern (conv + scan only)  %d threads  %6.2f us a token and layer\n",
-              threads, seconds / T * 1e6);
+  std::printf(
+      "prefill by the peer's access pattern (conv + scan only)  %d threads  %6.2f us a token and "
+      "layer\n",
+      threads, seconds / T * 1e6);
 }
 
 }  // namespace
@@ -191,7 +201,8 @@ int main(int argc, char** argv) {
   LimitSpinning(argv);
   ApplyIsaOverride();
   const auto wants = [&](std::string_view what) {
-    return argc == 1 || std::any_of(argv + 1, argv + argc, [&](const char* a) { return a == what; });
+    return argc == 1 ||
+           std::any_of(argv + 1, argv + argc, [&](const char* a) { return a == what; });
   };
   std::printf("isa %s\n", IsaName().c_str());
   Parameters parameters;
@@ -202,6 +213,7 @@ int main(int argc, char** argv) {
         for (size_t batch : {size_t{1}, size_t{4}, size_t{16}})
           Decode(parameters, batch, type, threads, limit);
     }
+    if (wants("prefill_fast")) Prefill(parameters, 512, SsmArithmetic::kFast, DType::kF32, threads);
     if (wants("prefill")) {
       for (SsmArithmetic arithmetic : {SsmArithmetic::kExact, SsmArithmetic::kFast})
         for (size_t slice : {size_t{32}, size_t{512}})

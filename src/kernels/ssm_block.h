@@ -19,7 +19,8 @@
 namespace planish {
 
 inline constexpr size_t kSsmGrid = 32;
-inline constexpr size_t kSsmFewTokens = 4;  // up to here the scan is as fast (measured: 0.25 us against 1.2 us a head)
+inline constexpr size_t kSsmFewTokens =
+    4;  // up to here the scan is as fast (measured: 0.25 us against 1.2 us a head)
 
 enum class SsmArithmetic { kExact, kFast };
 
@@ -44,11 +45,11 @@ struct SsmLayer {
 struct SsmRun {
   const float* in;  // [count, in_width] z | x | B | C | dt
   size_t count;
-  size_t position;     // of the first row in its sequence
-  float* conv;         // [W-1, conv_dim] the inputs before it, oldest first; in and out
-  void* state;         // [H, N, P], in and out
-  DType state_type;    // kF32 or kBF16
-  float* out;          // [count, H*P]; must not overlap `in`
+  size_t position;   // of the first row in its sequence
+  float* conv;       // [W-1, conv_dim] the inputs before it, oldest first; in and out
+  void* state;       // [H, N, P], in and out
+  DType state_type;  // kF32 or kBF16
+  float* out;        // [count, H*P]; must not overlap `in`
 };
 
 // Allocates nothing once the largest call has been seen; may throw Error(kNoMemory) until then.

@@ -158,8 +158,8 @@ void ChunkHead(const HeadTokens& tokens, float A, float* state, const ChunkScrat
                  tokens.y + i * tokens.y_stride + p);
     }
   }
-  MultiplyPanels({s.m_left, s.x_right, count, P, count, tokens.y, tokens.y_stride, tokens.y,
-                  tokens.y_stride});
+  MultiplyPanels(
+      {s.m_left, s.x_right, count, P, count, tokens.y, tokens.y_stride, tokens.y, tokens.y_stride});
 
   const FloatVec carry = hn::Set(d, from_start[count - 1]);
   for (size_t i = 0; i < N * P; i += kLanes) {

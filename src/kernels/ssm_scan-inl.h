@@ -143,7 +143,7 @@ HWY_INLINE void ScanHead(const HeadTokens& head, float* state) {
                  head.y + t * head.y_stride + p);
     }
   }
-    // Rows of the register tile: 16 of AVX-512's and NEON's 32 registers hold S, 8 of the 16 elsewhere.
+  // Rows of the register tile: 16 of AVX-512's and NEON's 32 registers hold S, 8 of the 16 elsewhere.
 #if HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64
   constexpr size_t kRows = 8;
 #else

@@ -31,8 +31,8 @@ class RoundingNoise {
  public:
   HWY_INLINE RoundingNoise(size_t position, size_t head) {
     const WordTag d;
-    const uint32_t key = static_cast<uint32_t>(position) * 0x9E3779B9u +
-                         static_cast<uint32_t>(head) * 0x85EBCA6Bu;
+    const uint32_t key =
+        static_cast<uint32_t>(position) * 0x9E3779B9u + static_cast<uint32_t>(head) * 0x85EBCA6Bu;
     state_ = Mix(hn::Add(hn::Set(d, key), hn::Mul(hn::Iota(d, 1), hn::Set(d, 0xC2B2AE35u))));
   }
   HWY_INLINE WordVec Next() {
@@ -120,8 +120,8 @@ HWY_INLINE void RoundState(const float* state, size_t width, size_t N, size_t P,
   HWY_ALIGN uint16_t halves[kLanes];
   for (size_t n = 0; n < N; ++n, stored += P, state += width) {
     for (size_t p = 0; p < P; p += kLanes) {
-      const WordVec bits = hn::Add(
-          hn::BitCast(WordTag(), hn::LoadU(FloatTag(), state + p)), noise.Next());
+      const WordVec bits =
+          hn::Add(hn::BitCast(WordTag(), hn::LoadU(FloatTag(), state + p)), noise.Next());
       hn::Store(hn::TruncateTo(HalfTag(), hn::ShiftRight<16>(bits)), HalfTag(), halves);
       std::memcpy(stored + p, halves, std::min(kLanes, P - p) * sizeof(uint16_t));
     }

@@ -68,7 +68,8 @@ HWY_INLINE void ForEachVector(size_t n, const Op& op) {
 HWY_INLINE FloatVec ClampedExp(FloatTag d, FloatVec x) {
   const hn::RebindToSigned<FloatTag> di;
   x = hn::Min(hn::Max(x, hn::Set(d, -86.0f)), hn::Set(d, 86.0f));
-  const FloatVec magic = hn::Set(d, 12582912.0f);  // 1.5 * 2^23: n stands in the low bits of the sum
+  const FloatVec magic =
+      hn::Set(d, 12582912.0f);  // 1.5 * 2^23: n stands in the low bits of the sum
   const FloatVec shifted = hn::MulAdd(x, hn::Set(d, 1.44269504f), magic);
   const FloatVec n = hn::Sub(shifted, magic);
   FloatVec r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f), x);
@@ -78,8 +79,7 @@ HWY_INLINE FloatVec ClampedExp(FloatTag d, FloatVec x) {
   p = hn::MulAdd(p, r, hn::Set(d, 0.1666643173f));
   p = hn::MulAdd(p, r, hn::Set(d, 0.4999999404f));
   p = hn::MulAdd(hn::Mul(p, r), r, hn::Add(r, hn::Set(d, 1.0f)));
-  return hn::BitCast(
-      d, hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(hn::BitCast(di, shifted))));
+  return hn::BitCast(d, hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(hn::BitCast(di, shifted))));
 }
 
 // 1 / x for x in [1, 2^125].

@@ -26,8 +26,9 @@ class Mamba2State : public MixerState {
   void Truncate(size_t) override { PLANISH_CHECK(false, "a recurrent state cannot go back"); }
   size_t bytes() const override { return conv.bytes() + ssm.bytes(); }
 
-  Tensor conv;  // [W-1, conv_dim] float: the convolution's last inputs, before the activation, oldest first
-  Tensor ssm;   // [H, N, P] float or bf16
+  Tensor
+      conv;  // [W-1, conv_dim] float: the convolution's last inputs, before the activation, oldest first
+  Tensor ssm;  // [H, N, P] float or bf16
 
  private:
   Mamba2State() = default;
