@@ -3,7 +3,7 @@
 // machine's own limits in the same run: decode steps over the states of 27 layers (cold: far more than the caches) as GB/s of
 // state read and written, prompt slices as microseconds per token and layer, and the same work in the access pattern of
 // llama.cpp's ssm_conv + ssm_scan (tokens outside, heads inside, the whole state read and written for every token; our own
-// loops, not its code). Best of several repetitions. Usage: ssm_bench [decode|prefill|drift]...; PLANISH_ISA chooses the level.
+// loops, not its code). Best of several repetitions. Usage: ssm_bench [decode|prefill|prefill_fast]...; PLANISH_ISA chooses the level.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -188,7 +188,7 @@ void PeerPattern(int threads) {
     });
   });
   std::printf(
-      "prefill by the peer's access pattern (conv + scan only)  %d threads  %6.2f us a token and "
+      "prefill by the peer's access pattern (conv + scan only; loops without AVX, so slower than the peer)  %d threads  %6.2f us a token and "
       "layer\n",
       threads, seconds / T * 1e6);
 }
