@@ -188,7 +188,8 @@ void PeerPattern(int threads) {
     });
   });
   std::printf(
-      "prefill by the peer's access pattern (conv + scan only; loops without AVX, so slower than the peer)  %d threads  %6.2f us a token and "
+      "prefill by the peer's access pattern (conv + scan only; loops without AVX, so slower than "
+      "the peer)  %d threads  %6.2f us a token and "
       "layer\n",
       threads, seconds / T * 1e6);
 }

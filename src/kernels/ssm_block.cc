@@ -130,8 +130,7 @@ class GroupTask {
   }
 
   // While head h is at work: its share of the chunk's z rows and of the next chunk's x, B and C to the second-level cache.
-  // Rows
-  // lie 90 KB apart (9B shape), too far for the hardware to guess.
+  // Rows lie 90 KB apart (9B shape), too far for the hardware to guess.
   HWY_INLINE void PrefetchRows(size_t h, size_t begin, size_t count) const {
     const size_t first = h * count / heads_, end = (h + 1) * count / heads_;
     const auto prefetch = [](const float* p, size_t n) __attribute__((always_inline)) {
