@@ -47,6 +47,13 @@ function(planish_module name)
     add_executable(${stem} EXCLUDE_FROM_ALL ${bench})
     target_link_libraries(${stem} PRIVATE planish_${name})
     add_dependencies(benches ${stem})
+    if(stem MATCHES "bf16") # oneDNN is the peer in these tables where it is installed; nothing else uses it
+      find_library(PLANISH_ONEDNN dnnl)
+      if(PLANISH_ONEDNN)
+        target_link_libraries(${stem} PRIVATE ${PLANISH_ONEDNN})
+        target_compile_definitions(${stem} PRIVATE PLANISH_HAVE_ONEDNN)
+      endif()
+    endif()
   endforeach()
 endfunction()
 

@@ -64,6 +64,12 @@ struct PanelSource {
 void PackLeft(const PanelSource& a, size_t R, size_t K, uint16_t* out) noexcept;
 void PackRight(const PanelSource& b, size_t R, size_t K, uint16_t* out) noexcept;
 
+// Memory to bring into the second-level cache while a product runs, for the next one: rows of `bytes`, `stride` bytes apart.
+struct PanelPrefetch {
+  const void* data = nullptr;
+  size_t stride = 0, rows = 0, bytes = 0;
+};
+
 struct PanelProduct {
   const uint16_t* left = nullptr;   // PackLeft of [M, K]
   const uint16_t* right = nullptr;  // PackRight of [N, K]
@@ -73,6 +79,7 @@ struct PanelProduct {
   size_t from_stride = 0;
   float* c = nullptr;  // [M, N], rows c_stride apart
   size_t c_stride = 0;
+  PanelPrefetch next[2];  // may be empty; only a hint
 };
 // Fast when `right` is small (two panels of it, 2 x K x 16, are kept in the first-level cache and all of `left` streams past
 // them): cut K at some 512 and let M be the longer side.

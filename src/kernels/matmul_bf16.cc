@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "kernels/matmul.h"
+#include "kernels/packed_panels.h"
 #include "kernels/panel_product.h"
 #include "kernels/team_work.h"
 #include "tensor/blocks.h"
@@ -14,9 +15,40 @@
 namespace planish {
 namespace {
 
+// A weight and how its panels are made.
+struct Source {
+  explicit Source(const Weight& weight) : w(weight) {
+    const PackedView* view = weight.packed(kPackedLayout);
+    if (view != nullptr && PackedFormatOf(weight.dtype(), &format))
+      packed = reinterpret_cast<const uint8_t*>(view->data.data());
+  }
+  // Groups of the packed block that holds row n, from input k on.
+  const uint8_t* Groups(size_t n, size_t k) const {
+    return packed +
+           (n / kPackedRows * PackedGroups(w.in()) + k / kPackedGroup) * format.group_bytes();
+  }
+  // Where rows [n, n + rows), inputs [k, k + depth) are.
+  PanelPrefetch Stored(size_t n, size_t rows, size_t k, size_t depth) const {
+    if (packed != nullptr)
+      return {Groups(n, k), PackedGroups(w.in()) * format.group_bytes(), PackedBlocks(rows),
+              PackedGroups(depth) * format.group_bytes()};
+    return {w.row(n) + BytesOf(w.dtype(), k), w.row_bytes(), rows, BytesOf(w.dtype(), depth)};
+  }
+  const Weight& w;
+  const uint8_t* packed = nullptr;  // null: the canonical data serve
+  PackedFormat format;
+};
+
 // Right panels of rows [n, n + rows), inputs [k, k + depth) of a weight.
-void MakeRight(const Weight& w, size_t n, size_t rows, size_t k, size_t depth, float* floats,
+void MakeRight(const Source& from, size_t n, size_t rows, size_t k, size_t depth, float* floats,
                uint16_t* out) {
+  const Weight& w = from.w;
+  if (from.packed != nullptr) {
+    const size_t panel = TileCount(depth) * kTileElems;
+    for (size_t r = 0; r < rows; r += kPanelRows, out += panel)
+      DecodePackedPanel(from.format, from.Groups(n + r, k), PackedGroups(depth), out);
+    return;
+  }
   const bool is_plain = w.dtype() == DType::kBF16 || w.dtype() == DType::kF32;
   if (is_plain && w.scales().block_out == 0) {
     const PanelSource source = {w.data(), w.in(), w.dtype()};
@@ -52,11 +84,15 @@ void MultiplyChunk(std::span<const Weight* const> ws, const float* x, size_t fir
       task -= own;
     }
     const Weight& w = *ws[i];
+    const Source source(w);
     const TaskMemory mine(memory + TaskMemory::kFloats * static_cast<size_t>(thread));
     MultiplyTask(
         left, task * rows, std::min(w.out(), (task + 1) * rows),
         [&](size_t n, size_t count_n, size_t k, size_t depth, uint16_t* out) {
-          MakeRight(w, n, count_n, k, depth, mine.rows(), out);
+          MakeRight(source, n, count_n, k, depth, mine.rows(), out);
+        },
+        [&](size_t n, size_t count_n, size_t k, size_t depth) {
+          return source.Stored(n, count_n, k, depth);
         },
         /*accumulate=*/false, ys[i] + first * w.out(), w.out(), mine);
   });

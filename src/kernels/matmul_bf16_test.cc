@@ -14,6 +14,7 @@
 #include "kernels/isa.h"
 #include "kernels/kernel_testing.h"
 #include "kernels/matmul_testing.h"
+#include "kernels/packed_weight.h"
 
 namespace planish {
 namespace {
@@ -86,6 +87,62 @@ TEST_P(MatMulBf16Test, MatchesDoubleSumsForEveryTypeAndAwkwardShapes) {
       }
     }
   }
+}
+
+// What the packed view of a weight holds, by the formula of packed_weight.h.
+std::vector<float> PackedValues(const Weight& w, const PackedFormat& format) {
+  const auto* data = reinterpret_cast<const uint8_t*>(w.packed(kPackedLayout)->data.data());
+  std::vector<float> values(w.out() * w.in());
+  for (size_t n = 0; n < w.out(); ++n) {
+    for (size_t k = 0; k < w.in(); ++k) {
+      const size_t r = n % 16, i = k % 32;
+      const uint8_t* group = data + (n / 16 * PackedGroups(w.in()) + k / 32) * format.group_bytes();
+      const auto half = [&](size_t set) {
+        uint16_t bits;
+        std::memcpy(&bits, group + set * 32 + 2 * r, 2);
+        return FloatFromF16(bits);
+      };
+      const float scale = half(format.scales_per_group == 2 ? i / 16 : 0);
+      const uint8_t* codes = group + format.header_bytes();
+      int code = 0;
+      if (format.is_4bit)
+        code = codes[i % 16 / 4 * 64 + 4 * r + i % 4] >> (i < 16 ? 0 : 4) & 15;
+      else
+        code = codes[i / 4 * 64 + 4 * r + i % 4];
+      const int level = format.table != nullptr ? format.table[code] : code - format.zero;
+      const float product = scale * static_cast<float>(level);  // exact
+      values[n * w.in() + k] = format.has_min ? product - half(format.scales_per_group) : product;
+    }
+  }
+  return values;
+}
+
+TEST_P(MatMulBf16Test, ReadsThePackedViewOfEveryTypeThatHasOne) {
+  if (!HasBf16Units()) GTEST_SKIP() << "the float product reads the canonical data";
+  size_t packed_types = 0;
+  for (const DType dtype : kTypes) {
+    PackedFormat format;
+    if (!PackedFormatOf(dtype, &format)) continue;
+    for (const size_t N : {size_t{1}, size_t{16}, size_t{33}, size_t{70}}) {
+      for (const size_t K : {size_t{256}, size_t{768}}) {
+        TestWeight w(dtype, N, K, N + K);
+        if (!PackWeight(&w.weight)) continue;  // random scales may not fit
+        ++packed_types;
+        SCOPED_TRACE(testing::Message() << Name(dtype) << " [" << N << ", " << K << "]");
+        const size_t T = N % 40 + 1;
+        const Floats x(T * K, 3);
+        const std::vector<float> y = Product(w.weight, x.data(), T);
+        ExpectNearReference(PackedValues(w.weight, format), N, K, x.data(), T, y, "y");
+        // Values in float are exact but for a minimum's, so types without one give the canonical bits.
+        if (dtype == DType::kQ4_0 || dtype == DType::kQ8_0 || dtype == DType::kQ4_1) {
+          const TestWeight same(dtype, N, K, N + K);
+          EXPECT_EQ(y, Product(same.weight, x.data(), T));
+        }
+        if (HasFailure()) return;
+      }
+    }
+  }
+  EXPECT_GE(packed_types, 20u);
 }
 
 TEST_P(MatMulBf16Test, RowsDoNotDependOnTheBatchOrTheThreads) {
@@ -183,7 +240,15 @@ TEST_P(MatMulBf16Test, EmptyShapesWriteNothingOrZeros) {
   EXPECT_EQ(Product(no_columns, &x, 2), std::vector<float>(6, 0.0f));
 }
 
-INSTANTIATE_TEST_SUITE_P(, MatMulBf16Test, testing::ValuesIn(IsaLevels()),
+// The levels with bf16 units, and the best one without.
+std::vector<std::string> Levels() {
+  std::vector<std::string> levels = {SimdLevels().back()};
+  for (const std::string& level : IsaLevels())
+    if (level == "bf16" || level == "amx") levels.push_back(level);
+  return levels;
+}
+
+INSTANTIATE_TEST_SUITE_P(, MatMulBf16Test, testing::ValuesIn(Levels()),
                          [](const auto& param_info) { return param_info.param; });
 
 }  // namespace

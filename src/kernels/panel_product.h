@@ -32,6 +32,13 @@ class LeftPanels {
   size_t K() const { return K_; }
   // The panels of [M, min(kDepthBlock, K - k)] from k on, k a multiple of kDepthBlock.
   const uint16_t* Block(size_t k) const { return data_ + PanelCount(M_) * kPanelRows * k; }
+  // Part `part` of `parts` of the block after k (of the first, after the last), to be fetched while block k is in use.
+  PanelPrefetch NextBlock(size_t k, size_t part, size_t parts) const {
+    const size_t next = k + kDepthBlock < K_ ? k + kDepthBlock : 0;
+    const size_t bytes =
+        PackedElems(M_, std::min(kDepthBlock, K_ - next)) * sizeof(uint16_t) / parts;
+    return {reinterpret_cast<const std::byte*>(Block(next)) + part * bytes, bytes, 1, bytes};
+  }
 
  private:
   size_t M_, K_;
@@ -41,10 +48,9 @@ class LeftPanels {
 // What a task needs for itself, in floats of a Scratch: right panels, room for 16 rows of floats, sums.
 struct TaskMemory {
   static constexpr size_t kRowStride = kDepthBlock + 16;  // not a multiple of 4 KiB
-  static constexpr size_t kSumStride = kMaxTaskRows + 16;
   static constexpr size_t kRight = kRightRows * kDepthBlock / 2;
   static constexpr size_t kRows = kPanelRows * kRowStride;
-  static constexpr size_t kFloats = kRight + kRows + kMaxLeftRows * kSumStride;
+  static constexpr size_t kFloats = kRight + kRows + kMaxLeftRows * kMaxTaskRows;
   explicit TaskMemory(float* memory) : memory_(memory) {}
   uint16_t* right() const { return reinterpret_cast<uint16_t*>(memory_); }
   float* rows() const { return memory_ + kRight; }
@@ -55,10 +61,11 @@ struct TaskMemory {
 };
 
 // Columns [begin, end) of C, end - begin <= kMaxTaskRows. make_right(n, rows, k, depth, out) writes the right panels of
-// B[n, n + rows) x [k, k + depth); n is `begin` plus a multiple of 32.
-template <typename MakeRight>
+// B[n, n + rows) x [k, k + depth); n is `begin` plus a multiple of 32. stored(n, rows, k, depth) says where that is stored.
+template <typename MakeRight, typename Stored>
 void MultiplyTask(const LeftPanels& left, size_t begin, size_t end, const MakeRight& make_right,
-                  bool accumulate, float* c, size_t c_stride, const TaskMemory& memory) {
+                  const Stored& stored, bool accumulate, float* c, size_t c_stride,
+                  const TaskMemory& memory) {
   const PanelScope scope;
   const size_t step = left.M() <= kPanelRows ? 4 * kPanelRows : 2 * kPanelRows;
   for (size_t k = 0; k < left.K(); k += kDepthBlock) {
@@ -71,16 +78,24 @@ void MultiplyTask(const LeftPanels& left, size_t begin, size_t end, const MakeRi
       product.M = left.M();
       product.N = rows;
       product.K = depth;
-      float* sums = memory.sums() + (n - begin);
+      // [columns / step][M][step]: a block of 32 x 32 sums is one page, not 32 places.
+      float* sums = memory.sums() + (n - begin) * left.M();
       if (k != 0) {
         product.from = sums;
-        product.from_stride = TaskMemory::kSumStride;
+        product.from_stride = step;
       } else if (accumulate) {
         product.from = c + n;
         product.from_stride = c_stride;
       }
       product.c = is_last ? c + n : sums;
-      product.c_stride = is_last ? c_stride : TaskMemory::kSumStride;
+      product.c_stride = is_last ? c_stride : step;
+      // Meanwhile: what the next panels are made from, and a part of the left block that comes next.
+      const bool wraps = n + step >= end;
+      const size_t next_n = wraps ? begin : n + step, next_k = wraps ? k + depth : k;
+      if (next_k < left.K())
+        product.next[0] = stored(next_n, std::min(step, end - next_n), next_k,
+                                 std::min(kDepthBlock, left.K() - next_k));
+      product.next[1] = left.NextBlock(k, (n - begin) / step, (end - begin + step - 1) / step);
       MultiplyPanels(product);
     }
   }
