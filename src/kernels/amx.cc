@@ -30,16 +30,21 @@ struct alignas(64) TileConfig {  // Intel SDM, LDTILECFG
   uint8_t palette = 1;
   uint8_t start_row = 0;
   uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  uint16_t row_bytes[16];
+  uint8_t rows[16];
 };
 static_assert(sizeof(TileConfig) == 64);
 
-thread_local int t_depth = 0;
+constexpr TileConfig kConfigs[] = {
+    {.row_bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}},
+    {.row_bytes = {64, 64, 32, 32, 64, 64, 16, 64}, .rows = {16, 16, 16, 16, 8, 8, 16, 4}}};
 
-__attribute__((target("amx-tile"))) void LoadConfig() {
-  static const TileConfig config;
-  _tile_loadconfig(&config);
+thread_local int t_depth = 0;
+thread_local AmxShape t_shape;  // if t_depth > 0
+
+__attribute__((target("amx-tile"))) void LoadConfig(AmxShape shape) {
+  t_shape = shape;
+  _tile_loadconfig(&kConfigs[static_cast<int>(shape)]);
 }
 __attribute__((target("amx-tile"))) void Release() { _tile_release(); }
 
@@ -50,13 +55,16 @@ bool AmxAvailable() {
   return available;
 }
 
-AmxTiles::AmxTiles() {
+AmxTiles::AmxTiles(AmxShape shape) : outer_(t_shape) {
   PLANISH_DCHECK(AmxAvailable());
-  if (t_depth++ == 0) LoadConfig();
+  if (t_depth++ == 0 || shape != t_shape) LoadConfig(shape);
 }
 
 AmxTiles::~AmxTiles() {
-  if (--t_depth == 0) Release();
+  if (--t_depth == 0)
+    Release();
+  else if (outer_ != t_shape)
+    LoadConfig(outer_);
 }
 
 }  // namespace planish
@@ -66,7 +74,7 @@ AmxTiles::~AmxTiles() {
 namespace planish {
 
 bool AmxAvailable() { return false; }
-AmxTiles::AmxTiles() { PLANISH_CHECK(false, "AMX tiles on a CPU without them"); }
+AmxTiles::AmxTiles(AmxShape) { PLANISH_CHECK(false, "AMX tiles on a CPU without them"); }
 AmxTiles::~AmxTiles() = default;
 
 }  // namespace planish

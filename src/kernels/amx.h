@@ -8,14 +8,24 @@ namespace planish {
 // The CPU has AMX-TILE, AMX-INT8 and AMX-BF16 and the system lets this process use them: asked once, for all threads.
 bool AmxAvailable();
 
-// Gives the calling thread eight tiles of 16 rows x 64 bytes for its lifetime; in scopes within it costs nothing more. Tiles
-// are released at the end, because a live tile state slows context switches. Only if AmxAvailable().
+// Rows x bytes of the eight tiles.
+enum class AmxShape {
+  kFull,    // 16 x 64, all of them
+  kGroups,  // for int8 groups of 32 and of 16 inputs: 0, 1: 16 x 64; 2, 3: 16 x 32; 4, 5: 8 x 64; 6: 16 x 16; 7: 4 x 64
+};
+
+// Gives the calling thread eight tiles for its lifetime; in scopes within, the same shape costs nothing more, and after another
+// one the outer shape is set again (with tiles of zeros). Tiles are released at the end, because a live tile state slows context
+// switches. Only if AmxAvailable().
 class AmxTiles {
  public:
-  AmxTiles();
+  explicit AmxTiles(AmxShape shape = AmxShape::kFull);
   ~AmxTiles();
   AmxTiles(const AmxTiles&) = delete;
   AmxTiles& operator=(const AmxTiles&) = delete;
+
+ private:
+  AmxShape outer_;
 };
 
 }  // namespace planish

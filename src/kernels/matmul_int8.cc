@@ -26,10 +26,10 @@ struct Level {
 // Best first.
 constexpr Level kLevels[] = {
 #if defined(__x86_64__)
-    {Isa::kVnni, &kInt8Vnni},
+    {Isa::kAmx, &kInt8Amx},       {Isa::kVnni, &kInt8Vnni},
+    {Isa::kAvx512, &kInt8Avx512}, {Isa::kAvx2, &kInt8Avx2},
 #elif defined(__aarch64__)
-    {Isa::kI8mm, &kInt8I8mm},
-    {Isa::kDotprod, &kInt8Dotprod},
+    {Isa::kI8mm, &kInt8I8mm},     {Isa::kDotprod, &kInt8Dotprod},
     {Isa::kNeon, &kInt8Neon},
 #endif
     {Isa::kScalar, &kInt8Scalar},
@@ -41,7 +41,9 @@ const Int8Kernels& Kernels() {
   return kInt8Scalar;
 }
 
-constexpr size_t kStreamTaskBytes = 128 << 10;
+// Each thread gets several tasks of a product, so that a disturbed one delays little; long ones stream best.
+constexpr size_t kTasksOfThread = 4;
+constexpr size_t kStreamTaskBytes = 2 << 20;
 // Multiply-adds below which a call stays on its thread: some 5 us, as kRegionOperations is for floats.
 constexpr size_t kRegionProducts = size_t{1} << 19;
 constexpr size_t kTileRowBlocks = 16;  // of a task
@@ -115,12 +117,15 @@ void StreamAll(const Int8Kernels& kernels, Parts& parts, const float* x, size_t 
   t_rows.Reserve(T, K, T);
   for (size_t t = 0; t < T; ++t) t_rows.Quantize(x + t * K, t);
   const Int8Panel panel = t_rows.panel(0);
-  size_t rows = 0;
-  for (Part& part : parts) {
-    const size_t block_bytes = std::max<size_t>(part.weight.block_bytes(), 1);
-    CutRows(std::max<size_t>(1, kStreamTaskBytes / block_bytes), &part);
+  size_t rows = 0, bytes = 0;
+  for (const Part& part : parts) {
     rows += part.weight.out;
+    bytes += part.blocks * part.weight.block_bytes();
   }
+  const size_t task_bytes =
+      std::min(kStreamTaskBytes, bytes / (kTasksOfThread * static_cast<size_t>(ThreadCount())) + 1);
+  for (Part& part : parts)
+    CutRows(task_bytes / std::max<size_t>(part.weight.block_bytes(), 1) + 1, &part);
   ForTasks(parts, 1, T * K * rows >= kRegionProducts,
            [&](const Part& part, size_t task, size_t, int) {
              const size_t begin = task * part.blocks_a_task;

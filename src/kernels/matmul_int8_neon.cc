@@ -158,6 +158,7 @@ struct Ops : NeonOps {
 };
 
 #include "kernels/matmul_int8-inl.h"
+#include "kernels/matmul_int8_dot-inl.h"
 
 }  // namespace
 }  // namespace neon
@@ -189,6 +190,7 @@ struct Ops : NeonOps {
 };
 
 #include "kernels/matmul_int8-inl.h"
+#include "kernels/matmul_int8_dot-inl.h"
 
 }  // namespace
 }  // namespace dotprod
@@ -204,6 +206,7 @@ namespace {
 using Ops = dotprod::Ops;
 
 #include "kernels/matmul_int8-inl.h"
+#include "kernels/matmul_int8_dot-inl.h"
 
 constexpr size_t kOctets = kPackedGroup / 8;
 constexpr size_t kOctetBytes = 8 * kPackedRows;

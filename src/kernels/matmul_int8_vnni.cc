@@ -72,6 +72,7 @@ struct Ops {
 };
 
 #include "kernels/matmul_int8-inl.h"
+#include "kernels/matmul_int8_dot-inl.h"
 
 }  // namespace
 }  // namespace vnni
