@@ -13,12 +13,14 @@
 #include "kernels/amx.h"
 
 #pragma GCC push_options
+#pragma GCC diagnostic ignored \
+    "-Wuninitialized"  // GCC 12: undefined vectors inside its own intrinsics
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,f16c,fma,amx-tile,amx-int8")
 namespace planish {
 namespace amx {
 namespace {
 
-constexpr size_t kStreamTokens = 6;
+constexpr size_t kStreamTokens = 7;
 
 struct Ops {
   static constexpr size_t kVectors = 1;
@@ -111,26 +113,27 @@ inline void AddEntry(const TileSums& tile, const uint8_t* wide, const Int8Panel&
   }
 }
 
-// sums [16 tokens][16 rows] += one widened row block times a panel, of which the first M tokens matter. While one pair of
-// entries is scaled, the tiles work on the next.
+// Entries on the way from the tiles to the float sums. Stored tiles cannot be forwarded to loads before they are in L1, so the
+// distance in between must be more than what the core has in flight.
+constexpr size_t kRing = 8, kDistance = 6;
+
+// sums [16 tokens][16 rows] += one widened row block times a panel, of which the first M tokens matter.
 template <class Kind, size_t M>
 void MultiplyBlock(const uint8_t* wide, size_t groups, const Int8Panel& x, float* sums) {
-  TileSums tiles[4];
+  TileSums ring[kRing];
   __m512 acc[M];
 #pragma GCC unroll 16
   for (size_t m = 0; m < M; ++m) acc[m] = _mm512_load_ps(sums + 16 * m);
   const size_t entries = groups * Kind::kScales;
   asm volatile("" ::: "memory");  // tile loads do not tell the compiler what they read
-  size_t e = 0;
-  for (; e < entries; e += 2) {
-    IssueEntry<Kind, 0>(wide, x.codes, e, &tiles[e & 2]);
-    if (e + 1 < entries) IssueEntry<Kind, 1>(wide, x.codes, e + 1, &tiles[(e & 2) + 1]);
-    if (e == 0) continue;
-    AddEntry<Kind, M>(tiles[(e - 2) & 2], wide, x, e - 2, acc);
-    AddEntry<Kind, M>(tiles[((e - 2) & 2) + 1], wide, x, e - 1, acc);
+  for (size_t e = 0; e < entries + kDistance; e += 2) {
+    if (e < entries) IssueEntry<Kind, 0>(wide, x.codes, e, &ring[e % kRing]);
+    if (e + 1 < entries) IssueEntry<Kind, 1>(wide, x.codes, e + 1, &ring[(e + 1) % kRing]);
+    if (e < kDistance) continue;
+    const size_t done = e - kDistance;
+    AddEntry<Kind, M>(ring[done % kRing], wide, x, done, acc);
+    if (done + 1 < entries) AddEntry<Kind, M>(ring[(done + 1) % kRing], wide, x, done + 1, acc);
   }
-  AddEntry<Kind, M>(tiles[(e - 2) & 2], wide, x, e - 2, acc);
-  if (e == entries) AddEntry<Kind, M>(tiles[((e - 2) & 2) + 1], wide, x, e - 1, acc);
 #pragma GCC unroll 16
   for (size_t m = 0; m < M; ++m) _mm512_store_ps(sums + 16 * m, acc[m]);
 }

@@ -59,7 +59,9 @@ __attribute__((target("avx512f,avx512vnni"))) int VnniLoop(size_t rounds) {
   __m512i sum = acc[0];
 #pragma GCC unroll 24
   for (int i = 1; i < 24; ++i) sum = _mm512_add_epi32(sum, acc[i]);
-  return _mm_cvtsi128_si32(_mm512_castsi512_si128(sum));
+  alignas(64) int lanes[16];
+  _mm512_store_si512(lanes, sum);
+  return lanes[0];
 }
 #endif
 
