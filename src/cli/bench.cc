@@ -15,10 +15,6 @@ std::vector<size_t> Sizes(const std::vector<int64_t>& values) {
   return {values.begin(), values.end()};
 }
 
-const char* ActName(ActMode act) {
-  return act == ActMode::kInt8 ? "int8" : act == ActMode::kBf16 ? "bf16" : "f32";
-}
-
 class BenchVerb : public Verb {
  public:
   const char* name() const override { return "bench"; }
@@ -35,6 +31,7 @@ class BenchVerb : public Verb {
     const auto context = static_cast<int64_t>(limits::kContext);
     options->Positional("what", &what_, "`machine` for its peaks alone");
     model_.Declare(options, /*required=*/false);
+    model_.DeclareRun(options, "auto");
     options->Group("Tests: every combination of depth, batch and threads");
     options->IntList("-p,--n-prompt", &prompts_, 0, context, "prompt lengths; 0: none");
     options->IntList("-n,--n-gen", &news_, 0, context, "numbers of new tokens; 0: none");
@@ -153,7 +150,7 @@ class BenchVerb : public Verb {
     text += fmt::format("{:<22} {}: {}, {:.2f} G parameters, {} ({}), activations in {}\n\n",
                         "model", opened.name, ModelType(opened.config.family),
                         static_cast<double>(parameters) / 1e9, GiB(opened.file_bytes),
-                        BytesByType(opened.model.get())[0].first, ActName(rows[0].act));
+                        BytesByType(opened.model.get())[0].first, Name(rows[0].act));
     text += RowsText(rows);
     for (const BenchRow& row : rows) text += PhasesText(row);
     fmt::print("{}", text);
@@ -172,7 +169,7 @@ class BenchVerb : public Verb {
     for (const BenchRow& row : rows) results.Append(RowToJson(row));
     Json json = Json::MakeObject();
     json.Set("model", std::move(model));
-    json.Set("act", ActName(rows[0].act));
+    json.Set("act", Name(rows[0].act));
     json.Set("isa", peaks.isa);
     json.Set("compiler", "g++ " __VERSION__);
     json.Set("peaks", PeaksToJson(peaks));

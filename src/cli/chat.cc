@@ -24,6 +24,7 @@ class ChatVerb : public Verb {
   }
   void Declare(OptionSet* options) override {
     model_.Declare(options);
+    model_.DeclareRun(options, "auto");
     options->Group("Conversation");
     options->Text("--system", &system_, "system prompt");
     options->Int("-n", &new_tokens_, 0, static_cast<int64_t>(limits::kContext),

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/file.h"
+#include "cli/hidden_states.h"
 #include "cli/model_options.h"
 #include "cli/verbs.h"
 #include "infer/generate.h"
@@ -30,21 +31,27 @@ class CompareVerb : public Verb {
   }
   void Declare(OptionSet* options) override {
     model_.Declare(options);
+    model_.DeclareRun(options, "f32");
     options->Group("Comparison");
     options->Text("--reference", &reference_,
-                  "the model to compare with; must have the same vocabulary", true);
+                  "the model to compare with, in exact arithmetic; must have the same vocabulary; "
+                  "default: the model itself, which tells what --act, --kv and --ssm cost");
     options->Text("--text", &text_, "text file", true);
     options->Int("--window", &window_, 2, static_cast<int64_t>(limits::kContext),
                  "tokens of each independent window");
     options->Int("--limit", &limit_, 0, static_cast<int64_t>(limits::kContext),
                  "tokens of the text to use; 0: all");
+    options->Flag("--steps", &steps_, "run the model token by token, as decoding does");
     options->Flag("--json", &json_, "one JSON object");
   }
 
   ExitCode Run(const OptionSet&) override {
     const Pretrained opened = model_.Open();
     ModelOptions other = model_;
-    other.model = reference_;
+    if (!reference_.empty()) other.model = reference_;
+    other.act = "f32";
+    other.kv = "auto";
+    other.ssm = "f32";
     const Pretrained reference = other.Open(/*needs_tokenizer=*/false);
     if (opened.config.vocab_size != reference.config.vocab_size) {
       throw BadFile("{}: has {} tokens, but {} has {}: the KL needs the same vocabulary",
@@ -57,10 +64,13 @@ class CompareVerb : public Verb {
     if (limit_ > 0 && ids.size() > static_cast<size_t>(limit_))
       ids.resize(static_cast<size_t>(limit_));
     if (ids.size() < 2) throw BadFile("{}: has {} tokens, expected at least 2", text_, ids.size());
+    const HiddenPath path = steps_                     ? HiddenPath::kDecode
+                            : model_.Mode().is_exact() ? HiddenPath::kForward
+                                                       : HiddenPath::kPrefill;
     Sums sums;
     const auto window = static_cast<size_t>(window_);
     for (size_t begin = 0; begin + 1 < ids.size(); begin += window) {
-      AddWindow(*opened.model, *reference.model,
+      AddWindow(*opened.model, path, *reference.model,
                 std::span(ids).subspan(begin, std::min(window, ids.size() - begin)), &sums);
     }
     Print(opened, reference, sums);
@@ -81,16 +91,11 @@ class CompareVerb : public Verb {
     }
   }
 
-  static Tensor Hidden(const Model& model, std::span<const int32_t> ids) {
-    Workspace workspace;
-    Tensor hidden = Tensor::F32({ids.size(), model.config().hidden_size});
-    model.Forward(ids, SeqLayout(ids.size()), hidden.f32(), &workspace);
-    return hidden;
-  }
-
-  static void AddWindow(const Model& a, const Model& b, std::span<const int32_t> ids, Sums* sums) {
+  static void AddWindow(const Model& a, HiddenPath path, const Model& b,
+                        std::span<const int32_t> ids, Sums* sums) {
     constexpr size_t kRows = 32;
-    const Tensor hidden_a = Hidden(a, ids), hidden_b = Hidden(b, ids);
+    const Tensor hidden_a = HiddenStates(a, ids, path),
+                 hidden_b = HiddenStates(b, ids, HiddenPath::kForward);
     const size_t V = a.config().vocab_size, predicted = ids.size() - 1;
     Tensor logits_a = Tensor::F32({kRows, V}), logits_b = Tensor::F32({kRows, V});
     for (size_t begin = 0; begin < predicted; begin += kRows) {
@@ -149,7 +154,7 @@ class CompareVerb : public Verb {
   ModelOptions model_;
   std::string reference_, text_;
   int64_t window_ = 512, limit_ = 0;
-  bool json_ = false;
+  bool json_ = false, steps_ = false;
 };
 
 }  // namespace

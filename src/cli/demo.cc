@@ -37,6 +37,7 @@ class DemoVerb : public Verb {
   }
   void Declare(OptionSet* options) override {
     model_.Declare(options);
+    model_.DeclareRun(options, "auto");
     options->Int("-n", &new_tokens_, 1, 4096, "most new tokens of an answer");
     options->Choice("--color", &color_, {"auto", "always", "never"}, "colour");
   }
@@ -66,7 +67,7 @@ class DemoVerb : public Verb {
 
  private:
   static void Describe(Pretrained* opened, double load_s) {
-    const Plan plan = MakePlan(opened->config, EngineRequest(0, 1));
+    const Plan plan = MakePlan(opened->config, EngineRequest(0, 1, opened->model->state_types()));
     fmt::print("   {} ({}, {:.0f} MiB), {} parameters, {}\n", opened->name, opened->format,
                MiB(opened->file_bytes), plan.parameters, DescribeBlocks(opened->config));
     std::string types;
@@ -74,7 +75,8 @@ class DemoVerb : public Verb {
       types += fmt::format("{}{} {:.1f} MiB", types.empty() ? "" : ", ", type, MiB(bytes));
     fmt::print("   weights: {}; KV cache {} bytes a token, recurrent state {} bytes\n", types,
                plan.kv_bytes_per_token, plan.state_bytes);
-    fmt::print("   loaded in {:.2f} s; {} thread(s), ISA {}\n", load_s, ThreadCount(), IsaName());
+    fmt::print("   loaded in {:.2f} s; {} thread(s), ISA {}, products in {}\n", load_s,
+               ThreadCount(), IsaName(), Name(opened->model->act_mode()));
   }
 
   Generated Ask(ChatSession* session, const char* question, const Palette& palette) const {

@@ -28,6 +28,7 @@ class GenerateVerb : public Verb {
   }
   void Declare(OptionSet* options) override {
     model_.Declare(options);
+    model_.DeclareRun(options, "f32");
     options->Group("Input");
     options->Positional("prompts", &prompts_, "prompts; without any, stdin is one prompt");
     options->Text("--ids", &ids_, "JSON file with a list of token ids, used as given");

@@ -112,7 +112,8 @@ class InfoVerb : public Verb {
                       bad[0]);
     }
     const size_t context = model_.ContextFor(opened.config);
-    const Plan plan = MakePlan(opened.config, EngineRequest(context, 1));
+    const Plan plan =
+        MakePlan(opened.config, EngineRequest(context, 1, model_.Mode().state_types()));
     if (json_)
       PrintJson(opened, plan);
     else

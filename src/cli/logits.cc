@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/file.h"
+#include "cli/hidden_states.h"
 #include "cli/input.h"
 #include "cli/model_options.h"
 #include "cli/verbs.h"
@@ -27,6 +28,7 @@ class LogitsVerb : public Verb {
   }
   void Declare(OptionSet* options) override {
     model_.Declare(options);
+    model_.DeclareRun(options, "f32");
     options->Group("Input and output");
     options->Text("--ids", &ids_, "JSON file with a list of token ids");
     options->Text("--text", &text_, "text, encoded with BOS if the tokenizer says so");
@@ -47,28 +49,16 @@ class LogitsVerb : public Verb {
     if (model_.context > 0 && ids.size() > static_cast<size_t>(model_.context)) {
       throw UsageError("{} tokens are more than --ctx {}", ids.size(), model_.context);
     }
-    const Tensor hidden = Hidden(*opened.model, ids);
+    const HiddenPath path = steps_                     ? HiddenPath::kDecode
+                            : model_.Mode().is_exact() ? HiddenPath::kForward
+                                                       : HiddenPath::kPrefill;
+    const Tensor hidden = HiddenStates(*opened.model, ids, path);
     if (!output_.empty()) Write(*opened.model, hidden);
     if (logprobs_) PrintLogprobs(*opened.model, hidden, ids);
     return ExitCode::kOk;
   }
 
  private:
-  Tensor Hidden(const Model& model, const std::vector<int32_t>& ids) const {
-    Workspace workspace;
-    Tensor hidden = Tensor::F32({ids.size(), model.config().hidden_size});
-    if (!steps_) {
-      model.Forward(ids, SeqLayout(ids.size()), hidden.f32(), &workspace);
-      return hidden;
-    }
-    SequenceState sequence = model.NewSequence();
-    for (size_t t = 0; t < ids.size(); ++t) {
-      const StepRun run{0, 1, &sequence};
-      model.Step({&ids[t], 1}, {&run, 1}, hidden.row(t), &workspace);
-    }
-    return hidden;
-  }
-
   // Rows [first, last) in blocks, so that T x V floats need not exist at once.
   template <typename Consume>
   static void ForEachRow(const Model& model, const Tensor& hidden, size_t first, size_t last,

@@ -10,11 +10,20 @@ namespace planish {
 void ModelOptions::Declare(OptionSet* options, bool required) {
   options->Group("Model");
   options->Text("-m,--model", &model, "Hugging Face folder or GGUF file", required);
-  options->Choice("--act", &act, {"f32"}, "type in which activations are multiplied");
   options->Int("--ctx", &context, 0, static_cast<int64_t>(limits::kContext),
                "tokens a sequence may have; 0: the model's, at most 4096");
   options->Bytes("--memory", &memory, "memory that may be used, e.g. 8GiB; default: what is free");
   options->Flag("--no-mmap", &no_mmap, "read the weights into memory instead of mapping the files");
+}
+
+void ModelOptions::DeclareRun(OptionSet* options, const char* default_act) {
+  act = default_act;
+  options->Choice("--act", &act, {"auto", "f32", "bf16", "int8"},
+                  "type in which activations are multiplied; f32 is exact, auto the fastest for "
+                  "the weights and this machine");
+  options->Choice("--kv", &kv, {"auto", "f32", "bf16", "f16", "q8_0"},
+                  "type of the KV cache; auto: f32 with --act f32, else bf16");
+  options->Choice("--ssm", &ssm, {"f32", "bf16"}, "type of the recurrent states of Mamba-2");
 }
 
 size_t ModelOptions::ContextFor(const ModelConfig& config) const {
@@ -26,6 +35,17 @@ size_t ModelOptions::ContextFor(const ModelConfig& config) const {
   return wanted;
 }
 
+RunMode ModelOptions::Mode() const {
+  RunMode mode;
+  mode.act = act == "auto"   ? std::optional<ActMode>()
+             : act == "bf16" ? ActMode::kBf16
+             : act == "int8" ? ActMode::kInt8
+                             : ActMode::kF32;
+  if (kv != "auto") mode.kv = *DTypeFromName(kv);
+  mode.ssm = *DTypeFromName(ssm);
+  return mode;
+}
+
 Pretrained ModelOptions::Open(bool needs_tokenizer, bool checks_memory) const {
   OpenOptions open;
   open.access = no_mmap ? FileBytes::Access::kRead : FileBytes::Access::kMap;
@@ -33,6 +53,7 @@ Pretrained ModelOptions::Open(bool needs_tokenizer, bool checks_memory) const {
   open.checks_memory = checks_memory;
   open.memory_limit = memory;
   open.context = static_cast<size_t>(context);
+  open.run = Mode();
   return OpenPretrained(model, open);
 }
 

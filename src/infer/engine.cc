@@ -62,7 +62,10 @@ struct Engine::Sequence {
   bool has_first_token = false;
   bool is_done = false;
 
+  size_t bulk_end = 0;  // ids before it came many at a time (prompt, forced tokens): prompt slices
+
   size_t pending() const { return ids.size() - state.length(); }
+  bool is_decoding() const { return pending() == 1 && state.length() >= bulk_end; }
   size_t answer_tokens() const { return ids.size() - request.prompt.size(); }
 };
 
@@ -130,6 +133,7 @@ void Engine::Admit() {
     if (sequence->is_done) continue;
     const Request& request = sequence->request;
     sequence->ids = request.prompt;
+    sequence->bulk_end = request.prompt.size();
     sequence->sampler.SeePrompt(request.prompt);
     sequence->admitted = Clock::now();
     const StateSnapshot* resume = request.resume.get();
@@ -156,12 +160,12 @@ Engine::StepPlan Engine::Plan() {
   // Decode rows have first call on the budget, so that a long prompt does not hold up running answers.
   size_t budget = options_.step_tokens;
   for (const auto& sequence : running_)
-    budget -= std::min(budget, sequence->pending() == 1 ? size_t{1} : 0);
+    budget -= std::min(budget, sequence->is_decoding() ? size_t{1} : 0);
   std::vector<std::pair<Sequence*, size_t>> counts;
   for (const auto& sequence : running_) {
     const size_t pending = sequence->pending(), length = sequence->state.length();
     size_t count = pending;
-    if (pending > 1) {
+    if (!sequence->is_decoding()) {
       if (budget == 0) continue;
       size_t end = length + std::min(pending, budget);
       if (end < length + pending)
@@ -176,11 +180,11 @@ Engine::StepPlan Engine::Plan() {
     counts.emplace_back(sequence.get(), count);
   }
   std::stable_partition(counts.begin(), counts.end(),
-                        [](const auto& entry) { return entry.second == 1; });
+                        [](const auto& entry) { return entry.first->is_decoding(); });
   StepPlan plan;
   for (const auto& [sequence, count] : counts) {
     const auto from = sequence->ids.begin() + static_cast<ptrdiff_t>(sequence->state.length());
-    plan.runs.push_back({plan.ids.size(), count, &sequence->state});
+    plan.runs.push_back({plan.ids.size(), count, &sequence->state, sequence->is_decoding()});
     plan.sequences.push_back(sequence);
     plan.ids.insert(plan.ids.end(), from, from + static_cast<ptrdiff_t>(count));
   }
@@ -276,6 +280,7 @@ void Engine::Sample(Sequence* sequence, std::span<float> logits) {
         Append(sequence, id, /*forced=*/true,
                {.logprob = std::numeric_limits<double>::quiet_NaN()});
       }
+      if (forced.size() > 1) sequence->bulk_end = sequence->ids.size();
       return;
     }
     if (action.mask == nullptr) continue;

@@ -35,10 +35,7 @@ double Median(std::vector<double> values) {
 }
 
 PlanRequest RequestFor(const Model& model, size_t context, size_t batch) {
-  PlanRequest request = EngineRequest(context, batch);
-  request.kv_dtype = model.state_types().kv;
-  request.ssm_dtype = model.state_types().ssm;
-  return request;
+  return EngineRequest(context, batch, model.state_types());
 }
 
 }  // namespace
@@ -117,7 +114,7 @@ void Throughput::Step(const std::vector<StepRun>& runs, size_t rows) {
 }
 
 // Sequences [first, first + count) take `tokens` each, then the head of their last rows.
-void Throughput::Prefill(size_t first, size_t count, size_t tokens) {
+void Throughput::Prefill(size_t first, size_t count, size_t tokens, bool is_decode) {
   const size_t D = model_->config().hidden_size;
   size_t rows = 0, slice = 0;
   for (size_t done = 0; done < tokens; done += slice) {
@@ -125,7 +122,7 @@ void Throughput::Prefill(size_t first, size_t count, size_t tokens) {
     std::vector<StepRun> runs;
     rows = 0;
     for (size_t i = first; i < first + count; ++i, rows += slice)
-      runs.push_back({rows, slice, &sequences_[i]});
+      runs.push_back({rows, slice, &sequences_[i], is_decode});
     Step(runs, rows);
   }
   for (size_t i = 0; i < count; ++i)
@@ -141,7 +138,7 @@ void Throughput::RunPrompts(size_t tokens) {
 }
 
 void Throughput::RunDecode(size_t steps) {
-  for (size_t step = 0; step < steps; ++step) Prefill(0, batch_, 1);
+  for (size_t step = 0; step < steps; ++step) Prefill(0, batch_, 1, /*is_decode=*/true);
 }
 
 ThroughputResult Throughput::Measure(const ThroughputTest& test, size_t repetitions,

@@ -51,7 +51,7 @@ class Throughput {
 
  private:
   void Rewind();
-  void Prefill(size_t first, size_t count, size_t tokens);
+  void Prefill(size_t first, size_t count, size_t tokens, bool is_decode = false);
   void RunPrompts(size_t tokens);
   void RunDecode(size_t steps);
   void Step(const std::vector<StepRun>& runs, size_t rows);

@@ -23,9 +23,9 @@ size_t TileRows(const AttentionShape& shape, size_t queries) {
   return std::max<size_t>(1, queries / shape.group());
 }
 
-AttentionKernel KernelFor(const AttentionShape& shape, ActMode act, size_t rows) {
+AttentionKernel KernelFor(const AttentionShape& shape, ActMode act, bool is_decode) {
   if (act == ActMode::kF32) return AttentionKernel::kRows;
-  if (rows > 1 && Has(Isa::kAmx)) return AttentionKernel::kAmx;
+  if (!is_decode && Has(Isa::kAmx)) return AttentionKernel::kAmx;
   return shape.kv.type == DType::kQ8_0 && Has(Isa::kVnni) ? AttentionKernel::kInt8Rows
                                                           : AttentionKernel::kRows;
 }
@@ -91,7 +91,7 @@ void PagedAttention(const KvLayout& kv, size_t heads, float scale, ActMode act,
     if (job.rows == 0) continue;
     const size_t pages = KvPageCount(job.first_position + job.rows);
     PLANISH_CHECK(job.pages.size() >= pages, "{} of {} pages", job.pages.size(), pages);
-    plan.Add(shape, job, KernelFor(shape, act, job.rows));
+    plan.Add(shape, job, KernelFor(shape, act, job.is_decode));
   }
 
   static thread_local Scratch memory;

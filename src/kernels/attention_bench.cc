@@ -119,7 +119,7 @@ void Decode() {
             for (size_t b = 0; b < batch; ++b) {
               jobs.push_back({q.data() + b * kHeads * kWidth, kHeads * kWidth, 1, context - 1,
                               pages.of[layer * batch + b], out.data() + b * kHeads * kWidth,
-                              kHeads * kWidth});
+                              kHeads * kWidth, /*is_decode=*/true});
             }
             PagedAttention(layout, kHeads, 0.088f, ActMode::kInt8, jobs);
           }
@@ -176,8 +176,8 @@ void Small() {
       std::vector<float> q(9 * 64, 0.5f), out(q.size());
       for (const int threads : {1, 2}) {
         SetThreadCount(threads);
-        const AttentionJob job{q.data(),    q.size(),   1,       context - 1,
-                               pages.of[0], out.data(), q.size()};
+        const AttentionJob job{q.data(), q.size(), 1, context - 1, pages.of[0], out.data(), q.size(),
+                               /*is_decode=*/true};
         const auto [best, median] = Time([&] {
           for (int i = 0; i < 1000; ++i)
             PagedAttention(layout, 9, 0.125f, ActMode::kInt8, {&job, 1});

@@ -78,7 +78,7 @@ std::vector<float> Attend(const Cache& cache, ActMode act, const std::vector<flo
   const size_t row = heads * cache.layout.head_dim;
   std::vector<float> out(rows * row);
   const auto pages = cache.Pages();
-  const AttentionJob job{q.data(), row, rows, first, pages, out.data(), row};
+  const AttentionJob job{q.data(), row, rows, first, pages, out.data(), row, rows == 1};
   PagedAttention(cache.layout, heads, scale, act, {&job, 1});
   return out;
 }
@@ -362,7 +362,7 @@ TEST(Attention, JobsGiveTheBitsOfSeparateCallsForAnyThreadCount) {
         std::vector<AttentionJob> jobs;
         for (size_t i = 0; i < requests.size(); ++i) {
           jobs.push_back({q[i].data(), row, requests[i].rows, requests[i].first, pages[i],
-                          out[i].data(), row});
+                          out[i].data(), row, requests[i].rows == 1});
         }
         PagedAttention(caches[0].layout, heads, 0.2f, act, jobs);
         for (size_t i = 0; i < requests.size(); ++i) ExpectSameBits(alone[i], out[i], "out");

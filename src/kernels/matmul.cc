@@ -12,6 +12,10 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "kernels/isa.h"
+#include "kernels/matmul_bf16.h"
+#include "kernels/matmul_int8.h"
+#include "kernels/packed_weight.h"
 #include "kernels/team_work.h"
 #include "tensor/blocks.h"
 
@@ -323,6 +327,36 @@ HWY_EXPORT(MultiplyEntry);
 HWY_EXPORT(GatherEntry);
 HWY_EXPORT(DecodeEntry);
 
+using MultiProduct = void (*)(std::span<const Weight* const> ws, const float* x, size_t T,
+                              std::span<float* const> ys);
+
+void MatMulExact(std::span<const Weight* const> ws, const float* x, size_t T,
+                 std::span<float* const> ys) {
+  HWY_DYNAMIC_DISPATCH(MultiplyEntry)(Product{ws, ys, x, T, ws[0]->in()});
+}
+
+// The arithmetic of one kind of rows with one weight. Decode rows are bound by the bytes of the weight: codes go into integer
+// products as they are, and floats stay exact. Prompt slices are bound by arithmetic: where the machine has bf16 tiles, which
+// are faster than integer products with a scale for every 32 inputs, they take these whatever the weight's type.
+MultiProduct ProductFor(const Weight& w, ActMode act, bool is_decode) {
+  const bool has_codes = act == ActMode::kInt8 && w.packed(kPackedLayout) != nullptr;
+  if (is_decode) return has_codes ? MatMulInt8 : MatMulExact;
+  if (has_codes && !Has(Isa::kAmx)) return MatMulInt8;
+  return act == ActMode::kBf16 || Has(Isa::kBf16) ? MatMulBf16 : MatMulExact;
+}
+
+void MultiplyFast(std::span<const Weight* const> ws, const float* x, size_t T, ActMode act,
+                  bool is_decode, std::span<float* const> ys) {
+  // Nearly always one product for all; a mixed model takes one for each kind.
+  for (size_t begin = 0; begin < ws.size();) {
+    const MultiProduct product = ProductFor(*ws[begin], act, is_decode);
+    size_t end = begin + 1;
+    while (end < ws.size() && ProductFor(*ws[end], act, is_decode) == product) ++end;
+    product(ws.subspan(begin, end - begin), x, T, ys.subspan(begin, end - begin));
+    begin = end;
+  }
+}
+
 }  // namespace
 
 void MatMulMany(std::span<const Weight* const> ws, const float* x, const Rows& rows,
@@ -340,7 +374,16 @@ void MatMulMany(std::span<const Weight* const> ws, const float* x, const Rows& r
     for (size_t i = 0; i < ws.size(); ++i) std::fill_n(ys[i], T * ws[i]->out(), 0.0f);
     return;
   }
-  HWY_DYNAMIC_DISPATCH(MultiplyEntry)(Product{ws, ys, x, T, K});
+  PLANISH_DCHECK(rows.decode <= T);
+  if (rows.act == ActMode::kF32) {
+    MatMulExact(ws, x, T, ys);
+    return;
+  }
+  if (rows.decode > 0) MultiplyFast(ws, x, rows.decode, rows.act, /*is_decode=*/true, ys);
+  if (rows.decode == T) return;
+  std::vector<float*> prompt_ys(ys.begin(), ys.end());
+  for (size_t i = 0; i < ws.size(); ++i) prompt_ys[i] += rows.decode * ws[i]->out();
+  MultiplyFast(ws, x + rows.decode * K, T - rows.decode, rows.act, /*is_decode=*/false, prompt_ys);
 }
 
 void MatMul(const Weight& w, const float* x, const Rows& rows, float* y) {

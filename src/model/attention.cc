@@ -145,7 +145,8 @@ void Attention::Run(const StepBatch& batch, const float* x, float* y, Workspace*
                     .first_position = run.position,
                     .pages = static_cast<KvState&>(*run.state).pages(),
                     .out = out + run.begin * H * P,
-                    .out_stride = H * P});
+                    .out_stride = H * P,
+                    .is_decode = run.is_decode});
   }
   if (runs.empty()) return;
   // All sequences of an engine keep their keys and values in one type.

@@ -263,19 +263,19 @@ TEST(Planner, ModelThatDoesNotFitSaysWhatWould) {
   const ModelConfig config = ConfigFromJson(*PublishedConfig("nano-9b-v2"), "9b");
   const uint64_t file = MakePlan(config, {}).weight_bytes;
   try {
-    CheckMemory(config, "9b", file, 131072, static_cast<uint64_t>(18 * 0x1p30));
+    CheckMemory(config, "9b", file, 131072, {}, static_cast<uint64_t>(18 * 0x1p30));
     ADD_FAILURE() << "accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ExitCode::kNoMemory);
     EXPECT_NE(error.hint().find("--ctx"), std::string::npos) << error.hint();
   }
   try {
-    CheckMemory(config, "9b", file, 1000, uint64_t{8} << 30);
+    CheckMemory(config, "9b", file, 1000, {}, uint64_t{8} << 30);
     ADD_FAILURE() << "accepted";
   } catch (const Error& error) {
     EXPECT_NE(error.hint().find("q4_0"), std::string::npos) << error.hint();
   }
-  EXPECT_NO_THROW(CheckMemory(config, "9b", file, 1000, uint64_t{18} << 30));
+  EXPECT_NO_THROW(CheckMemory(config, "9b", file, 1000, {}, uint64_t{18} << 30));
 }
 
 }  // namespace

@@ -38,10 +38,13 @@ struct StepRows {
   size_t count = 0;
   size_t position = 0;          // of the first row in its sequence
   MixerState* state = nullptr;  // null for stateless mixers
+  bool is_decode =
+      false;  // one token that was just sampled, not a (perhaps short) piece of a prompt
 };
 
-// One engine step. The runs cover the rows in order; those of one row come first (they are rows.decode), so that decode rows
-// and prompt slices are two blocks in every matrix product.
+// One engine step. The runs cover the rows in order; decode runs, of one row each, come first (they are rows.decode), so that
+// decode rows and prompt slices are two blocks in every matrix product. Fast modes may treat the two kinds in different
+// arithmetic. The kind is a property of the token and not of the cut: a last slice of one row is still a prompt slice.
 struct StepBatch {
   std::span<const StepRows> runs;
   Rows rows;

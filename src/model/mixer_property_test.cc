@@ -106,7 +106,7 @@ std::vector<float> Steps(const Mixer& mixer, const std::vector<float>& x,
   std::vector<float> y(x.size());
   for (size_t begin = 0, i = 0; begin < T; ++i) {
     const size_t count = std::min(cuts[std::min(i, cuts.size() - 1)], T - begin);
-    const StepRows rows{0, count, position + begin, state};
+    const StepRows rows{0, count, position + begin, state, count == 1};
     mixer.Step({{&rows, 1}, {count, count == 1, act}}, x.data() + begin * kHidden,
                y.data() + begin * kHidden, &workspace);
     begin += count;
@@ -198,7 +198,7 @@ TEST(MixerProperty, RowsOfSeveralSequencesInOneStepEqualSeparateSteps) {
                                  history.begin() + static_cast<ptrdiff_t>(before[s] * kHidden)),
               {8}, states->back().get());
       }
-      rows.push_back({begin, counts[s], before[s], together.back().get()});
+      rows.push_back({begin, counts[s], before[s], together.back().get(), counts[s] == 1});
       const std::vector<float> part(
           x.begin() + static_cast<ptrdiff_t>(begin * kHidden),
           x.begin() + static_cast<ptrdiff_t>((begin + counts[s]) * kHidden));

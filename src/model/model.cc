@@ -97,9 +97,10 @@ void Model::Step(std::span<const int32_t> ids, std::span<const StepRun> runs, fl
   std::vector<StepRows> rows;
   size_t decode = 0;
   for (const StepRun& run : runs) {
-    PLANISH_CHECK(run.count != 1 || decode == rows.size(), "runs of one row come first");
-    decode += run.count == 1;
-    rows.push_back({run.begin, run.count, run.sequence->length(), nullptr});
+    PLANISH_CHECK(!run.is_decode || (run.count == 1 && decode == rows.size()),
+                  "decode runs have one row and come first");
+    decode += run.is_decode;
+    rows.push_back({run.begin, run.count, run.sequence->length(), nullptr, run.is_decode});
   }
   const StepBatch batch{rows, {R, decode, act_}};
   Norm(h, NormBefore(0), R, D, eps, blocks_.empty() ? hidden : normed);

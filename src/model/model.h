@@ -14,11 +14,13 @@
 
 namespace planish {
 
-// Rows of a step: run i takes `count` ids starting at `begin` and belongs to one sequence, whose state it advances.
+// Rows of a step: run i takes `count` ids starting at `begin` and belongs to one sequence, whose state it advances. Decode
+// runs (see StepRows) have one row and come first.
 struct StepRun {
   size_t begin = 0;
   size_t count = 0;
   SequenceState* sequence = nullptr;
+  bool is_decode = false;
 };
 
 class Model {
@@ -36,8 +38,7 @@ class Model {
   // ids: [T] in packed sequences, each in [0, vocab_size); hidden: [T, D] after the final norm.
   void Forward(std::span<const int32_t> ids, const SeqLayout& layout, float* hidden,
                Workspace* workspace, const Observer& observer = nullptr) const;
-  // ids: [R]; runs cover all rows in order, one per sequence, those of a single row first; hidden: [R, D] after the final
-  // norm.
+  // ids: [R]; runs cover all rows in order, one per sequence, decode runs first; hidden: [R, D] after the final norm.
   void Step(std::span<const int32_t> ids, std::span<const StepRun> runs, float* hidden,
             Workspace* workspace) const;
   SequenceState NewSequence() const;

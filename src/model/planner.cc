@@ -100,18 +100,18 @@ uint64_t MemoryBudget(uint64_t usable_bytes, double buffer_fraction, uint64_t re
   return kept > reserved_bytes ? kept - reserved_bytes : 0;
 }
 
-PlanRequest EngineRequest(size_t context, size_t batch) {
+PlanRequest EngineRequest(size_t context, size_t batch, const StateTypes& types) {
   return {.context = context,
           .batch = batch,
-          .kv_dtype = DType::kF32,
-          .ssm_dtype = DType::kF32,
+          .kv_dtype = types.kv,
+          .ssm_dtype = types.ssm,
           .conv_dtype = DType::kF32};
 }
 
 void CheckMemory(const ModelConfig& config, const std::string& name, uint64_t file_bytes,
-                 size_t context, uint64_t memory_limit) {
+                 size_t context, const StateTypes& types, uint64_t memory_limit) {
   const uint64_t available = memory_limit != 0 ? memory_limit : AvailableBytes();
-  const Plan plan = MakePlan(config, EngineRequest(context, 1));
+  const Plan plan = MakePlan(config, EngineRequest(context, 1, types));
   const uint64_t needed = Sum(file_bytes, plan.cache_bytes);
   if (needed <= available) return;
   const uint64_t fixed = Sum(file_bytes, plan.state_bytes);

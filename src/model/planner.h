@@ -6,6 +6,7 @@
 #include <string>
 
 #include "model/config.h"
+#include "model/mixer.h"
 
 namespace planish {
 
@@ -43,14 +44,14 @@ size_t LargestBatch(const ModelConfig& config, const PlanRequest& request, uint6
 // Throws Error(kNoMemory), saying what is needed, what there is and what would fit, if weights of `file_bytes` and the
 // states of one sequence of `context` tokens (in this engine's types) exceed `memory_limit` (0: what the machine has).
 void CheckMemory(const ModelConfig& config, const std::string& name, uint64_t file_bytes,
-                 size_t context, uint64_t memory_limit);
+                 size_t context, const StateTypes& types, uint64_t memory_limit);
 
 // What a card or machine leaves for a model: usable * (1 - buffer) - reserved. Nemotron Nano 2's target (its report,
 // section 4): 22.06 GiB, 5 % for the framework, 1.3 GiB for a vision encoder: 19.66 GiB.
 uint64_t MemoryBudget(uint64_t usable_bytes, double buffer_fraction, uint64_t reserved_bytes);
 
 // Types in which the engine keeps KV, SSM and conv states.
-PlanRequest EngineRequest(size_t context, size_t batch);
+PlanRequest EngineRequest(size_t context, size_t batch, const StateTypes& types);
 
 std::string GiB(uint64_t bytes);  // "16.56 GiB"; below a tenth of one "10.0 MiB"
 

@@ -206,7 +206,8 @@ Pretrained OpenHf(const std::string& path, const OpenOptions& options) {
   if (!options.needs_weights) return opened;
   if (options.checks_memory)
     CheckMemory(opened.config, opened.name, opened.file_bytes,
-                ContextToCheck(options, opened.config), options.memory_limit);
+                ContextToCheck(options, opened.config), options.run.state_types(),
+                options.memory_limit);
   Json quantization;
   if (const Json* found = opened.config.source.Find("quantization_config");
       found != nullptr && found->is_object()) {
@@ -253,7 +254,8 @@ Pretrained OpenGguf(const std::string& path, const OpenOptions& options) {
   if (!options.needs_weights) return opened;
   if (options.checks_memory)
     CheckMemory(opened.config, opened.name, opened.file_bytes,
-                ContextToCheck(options, opened.config), options.memory_limit);
+                ContextToCheck(options, opened.config), options.run.state_types(),
+                options.memory_limit);
   opened.model = std::make_unique<Model>(opened.config);
   FillParams(path, GgufParamSource(file, opened.config).get(), opened.model.get());
   RestoreOrigin(file, &opened);
@@ -264,7 +266,8 @@ bool IsGguf(const std::string& path) {
   return path.ends_with(".gguf") || ReadFilePrefix(path, 4) == "GGUF";
 }
 
-Pretrained WithThinking(Pretrained opened) {
+Pretrained Ready(Pretrained opened, const OpenOptions& options) {
+  if (opened.model != nullptr) ApplyRunMode(options.run, opened.model.get());
   if (opened.chat_template == nullptr) return opened;
   opened.thinking = opened.chat_template->DetectThinking();
   // Llama-Nemotron Super and Ultra obey a system line that some of their templates only pass on, which no probe can see.
@@ -278,12 +281,12 @@ Pretrained WithThinking(Pretrained opened) {
 }  // namespace
 
 Pretrained OpenPretrained(const std::string& path, const OpenOptions& options) {
-  if (IsDirectory(path)) return WithThinking(OpenHf(path, options));
+  if (IsDirectory(path)) return Ready(OpenHf(path, options), options);
   if (!FileExists(path)) {
     throw Error(ExitCode::kBadFile, fmt::format("{}: no such model", Quoted(path, 300)),
                 "a Hugging Face folder or a .gguf file");
   }
-  if (IsGguf(path)) return WithThinking(OpenGguf(path, options));
+  if (IsGguf(path)) return Ready(OpenGguf(path, options), options);
   throw Error(ExitCode::kBadFile,
               fmt::format("{}: is neither a folder nor a GGUF file", Quoted(path, 300)),
               "a Hugging Face folder or a .gguf file");

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "model/generation_config.h"
 #include "model/model.h"
+#include "model/run_mode.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -26,6 +27,7 @@ struct OpenOptions {
   uint64_t memory_limit = 0;  // bytes that may be used, 0: what the machine has free
   size_t context =
       0;  // positions to reserve for in the memory check, 0: the smaller of the model's and kDefaultContext
+  RunMode run;  // exact unless asked otherwise
 };
 
 struct Pretrained {
