@@ -27,7 +27,8 @@ struct AttentionJob {
       pages;   // page i holds positions [64 i, 64 i + 64); unwritten positions are not used
   float* out;  // [rows, heads * head_dim], rows out_stride apart; may be q
   size_t out_stride;
-  bool is_decode = false;  // the row of a sampled token: fast modes stream the cache for it instead of multiplying tiles
+  bool is_decode =
+      false;  // the row of a sampled token: fast modes stream the cache for it instead of multiplying tiles
 };
 
 // kv.kv_heads divides heads. One parallel region over (job, kv head, rows or span of positions) if the work is worth it. May

@@ -176,7 +176,8 @@ void Small() {
       std::vector<float> q(9 * 64, 0.5f), out(q.size());
       for (const int threads : {1, 2}) {
         SetThreadCount(threads);
-        const AttentionJob job{q.data(), q.size(), 1, context - 1, pages.of[0], out.data(), q.size(),
+        const AttentionJob job{q.data(),          q.size(),   1,        context - 1,
+                               pages.of[0],       out.data(), q.size(),
                                /*is_decode=*/true};
         const auto [best, median] = Time([&] {
           for (int i = 0; i < 1000; ++i)

@@ -237,7 +237,7 @@ TEST(MixerProperty, FastAttentionRowsDependOnTheirKindOnly) {
       std::vector<float> both(x.begin() + 298 * kHidden, x.begin() + 299 * kHidden);
       both.insert(both.end(), x.begin(), x.begin() + 70 * kHidden);
       std::vector<float> y(both.size());
-      const StepRows rows[] = {{0, 1, 298, state.get()}, {1, 70, 0, slice.get()}};
+      const StepRows rows[] = {{0, 1, 298, state.get(), true}, {1, 70, 0, slice.get()}};
       Workspace workspace;
       mixer->Step({rows, {71, 1, act}}, both.data(), y.data(), &workspace);
       EXPECT_TRUE(std::equal(y.begin(), y.begin() + kHidden, results[0].begin() + 298 * kHidden));

@@ -18,7 +18,8 @@ namespace {
 
 using testing::TemporaryDir;
 
-constexpr const char* kHybrid = R"({"model_type": "nemotron_h", "hidden_size": 96, "vocab_size": 300,
+constexpr const char* kHybrid =
+    R"({"model_type": "nemotron_h", "hidden_size": 96, "vocab_size": 300,
   "num_hidden_layers": 5, "hybrid_override_pattern": "M-*M-", "intermediate_size": 160,
   "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 16, "mamba_num_heads": 64,
   "mamba_head_dim": 4, "n_groups": 2, "ssm_state_size": 16, "conv_kernel": 4, "chunk_size": 16,
