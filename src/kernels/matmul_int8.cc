@@ -29,7 +29,8 @@ constexpr Level kLevels[] = {
     {Isa::kAmx, &kInt8Amx},       {Isa::kVnni, &kInt8Vnni},
     {Isa::kAvx512, &kInt8Avx512}, {Isa::kAvx2, &kInt8Avx2},
 #elif defined(__aarch64__)
-    {Isa::kI8mm, &kInt8I8mm},     {Isa::kDotprod, &kInt8Dotprod},
+    {Isa::kI8mm, &kInt8I8mm},
+    {Isa::kDotprod, &kInt8Dotprod},
     {Isa::kNeon, &kInt8Neon},
 #endif
     {Isa::kScalar, &kInt8Scalar},

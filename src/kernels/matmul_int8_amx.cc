@@ -20,7 +20,7 @@ namespace planish {
 namespace amx {
 namespace {
 
-constexpr size_t kStreamTokens = 7;
+constexpr size_t kStreamTokens = 8;
 
 struct Ops {
   static constexpr size_t kVectors = 1;

@@ -94,8 +94,16 @@ void AdvanceByParts(const Layer& layer, Sequence* s) {
   CausalConv1d(s->in.data() + d_in, width, s->conv.data(), v.conv_taps, v.conv_bias, T, conv_dim,
                v.conv_width, xbc.data(), conv_dim);
   PrepareDt(s->in.data() + d_in + conv_dim, width, v.dt_bias, T, H, v.dt_low, v.dt_high, dt.data());
-  const SsmInput input{xbc.data(), conv_dim, xbc.data() + d_in,      conv_dim,
-                       xbc.data() + d_in + GN, conv_dim, dt.data(), H, v.A, v.D};
+  const SsmInput input{xbc.data(),
+                       conv_dim,
+                       xbc.data() + d_in,
+                       conv_dim,
+                       xbc.data() + d_in + GN,
+                       conv_dim,
+                       dt.data(),
+                       H,
+                       v.A,
+                       v.D};
   SsmScan(v.dims, input, T, s->state.data(), y.data(), d_in);
   GatedGroupRmsNorm(y.data(), d_in, s->in.data(), width, v.norm, T, d_in, v.dims.groups, v.norm_eps,
                     s->out.data());
@@ -107,8 +115,9 @@ void AdvanceByParts(const Layer& layer, Sequence* s) {
   s->conv.assign(window.end() - static_cast<ptrdiff_t>(s->conv.size()), window.end());
 }
 
-const std::vector<SsmDims> kShapes = {{1, 1, 1, 1},  {4, 5, 7, 2},    {6, 16, 17, 3}, {2, 17, 32, 1},
-                                      {4, 80, 33, 2}, {2, 64, 128, 1}, {2, 96, 64, 2}};
+const std::vector<SsmDims> kShapes = {{1, 1, 1, 1},   {4, 5, 7, 2},   {6, 16, 17, 3},
+                                      {2, 17, 32, 1}, {4, 80, 33, 2}, {2, 64, 128, 1},
+                                      {2, 96, 64, 2}};
 
 TEST(SsmBlock, ExactBlockHasTheBitsOfItsPartsForAllShapesLengthsAndWidths) {
   ForEachSimdLevel([] {
