@@ -31,7 +31,7 @@ struct AttentionJob {
       false;  // the row of a sampled token: fast modes stream the cache for it instead of multiplying tiles
 };
 
-// kv.kv_heads divides heads. One parallel region over (job, kv head, rows or span of positions) if the work is worth it. May
+// kv.kv_heads divides heads. One parallel region over (job, kv heads, rows or span of positions) if the work is worth it. May
 // throw Error(kNoMemory) for its scratch.
 void PagedAttention(const KvLayout& kv, size_t heads, float scale, ActMode act,
                     std::span<const AttentionJob> jobs);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The unit of work of attention.cc and the kernels that do it: all query heads of one kv head for some rows of a job, over
-// some spans of positions. Queries of a tile are numbered row * group + head in group.
+// The unit of work of attention.cc and the kernels that do it: all query heads of some kv heads for some rows of a job, over
+// some spans of positions. Queries of a kv head are numbered row * group + head in group.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +20,7 @@ struct AttentionShape {
   float scale;
   size_t group() const { return heads / kv.kv_heads; }
   size_t padded() const { return RoundUpToLine(kv.head_dim); }
-  // A partial result of n queries: maximum [n], sum [n], weighted values [n, padded].
+  // A partial result of n queries of a kv head: maximum [n], sum [n], weighted values [n, padded].
   size_t PartialFloats(size_t queries) const { return RoundUpToLine(queries * (2 + padded())); }
 };
 
@@ -34,16 +34,16 @@ struct AttentionTile {
   static constexpr size_t kWhole = ~size_t{0};
   const AttentionJob* job;
   AttentionKernel kernel;
-  size_t kv_head;
+  size_t kv_head, kv_heads;  // first and count; one if kAmx
   size_t first_row, rows;
   size_t span_begin, span_end;
   size_t partial =
-      kWhole;  // kWhole: all spans, write the output; else offset of this span's partial result
+      kWhole;  // kWhole: all spans, write the output; else offset of the kv heads' partial results
   size_t merge = 0;  // of a partial tile: which set of spans it belongs to
 };
 
 // attention_rows.cc. `partials` is the base of the tiles' offsets.
-size_t AttentionRowsScratch(const AttentionShape& shape, size_t rows);  // floats
+size_t AttentionRowsScratch(const AttentionShape& shape, size_t rows, size_t kv_heads);  // floats
 void AttendRows(const AttentionShape& shape, const AttentionTile& tile, float* scratch,
                 float* partials) noexcept;
 // Writes the output of one tile whose spans are `tiles`. scratch: [padded].

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory of KV pages. Pages are some hundred KiB, too small for huge pages of the system on their own, so they are cut from
-// slabs: reading a long cache from 4 KiB pages is a quarter slower. A slab goes back to the system when its last page does.
+// slabs of whole huge pages, which cost fewer address translations. A slab goes back to the system when its last page does.
 #pragma once
 
 #include <cstddef>
