@@ -13,7 +13,10 @@ void ModelOptions::Declare(OptionSet* options, bool required) {
   options->Int("--ctx", &context, 0, static_cast<int64_t>(limits::kContext),
                "tokens a sequence may have; 0: the model's, at most 4096");
   options->Bytes("--memory", &memory, "memory that may be used, e.g. 8GiB; default: what is free");
-  options->Flag("--no-mmap", &no_mmap, "read the weights into memory instead of mapping the files");
+  options->Flag(
+      "--no-mmap", &no_mmap,
+      "read the weights into memory instead of mapping the files; fast modes then keep a packed "
+      "copy beside them");
 }
 
 void ModelOptions::DeclareRun(OptionSet* options, const char* default_act) {

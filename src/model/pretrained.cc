@@ -183,6 +183,12 @@ void RestoreGenerationConfig(const GgufFile& file, Pretrained* opened) {
   if (agrees) opened->eos_ids = *config.eos_ids;
 }
 
+// Mapped pages are given back once a weight is packed; what was read stays beside the packed copy.
+uint64_t WeightBytesToCheck(const OpenOptions& options, uint64_t file_bytes) {
+  const bool has_copy = options.access == FileBytes::Access::kRead && !options.run.is_exact();
+  return has_copy ? 2 * file_bytes : file_bytes;
+}
+
 Pretrained OpenHf(const std::string& path, const OpenOptions& options) {
   Pretrained opened;
   opened.path = path;
@@ -205,7 +211,7 @@ Pretrained OpenHf(const std::string& path, const OpenOptions& options) {
   opened.file_bytes = WeightFileBytes(path);
   if (!options.needs_weights) return opened;
   if (options.checks_memory)
-    CheckMemory(opened.config, opened.name, opened.file_bytes,
+    CheckMemory(opened.config, opened.name, WeightBytesToCheck(options, opened.file_bytes),
                 ContextToCheck(options, opened.config), options.run.state_types(),
                 options.memory_limit);
   Json quantization;
@@ -253,7 +259,7 @@ Pretrained OpenGguf(const std::string& path, const OpenOptions& options) {
   for (const auto& [ignored, size] : files) opened.file_bytes += size;
   if (!options.needs_weights) return opened;
   if (options.checks_memory)
-    CheckMemory(opened.config, opened.name, opened.file_bytes,
+    CheckMemory(opened.config, opened.name, WeightBytesToCheck(options, opened.file_bytes),
                 ContextToCheck(options, opened.config), options.run.state_types(),
                 options.memory_limit);
   opened.model = std::make_unique<Model>(opened.config);
