@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The implementations behind bf16_panels.h, one table per instruction-set level. A new level is a file with its table and a
-// line in Bf16Levels of bf16_panels.cc.
+// line in CurrentBf16Level of bf16_panels.cc.
 #pragma once
 
 #include "kernels/bf16_panels.h"

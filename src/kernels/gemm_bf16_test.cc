@@ -4,9 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <span>
 #include <vector>
 
+#include "base/memory.h"
 #include "kernels/isa.h"
 #include "kernels/kernel_testing.h"
 
@@ -72,6 +75,25 @@ TEST_P(GemmBf16Test, ForwardAndBothBackwardProductsMatchDoubleSumsOnAnyThreads) 
         if (HasFailure()) return;
       }
     }
+  }
+}
+
+// A large C with aligned rows is written past the caches, whole lines of it only.
+TEST_P(GemmBf16Test, LargeOutputsHoldTheBitsOfSmallOnesAndNothingElseIsWritten) {
+  constexpr size_t M = 512, N = 1035, K = 40;
+  const Operand a(M, K, false, 1), b(N, K, false, 2);
+  for (const size_t stride : {size_t{1040}, size_t{1041}}) {  // rows aligned and not
+    AlignedBuffer memory(M * stride * sizeof(float));
+    const std::span<float> c(reinterpret_cast<float*>(memory.data()), M * stride);
+    std::fill(c.begin(), c.end(), 77.0f);
+    GemmBf16(a.source, b.source, M, N, K, /*accumulate=*/false, c.data(), stride);
+    for (size_t m = 0; m < M; m += 73) {
+      std::vector<float> row(N);
+      GemmBf16(a.source.At(m, 0), b.source, 1, N, K, /*accumulate=*/false, row.data(), N);
+      ExpectSameBits({c.data() + m * stride, c.data() + m * stride + N}, row, "row");
+    }
+    for (size_t m = 0; m < M; ++m)
+      for (size_t n = N; n < stride; ++n) ASSERT_EQ(c[m * stride + n], 77.0f) << m << " " << n;
   }
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/memory.h"
 #include "base/parallel.h"
 #include "base/random.h"
 #include "kernels/isa.h"
@@ -148,6 +149,14 @@ Weight RandomWeight(DType dtype, size_t N, size_t K) {
   return w;
 }
 
+AlignedBuffer RandomActivations(size_t count) {
+  AlignedBuffer memory(count * sizeof(float));
+  Random random(2);
+  for (size_t i = 0; i < count; ++i)
+    reinterpret_cast<float*>(memory.data())[i] = static_cast<float>(random.Normal());
+  return memory;
+}
+
 // One line of the table for what `seconds(T)` measures.
 template <typename Seconds>
 void PrintRow(const std::string& name, const std::string& shape, int threads, double flops,
@@ -188,7 +197,11 @@ void Run(const std::string& only_shape, const std::string& only_type) {
         copies.push_back(RandomWeight(dtype, N, K));
         if (is_packed) PackWeight(&copies.back());
       }
-      std::vector<float> x(2048 * K, 0.5f), y(2048 * N);
+      // Large pages and random values, as activations of a model have (products of constants run faster).
+      const AlignedBuffer x_memory = RandomActivations(2048 * K);
+      AlignedBuffer y_memory(2048 * N * sizeof(float));
+      const auto* x = reinterpret_cast<const float*>(x_memory.data());
+      auto* y = reinterpret_cast<float*>(y_memory.data());
       size_t turn = 0;
       for (const int threads : {1, 2}) {
         SetThreadCount(threads);
@@ -196,8 +209,8 @@ void Run(const std::string& only_shape, const std::string& only_type) {
                  peak[threads], [&](size_t T) {
                    return MedianOf([&] {
                      const Weight* const weights[] = {&copies[turn++ % count]};
-                     float* const outputs[] = {y.data()};
-                     MatMulBf16(weights, x.data(), T, outputs);
+                     float* const outputs[] = {y};
+                     MatMulBf16(weights, x, T, outputs);
                    });
                  });
       }
