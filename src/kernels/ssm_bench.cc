@@ -2,8 +2,9 @@
 // Speed of what lies between the projections of a Mamba-2 layer of the 9B shape (128 heads x 80, N 128, 8 groups), beside the
 // machine's own limits in the same run: decode steps over the states of 27 layers (cold: far more than the caches) as GB/s of
 // state read and written, prompt slices as microseconds per token and layer, and the same work in the access pattern of
-// llama.cpp's ssm_conv + ssm_scan (tokens outside, heads inside, the whole state read and written for every token; our own
-// loops, not its code). Best of several repetitions. Usage: ssm_bench [decode|prefill|prefill_fast]...; PLANISH_ISA chooses the level.
+// llama.cpp's ssm_conv + ssm_scan (tokens outside, heads inside, the whole state read and written for every token): an
+// imitation of the pattern in our own loops at the same instruction set, not its code and not a measurement of it. Best of several repetitions. Usage: ssm_bench
+// [decode|prefill|prefill_fast|drift]...; PLANISH_ISA chooses the level.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -17,12 +18,91 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "kernels/isa.h"
+#include "kernels/simd_targets.h"
 #include "kernels/ssm_block.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/ssm_bench.cc"
+#include "hwy/foreach_target.h"
+#include "kernels/vector_math-inl.h"
+
+#ifndef PLANISH_KERNELS_SSM_BENCH_ONCE_
+#define PLANISH_KERNELS_SSM_BENCH_ONCE_
 namespace planish {
 namespace {
 
 constexpr SsmDims kDims{128, 80, 128, 8};
+constexpr size_t kPeerChannels = kDims.heads * kDims.head_dim + 2 * kDims.groups * kDims.state;
+
+struct PeerBuffers {
+  float* state;   // [H, P, N]
+  float* x;       // [T, C]
+  float* window;  // [C, T + 3]
+  float* taps;    // [C, 4]
+  float* dt;      // [T, H]
+  float* y;       // [T, H, P]
+};
+
+}  // namespace
+}  // namespace planish
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace planish {
+namespace HWY_NAMESPACE {
+namespace {
+
+void PeerConv(const PeerBuffers& b, size_t T, size_t begin, size_t end) {
+  for (size_t t = 0; t < T; ++t) {
+    float* out = b.x + t * kPeerChannels;
+    for (size_t c = begin; c < end; ++c) {
+      float sum = 0;
+      for (size_t k = 0; k < 4; ++k) sum += b.window[c * (T + 3) + t + k] * b.taps[c * 4 + k];
+      out[c] = sum;
+    }
+    const FloatTag d;
+    ForEachVector(end - begin, [=](size_t i, auto load, auto store) HWY_ATTR {
+      store(SiluOf(d, load(out + begin + i)), out + begin + i);
+    });
+  }
+}
+
+void PeerScan(const PeerBuffers& b, size_t T, size_t begin, size_t end) {
+  const FloatTag d;
+  constexpr size_t H = kDims.heads, P = kDims.head_dim, N = kDims.state, G = kDims.groups;
+  for (size_t t = 0; t < T; ++t) {
+    for (size_t h = begin; h < end; ++h) {
+      const float dt = b.dt[t * H + h];
+      const FloatVec decay = hn::Set(d, std::exp(-dt));
+      const float* B = b.x + t * kPeerChannels + H * P + h / (H / G) * N;
+      const float* C = B + G * N;
+      for (size_t p = 0; p < P; ++p) {
+        float* s = b.state + (h * P + p) * N;
+        const FloatVec input = hn::Set(d, b.x[t * kPeerChannels + h * P + p] * dt);
+        FloatVec sum = hn::Zero(d);
+        for (size_t n = 0; n < N; n += kLanes) {
+          const FloatVec next =
+              hn::Add(hn::Mul(hn::LoadU(d, s + n), decay), hn::Mul(hn::LoadU(d, B + n), input));
+          sum = hn::MulAdd(next, hn::LoadU(d, C + n), sum);
+          hn::StoreU(next, d, s + n);
+        }
+        b.y[(t * H + h) * P + p] = hn::GetLane(hn::SumOfLanes(d, sum));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace planish
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace planish {
+HWY_EXPORT(PeerConv);
+HWY_EXPORT(PeerScan);
+namespace {
+
 constexpr size_t kLayers = 27;
 
 double BestSeconds(int repetitions, const std::function<void()>& run) {
@@ -147,51 +227,72 @@ void Prefill(Parameters& parameters, size_t slice, SsmArithmetic arithmetic, DTy
 // window, then for every token all heads, P rows of N, the state read, updated and written.
 void PeerPattern(int threads) {
   SetThreadCount(threads);
-  constexpr size_t T = 32, H = 128, P = 80, N = 128, G = 8, C = 12288;
-  Floats state(H * P * N, 0, 1e-3f), x(T * C, -1, 1), window(C * (T + 3), -1, 1),
-      taps(C * 4, -1, 1), dt(T * H, 0.001f, 0.1f), y(T * H * P, 0, 0);
-  const double seconds = BestSeconds(3, [&] {
-    ParallelFor(static_cast<size_t>(threads), [&](size_t part, int) {
-      const size_t parts = static_cast<size_t>(threads);
-      for (size_t t = 0; t < T; ++t) {
-        for (size_t c = part * C / parts; c < (part + 1) * C / parts; ++c) {
-          float sum = 0;
-          for (size_t k = 0; k < 4; ++k)
-            sum += window.data()[c * (T + 3) + t + k] * taps.data()[c * 4 + k];
-          x.data()[t * C + c] = sum / (1 + std::exp(-sum));
-        }
-      }
+  constexpr size_t T = 32, C = kPeerChannels;
+  Floats state(kDims.StateSize(), 0, 1e-3f), x(T * C, -1, 1), window(C * (T + 3), -1, 1),
+      taps(C * 4, -1, 1), dt(T * kDims.heads, 0.001f, 0.1f),
+      y(T * kDims.heads * kDims.head_dim, 0, 0);
+  const PeerBuffers buffers{state.data(), x.data(),  window.data(),
+                            taps.data(),  dt.data(), y.data()};
+  const auto parts = static_cast<size_t>(threads);
+  const double seconds = BestSeconds(5, [&] {
+    ParallelFor(parts, [&](size_t part, int) {
+      HWY_DYNAMIC_DISPATCH(PeerConv)(buffers, T, part * C / parts, (part + 1) * C / parts);
     });
-    ParallelFor(static_cast<size_t>(threads), [&](size_t part, int) {
-      const size_t parts = static_cast<size_t>(threads);
-      for (size_t t = 0; t < T; ++t) {
-        for (size_t h = part * H / parts; h < (part + 1) * H / parts; ++h) {
-          const float step = dt.data()[t * H + h], decay = std::exp(-step);
-          const float* B = x.data() + t * C + H * P + h / (H / G) * N;
-          const float* c = B + G * N;
-          for (size_t p = 0; p < P; ++p) {
-            float* s = state.data() + (h * P + p) * N;
-            const float input = x.data()[t * C + h * P + p] * step;
-            float sums[16] = {};
-            for (size_t n = 0; n < N; n += 16) {
-              for (size_t k = 0; k < 16; ++k) {
-                s[n + k] = s[n + k] * decay + B[n + k] * input;
-                sums[k] += s[n + k] * c[n + k];
-              }
-            }
-            float sum = 0;
-            for (float v : sums) sum += v;
-            y.data()[(t * H + h) * P + p] = sum;
-          }
-        }
-      }
+    ParallelFor(parts, [&](size_t part, int) {
+      HWY_DYNAMIC_DISPATCH(PeerScan)
+      (buffers, T, part * kDims.heads / parts, (part + 1) * kDims.heads / parts);
     });
   });
   std::printf(
-      "prefill by the peer's access pattern (conv + scan only; loops without AVX, so slower than "
-      "the peer)  %d threads  %6.2f us a token and "
-      "layer\n",
+      "prefill by an imitation of the peer's access pattern (conv + scan only)  %d threads  "
+      "%6.2f us a token and layer\n",
       threads, seconds / T * 1e6);
+}
+
+// Decode steps of one small layer with a float and a bf16 state on the same inputs, decays as Mamba-2 draws them at the start
+// of training: A in [-16, -1], dt log-uniform in [0.001, 0.1]. Prints |y_bf16 - y_f32| / |y_f32| over the last 256 steps.
+void Drift() {
+  SetThreadCount(1);
+  constexpr SsmDims kSmall{64, 16, 64, 2};
+  SsmLayer layer{.dims = kSmall, .conv_width = 4, .dt_low = 0, .dt_high = 1e30f, .norm_eps = 1e-5f};
+  Random random(1);
+  std::vector<float> dt_bias(kSmall.heads), A(kSmall.heads);
+  Floats taps(4 * layer.conv_dim(), -0.5f, 0.5f), D(kSmall.heads, 0.5f, 1.5f),
+      norm(layer.d_in(), 1, 1);
+  for (size_t h = 0; h < kSmall.heads; ++h) {
+    const double dt = 0.001 * std::pow(100.0, random.Uniform());
+    dt_bias[h] = static_cast<float>(std::log(std::expm1(dt)));  // softplus undone
+    A[h] = static_cast<float>(-1 - 15 * random.Uniform());
+  }
+  layer.conv_taps = taps.data();
+  layer.dt_bias = dt_bias.data();
+  layer.A = A.data();
+  layer.D = D.data();
+  layer.norm = norm.data();
+  const size_t window = 3 * layer.conv_dim();
+  std::vector<float> windows[2] = {std::vector<float>(window), std::vector<float>(window)};
+  std::vector<float> state(kSmall.StateSize()), in(layer.in_width());
+  std::vector<uint16_t> half(kSmall.StateSize());
+  std::vector<float> out[2] = {std::vector<float>(layer.d_in()), std::vector<float>(layer.d_in())};
+  double error = 0, size = 0;
+  for (size_t t = 0; t < 16384; ++t) {
+    for (float& v : in) v = static_cast<float>(random.Normal());
+    // The time step stays near its bias, as a trained layer's does not have to.
+    for (size_t i = in.size() - kSmall.heads; i < in.size(); ++i) in[i] *= 0.1f;
+    const SsmRun runs[2] = {
+        {in.data(), 1, t, windows[0].data(), state.data(), DType::kF32, out[0].data()},
+        {in.data(), 1, t, windows[1].data(), half.data(), DType::kBF16, out[1].data()}};
+    SsmBlock(layer, runs, SsmArithmetic::kExact);
+    for (size_t i = 0; i < layer.d_in(); ++i) {
+      error += std::pow(static_cast<double>(out[1][i]) - out[0][i], 2);
+      size += std::pow(static_cast<double>(out[0][i]), 2);
+    }
+    if ((t + 1) % 256 != 0) continue;
+    if (t + 1 == 1024 || t + 1 == 4096 || t + 1 == 16384)
+      std::printf("drift  bf16 state, stochastic rounding, step %5zu: relative error of y %.2e\n",
+                  t + 1, std::sqrt(error / size));
+    error = size = 0;
+  }
 }
 
 }  // namespace
@@ -207,6 +308,7 @@ int main(int argc, char** argv) {
   };
   std::printf("isa %s\n", IsaName().c_str());
   Parameters parameters;
+  if (wants("drift")) Drift();
   for (int threads : {1, 2}) {
     if (wants("decode")) {
       const double limit = InPlaceGBs(threads);
@@ -225,3 +327,4 @@ int main(int argc, char** argv) {
   }
   return 0;
 }
+#endif  // HWY_ONCE

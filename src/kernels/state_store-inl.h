@@ -25,8 +25,8 @@ using WordTag = hn::Rebind<uint32_t, FloatTag>;
 using WordVec = hn::Vec<WordTag>;
 using HalfTag = hn::Rebind<uint16_t, FloatTag>;
 
-// A stream of random 16-bit numbers in every lane: the upper halves of a linear congruential generator whose lanes start at
-// hashed places.
+// A stream of random 16-bit numbers in every lane: a counter in golden-ratio steps whose lanes start at hashed places, each
+// value stirred once. (The multiplication stands outside the chain from one number to the next.)
 class RoundingNoise {
  public:
   HWY_INLINE RoundingNoise(size_t position, size_t head) {
@@ -37,8 +37,9 @@ class RoundingNoise {
   }
   HWY_INLINE WordVec Next() {
     const WordTag d;
-    state_ = hn::Add(hn::Mul(state_, hn::Set(d, 1664525u)), hn::Set(d, 1013904223u));
-    return hn::ShiftRight<16>(state_);
+    state_ = hn::Add(state_, hn::Set(d, 0x9E3779B9u));
+    const WordVec stirred = hn::Xor(state_, hn::ShiftRight<15>(state_));
+    return hn::ShiftRight<16>(hn::Mul(stirred, hn::Set(d, 0x2C1B3C6Du)));
   }
 
  private:
@@ -118,13 +119,16 @@ HWY_INLINE void WidenState(const uint16_t* stored, size_t N, size_t P, float* st
 HWY_INLINE void RoundState(const float* state, size_t width, size_t N, size_t P,
                            RoundingNoise noise, uint16_t* stored) {
   HWY_ALIGN uint16_t halves[kLanes];
+  const size_t whole = P / kLanes * kLanes;
+  const auto next = [&](const float* from) HWY_ATTR {
+    const WordVec bits = hn::Add(hn::BitCast(WordTag(), hn::LoadU(FloatTag(), from)), noise.Next());
+    return hn::TruncateTo(HalfTag(), hn::ShiftRight<16>(bits));
+  };
   for (size_t n = 0; n < N; ++n, stored += P, state += width) {
-    for (size_t p = 0; p < P; p += kLanes) {
-      const WordVec bits =
-          hn::Add(hn::BitCast(WordTag(), hn::LoadU(FloatTag(), state + p)), noise.Next());
-      hn::Store(hn::TruncateTo(HalfTag(), hn::ShiftRight<16>(bits)), HalfTag(), halves);
-      std::memcpy(stored + p, halves, std::min(kLanes, P - p) * sizeof(uint16_t));
-    }
+    for (size_t p = 0; p < whole; p += kLanes) hn::StoreU(next(state + p), HalfTag(), stored + p);
+    if (whole == P) continue;
+    hn::Store(next(state + whole), HalfTag(), halves);
+    std::memcpy(stored + whole, halves, (P - whole) * sizeof(uint16_t));
   }
 }
 
