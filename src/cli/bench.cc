@@ -2,6 +2,7 @@
 // `planish bench machine`: the machine's peaks. `planish bench -m MODEL`: prefill and decode speed beside them.
 #include <algorithm>
 
+#include "base/memory.h"
 #include "base/parallel.h"
 #include "cli/bench_report.h"
 #include "cli/model_options.h"
@@ -106,7 +107,7 @@ class BenchVerb : public Verb {
     return tests;
   }
 
-  ExitCode RunModel() const {
+  ExitCode RunModel() {
     if (Tests(0, 1).empty()) throw UsageError("-p 0 and -n 0 leave nothing to measure");
     const Pretrained opened = model_.Open(/*needs_tokenizer=*/false);
     Model* model = opened.model.get();
@@ -127,7 +128,7 @@ class BenchVerb : public Verb {
   }
 
   void MeasureAll(Model* model, const MachinePeaks& peaks, size_t depth, size_t batch,
-                  std::vector<BenchRow>* rows) const {
+                  std::vector<BenchRow>* rows) {
     const std::vector<ThroughputTest> tests = Tests(depth, batch);
     size_t longest = 0;
     for (const ThroughputTest& test : tests)
@@ -141,23 +142,26 @@ class BenchVerb : public Verb {
            .read_peak = peaks.read.team,
            .arithmetic_peak = ArithmeticPeak(peaks, model->act_mode()).team});
     }
+    resident_ = std::max(resident_, ResidentBytes());
   }
 
-  static void PrintText(const Pretrained& opened, const MachinePeaks& peaks,
-                        const std::vector<BenchRow>& rows) {
+  void PrintText(const Pretrained& opened, const MachinePeaks& peaks,
+                        const std::vector<BenchRow>& rows) const {
     const uint64_t parameters = MakePlan(opened.config, {}).parameters;
     std::string text = PeaksText(peaks);
-    text += fmt::format("{:<22} {}: {}, {:.2f} G parameters, {} ({}), activations in {}\n\n",
+    text += fmt::format("{:<22} {}: {}, {:.2f} G parameters, {} ({}), activations in {}\n",
                         "model", opened.name, ModelType(opened.config.family),
                         static_cast<double>(parameters) / 1e9, GiB(opened.file_bytes),
                         BytesByType(opened.model.get())[0].first, Name(rows[0].act));
+    text += fmt::format("{:<22} {} resident while it ran, {} at most\n\n", "memory", GiB(resident_),
+                        GiB(PeakResidentBytes()));
     text += RowsText(rows);
     for (const BenchRow& row : rows) text += PhasesText(row);
     fmt::print("{}", text);
   }
 
-  static void PrintJson(const Pretrained& opened, const MachinePeaks& peaks,
-                        const std::vector<BenchRow>& rows) {
+  void PrintJson(const Pretrained& opened, const MachinePeaks& peaks,
+                        const std::vector<BenchRow>& rows) const {
     Json model = Json::MakeObject();
     model.Set("name", opened.name);
     model.Set("type", ModelType(opened.config.family));
@@ -173,6 +177,8 @@ class BenchVerb : public Verb {
     json.Set("isa", peaks.isa);
     json.Set("compiler", "g++ " __VERSION__);
     json.Set("peaks", PeaksToJson(peaks));
+    json.Set("resident_bytes", resident_);
+    json.Set("peak_resident_bytes", PeakResidentBytes());
     json.Set("results", std::move(results));
     fmt::print("{}\n", DumpJson(json));
   }
@@ -181,6 +187,7 @@ class BenchVerb : public Verb {
   std::vector<std::string> what_;
   std::vector<int64_t> prompts_{512}, news_{128}, depths_{0}, batches_{1}, threads_{0};
   int64_t repetitions_ = 5;
+  uint64_t resident_ = 0;  // largest with caches filled
   std::string output_ = "md";
   double seconds_ = 10;
   bool phases_ = false, patterns_ = false, renew_ = false;

@@ -69,6 +69,7 @@ class PlanVerb : public Verb {
     json.Set("conv_state_bytes", plan.conv_state_bytes);
     json.Set("cache_bytes", plan.cache_bytes);
     json.Set("total_bytes", plan.total_bytes);
+    json.Set("resident_bytes", plan.resident_bytes);
     json.Set("flops_per_token", plan.flops_per_token);
     json.Set("decode_bytes_per_step", plan.decode_bytes_per_step);
     Json parts = Json::MakeObject();
@@ -101,6 +102,8 @@ class PlanVerb : public Verb {
     row("cache", fmt::format("{} for {} sequence(s) of {} tokens", GiB(plan.cache_bytes),
                              request.batch, request.context));
     row("total", GiB(plan.total_bytes));
+    row("resident", GiB(plan.resident_bytes) + " when running (embedding left in the file, whole "
+                                               "pages, buffers of a step)");
     row("work a token", fmt::format("{:.2f} GFLOP forward at {} tokens of context",
                                     plan.flops_per_token / 1e9, request.context));
     row("decode traffic",

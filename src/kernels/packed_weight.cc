@@ -287,8 +287,11 @@ bool PackWeight(Weight* weight) {
   const size_t a_task = std::max<size_t>(1, kTaskBytes / std::max<size_t>(block_bytes, 1));
   std::atomic<bool> fits = true;
   ParallelFor((blocks + a_task - 1) / a_task, [&](size_t task, int) {
-    for (size_t b = task * a_task; b < std::min(blocks, (task + 1) * a_task); ++b)
+    const size_t begin = task * a_task, end = std::min(blocks, begin + a_task);
+    for (size_t b = begin; b < end; ++b)
       if (!pack(*weight, b, groups, out + b * block_bytes)) fits = false;
+    // At once, so that a large matrix is never in memory twice; a weight that stays canonical reads its pages again.
+    weight->EvictRows(begin * kPackedRows, std::min(weight->out(), end * kPackedRows));
   });
   if (!fits) return false;
   weight->SetPacked(kPackedLayout, std::move(view));

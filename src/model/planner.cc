@@ -31,6 +31,31 @@ uint64_t CacheBytes(const Plan& plan, size_t context, size_t batch) {
   return Product(batch, Sum(Product(plan.kv_bytes_per_token, context), plan.state_bytes));
 }
 
+// Rows of floats that a step takes from its workspace: residual stream, norm, mixer's output and hidden states, and what the
+// widest mixer needs beside them; then the activations of the widest product in bf16, and the logits of the batch.
+uint64_t StepBytes(const ModelConfig& config, size_t batch) {
+  size_t widest = 0, widest_input = config.hidden_size;
+  for (const BlockConfig& block : config.blocks) {
+    size_t width = 0, input = 0;
+    if (const auto* attention = std::get_if<AttentionConfig>(&block.mixer)) {
+      input = attention->n_heads * attention->head_dim;
+      width = 2 * (attention->n_heads + attention->n_kv_heads) * attention->head_dim;
+    } else if (const auto* mamba = std::get_if<Mamba2Config>(&block.mixer)) {
+      input = mamba->inner();
+      width = mamba->in_proj_rows() + mamba->inner();
+    } else if (const auto* ffn = std::get_if<FfnConfig>(&block.mixer)) {
+      input = ffn->intermediate_size;
+      width = ffn->intermediate_size * (ffn->kind == FfnKind::kSwiGlu ? 2 : 1);
+    }
+    widest = std::max(widest, width);
+    widest_input = std::max(widest_input, input);
+  }
+  const uint64_t floats = kPlannedStepRows * (4 * config.hidden_size + widest);
+  return 4 * floats + 2 * kPlannedStepRows * widest_input + 4 * batch * config.vocab_size;
+}
+
+constexpr uint64_t kProgramBytes = uint64_t{24} << 20;  // code, tables, tokenizer, heap
+
 }  // namespace
 
 std::string GiB(uint64_t bytes) {
@@ -70,6 +95,13 @@ Plan MakePlan(const ModelConfig& config, const PlanRequest& request) {
   plan.total_bytes = Sum(plan.weight_bytes, plan.cache_bytes);
   // The embedding is read one row a token; only an untied table is left out of the traffic.
   const uint64_t streamed = plan.parameters - (config.tie_embeddings ? 0 : V * D);
+  const size_t paged_context = KvPageCount(request.context) * kKvPagePositions;
+  const uint64_t float_conv = Product(4, conv_elements);
+  const uint64_t sequence_bytes =
+      Sum(Product(plan.kv_bytes_per_token, paged_context), plan.ssm_state_bytes + float_conv);
+  plan.resident_bytes = Sum(Sum(BytesRoundedUp(request.weight_dtype, streamed),
+                                Product(request.batch, sequence_bytes)),
+                            StepBytes(config, request.batch) + kProgramBytes);
   plan.decode_bytes_per_step =
       static_cast<double>(BytesRoundedUp(request.weight_dtype, streamed)) +
       static_cast<double>(request.batch) *

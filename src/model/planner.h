@@ -10,6 +10,8 @@
 
 namespace planish {
 
+inline constexpr size_t kPlannedStepRows = 512;
+
 struct PlanRequest {
   size_t context = 0;  // tokens in the cache of each sequence; 0: none
   size_t batch = 1;
@@ -31,6 +33,9 @@ struct Plan {
   uint64_t state_bytes = 0;    // ssm + conv, one sequence
   uint64_t cache_bytes = 0;    // batch * (kv * context + state)
   uint64_t total_bytes = 0;    // weights + cache
+  // What a running engine holds: matrices that products stream (an embedding that only hands out rows stays in the file),
+  // caches in whole pages, the buffers of a step of kPlannedStepRows rows, the program itself.
+  uint64_t resident_bytes = 0;
   double flops_per_token = 0;  // forward at this context, head included
   double decode_bytes_per_step =
       0;  // traffic: weights once, KV read, states read and written, for the whole batch

@@ -32,11 +32,11 @@ std::byte* Weight::mutable_data() {
   return owned_.data();
 }
 
-void Weight::Evict() const {
+void Weight::EvictRows(size_t begin, size_t end) const {
   if (file_ == nullptr) return;
   const std::span<const std::byte> all = file_->bytes();
   if (data_ < all.data() || data_ + bytes() > all.data() + all.size()) return;  // not of this file
-  file_->Release(static_cast<size_t>(data_ - all.data()), bytes());
+  file_->Release(static_cast<size_t>(row(begin) - all.data()), (end - begin) * row_bytes());
 }
 
 void Weight::DequantizeRow(size_t r, float* out) const {

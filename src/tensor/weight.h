@@ -43,7 +43,8 @@ class Weight {
   bool is_mapped() const { return file_ != nullptr; }
   // Gives the memory of a mapped original back to the system, as far as it fills whole pages: for weights that are read in a
   // packed view only. Reading it again fetches it from the file. Harmless for weights that are not mapped.
-  void Evict() const;
+  void Evict() const { EvictRows(0, out_); }
+  void EvictRows(size_t begin, size_t end) const;  // of rows [begin, end)
 
   // Row r as floats, scales applied; out has in() elements.
   void DequantizeRow(size_t r, float* out) const;
