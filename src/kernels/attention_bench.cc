@@ -2,7 +2,7 @@
 // Speed of PagedAttention at the shape of a 9B hybrid (40 query heads, 8 kv heads, width 128) against the machine's limits
 // measured in the same run: decode GB/s of KV against plain reading of as much memory, prefill GFLOP/s against f32 FMA and
 // AMX. Layers follow each other as in a model, so pages come from memory. Usage: attention_bench [decode|prefill|small]
-// [seconds per figure, default 0.5] [type of KV].
+// [seconds per figure, default 0.5] [type of KV] [context of decode].
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -21,7 +21,8 @@ namespace planish {
 namespace {
 
 double g_seconds = 0.5;
-std::string g_type;  // empty: all
+std::string g_type;    // empty: all
+size_t g_context = 0;  // 0: all
 
 double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -104,6 +105,7 @@ void Decode() {
                                          {8192, 4},
                                          {1024, 16},
                                          {8192, 16}}) {
+      if (g_context != 0 && g_context != context) continue;
       const size_t layer_bytes = batch * KvPageCount(context) * layout.PageBytes();
       const size_t layers = std::clamp<size_t>((size_t{3} << 30) / layer_bytes, 2, 64);
       const Pages pages(layout, layers, batch, context);
@@ -199,6 +201,7 @@ int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "";
   if (argc > 2) planish::g_seconds = std::atof(argv[2]);
   if (argc > 3) planish::g_type = argv[3];
+  if (argc > 4) planish::g_context = std::strtoull(argv[4], nullptr, 10);
   std::printf("isa %s\n", planish::IsaName().c_str());
   if (what.empty() || what == "small") planish::Small();
   if (what.empty() || what == "prefill") planish::Prefill();
