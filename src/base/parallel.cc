@@ -61,6 +61,7 @@ void SetThreadCount(int count) {
     count = std::getenv("OMP_NUM_THREADS") != nullptr ? omp_get_max_threads() : AllowedCores();
   g_thread_count = std::clamp(count, 1, 1024);
   omp_set_max_active_levels(1);
+  omp_set_num_threads(g_thread_count);  // for libraries on the same runtime
 }
 
 int ThreadCount() {

@@ -146,11 +146,11 @@ class BenchVerb : public Verb {
   }
 
   void PrintText(const Pretrained& opened, const MachinePeaks& peaks,
-                        const std::vector<BenchRow>& rows) const {
+                 const std::vector<BenchRow>& rows) const {
     const uint64_t parameters = MakePlan(opened.config, {}).parameters;
     std::string text = PeaksText(peaks);
-    text += fmt::format("{:<22} {}: {}, {:.2f} G parameters, {} ({}), activations in {}\n",
-                        "model", opened.name, ModelType(opened.config.family),
+    text += fmt::format("{:<22} {}: {}, {:.2f} G parameters, {} ({}), activations in {}\n", "model",
+                        opened.name, ModelType(opened.config.family),
                         static_cast<double>(parameters) / 1e9, GiB(opened.file_bytes),
                         BytesByType(opened.model.get())[0].first, Name(rows[0].act));
     text += fmt::format("{:<22} {} resident while it ran, {} at most\n\n", "memory", GiB(resident_),
@@ -161,7 +161,7 @@ class BenchVerb : public Verb {
   }
 
   void PrintJson(const Pretrained& opened, const MachinePeaks& peaks,
-                        const std::vector<BenchRow>& rows) const {
+                 const std::vector<BenchRow>& rows) const {
     Json model = Json::MakeObject();
     model.Set("name", opened.name);
     model.Set("type", ModelType(opened.config.family));

@@ -102,8 +102,9 @@ class PlanVerb : public Verb {
     row("cache", fmt::format("{} for {} sequence(s) of {} tokens", GiB(plan.cache_bytes),
                              request.batch, request.context));
     row("total", GiB(plan.total_bytes));
-    row("resident", GiB(plan.resident_bytes) + " when running (embedding left in the file, whole "
-                                               "pages, buffers of a step)");
+    row("resident", GiB(plan.resident_bytes) +
+                        " when running (embedding left in the file, whole "
+                        "pages, buffers of a step)");
     row("work a token", fmt::format("{:.2f} GFLOP forward at {} tokens of context",
                                     plan.flops_per_token / 1e9, request.context));
     row("decode traffic",

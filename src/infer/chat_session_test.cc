@@ -183,8 +183,8 @@ INSTANTIATE_TEST_SUITE_P(Templates, ChatSessionTest,
                                            Setting{"nano2", Thinking::kDefault, 0},
                                            Setting{"nano2", Thinking::kOff, -1},
                                            Setting{"chatml", Thinking::kDefault, -1}),
-                         [](const auto& info) {
-                           const Setting& s = info.param;
+                         [](const auto& param_info) {
+                           const Setting& s = param_info.param;
                            return std::string(s.chat_template) +
                                   (s.thinking == Thinking::kOff ? "_off" : "") +
                                   (s.budget >= 0 ? "_budget" + std::to_string(s.budget) : "");

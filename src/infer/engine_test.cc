@@ -484,7 +484,7 @@ TEST_P(EngineTest, AnExceptionFromACallbackLeavesTheEngineUsable) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, EngineTest, ::testing::Values("nemotron_h_a", "llama_a"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& param_info) { return std::string(param_info.param); });
 
 TEST(Engine, LogitsThatAreNotFiniteEndTheRequestNamingTheLayer) {
   const std::string path = PLANISH_SOURCE_DIR "/tests/golden/models/nemotron_h_a";

@@ -20,8 +20,6 @@
 #include "tensor/blocks.h"
 
 #if defined(PLANISH_HAVE_ONEDNN)
-#include <omp.h>
-
 #include <dnnl.hpp>
 #include <unordered_map>
 #endif
@@ -133,7 +131,6 @@ double OneDnnSeconds(size_t T, size_t N, size_t K) {
   OneDnn peer(T, N, K);
   return MedianOf([&] { peer.Run(); });
 }
-void SetPeerThreads(int threads) { omp_set_num_threads(threads); }
 #endif
 
 constexpr size_t kTokens[] = {1, 16, 32, 64, 256, 512, 2048};
@@ -218,7 +215,6 @@ void Run(const std::string& only_shape, const std::string& only_type) {
 #if defined(PLANISH_HAVE_ONEDNN)
     if (!only_type.empty() && only_type != "onednn") continue;
     for (const int threads : {1, 2}) {
-      SetPeerThreads(threads);
       PrintRow("onednn bf16", shape, threads, flops, peak[threads],
                [&](size_t T) { return OneDnnSeconds(T, N, K); });
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Speed of MatMulInt8 and of packing. Few tokens are bound by the bytes of the weights, so they are measured on many matrices
-// in turn (over 1 GB, so that no cache holds them) and given as a share of the read bandwidth of this run; many tokens as a
-// share of the VNNI peak of this run. Best of the rounds that fit the time, since other programs share the machine.
+// in turn (over 1 GB, so that no cache holds them) and given as a share of the machine's read bandwidth; many tokens as a
+// share of its vector int8 peak (tiles can exceed it). Best of the rounds that fit the time, since other programs share the machine.
 // Usage: matmul_int8_bench [decode|small|prefill|pack ...] [TYPE ...] [seconds per figure]; PLANISH_ISA chooses the level.
 #include <algorithm>
 #include <chrono>
@@ -14,19 +14,17 @@
 #include <vector>
 
 #include "base/parallel.h"
+#include "kernels/bench_rows.h"
 #include "kernels/isa.h"
+#include "kernels/machine_peaks.h"
 #include "kernels/matmul_int8.h"
 #include "kernels/packed_testing.h"
 #include "kernels/packed_weight.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 namespace planish {
 namespace {
 
-double g_seconds = 0.5;
+double g_seconds = 0.1;
 
 double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -45,71 +43,17 @@ double BestOf(const Body& body) {
   return best;
 }
 
-#if defined(__x86_64__)
-// 24 chains of vpdpbusd: covers 5 cycles of latency on 2 units twice.
-__attribute__((target("avx512f,avx512vnni"))) int VnniLoop(size_t rounds) {
-  __m512i acc[24];
-  const __m512i x = _mm512_set1_epi32(0x01020304);
-#pragma GCC unroll 24
-  for (int i = 0; i < 24; ++i) acc[i] = _mm512_set1_epi32(i);  // else they are one chain
-  for (size_t round = 0; round < rounds; ++round) {
-#pragma GCC unroll 24
-    for (int i = 0; i < 24; ++i) acc[i] = _mm512_dpbusd_epi32(acc[i], x, x);
-  }
-  __m512i sum = acc[0];
-#pragma GCC unroll 24
-  for (int i = 1; i < 24; ++i) sum = _mm512_add_epi32(sum, acc[i]);
-  alignas(64) int lanes[16];
-  _mm512_store_si512(lanes, sum);
-  return lanes[0];
-}
-#endif
-
-// GOP/s of all threads; 0 where there is no VNNI.
-double PeakGops(int threads) {
-#if defined(__x86_64__)
-  if (!Has(Isa::kVnni)) return 0;
-  constexpr size_t kRounds = 1 << 19;
-  std::vector<int> sinks(static_cast<size_t>(threads));
-  const double seconds = BestOf(
-      [&] { ParallelFor(sinks.size(), [&](size_t i, int) { sinks[i] = VnniLoop(kRounds); }); });
-  return static_cast<double>(kRounds) * 24 * 128 * threads / seconds / 1e9;
-#else
-  return 0 * threads;
-#endif
-}
-
-// The best of several prefetch distances and piece sizes.
-double ReadGbps(const AlignedBuffer& memory) {
-  double best = 0;
-  const auto* data = reinterpret_cast<const uint64_t*>(memory.data());
-  for (const size_t piece : {size_t{128} << 10, size_t{1} << 20, size_t{16} << 20}) {
-    for (const size_t ahead : {0, 1024, 2048, 4096}) {
-      const size_t pieces = memory.size() / piece;
-      std::vector<uint64_t> sinks(pieces);
-      const double seconds = BestOf([&] {
-        ParallelFor(pieces, [&](size_t i, int) {
-          const uint64_t* p = data + i * piece / 8;
-          uint64_t sums[8] = {};
-          for (size_t k = 0; k < piece / 8; k += 8) {
-            __builtin_prefetch(p + k + ahead / 8);
-            for (size_t j = 0; j < 8; ++j) sums[j] ^= p[k + j];
-          }
-          for (const uint64_t sum : sums) sinks[i] ^= sum;
-        });
-      });
-      best = std::max(best, static_cast<double>(memory.size()) / seconds / 1e9);
-    }
-  }
-  return best;
-}
-
 struct Shape {
   size_t N, K;
 };
 constexpr Shape kLarge[] = {{22656, 4480}, {4480, 10240}, {15680, 4480}, {4480, 15680}};
 constexpr Shape kSmall[] = {{576, 576}, {1536, 576}, {576, 1536}, {49152, 576}};
 std::vector<DType> g_types = {DType::kQ4_0, DType::kQ4_1, DType::kQ8_0, DType::kQ4_K};
+
+std::string RowName(DType dtype, const Shape& shape, size_t T, int threads) {
+  return "matmul_int8 " + std::string(Name(dtype)) + " " + std::to_string(shape.N) + "x" +
+         std::to_string(shape.K) + " T=" + std::to_string(T) + " " + std::to_string(threads) + "t";
+}
 
 // Packed copies of one weight, of over `total` bytes.
 std::vector<Weight> Copies(const Weight& original, size_t total) {
@@ -154,6 +98,7 @@ void MeasureDecode(std::span<const Shape> shapes, size_t total, const double* re
           const double gbps = bytes * count / seconds / 1e9;
           const double gops =
               2.0 * static_cast<double>(shape.N * shape.K * T) * count / seconds / 1e9;
+          if (T == 1) ReportBenchRow(RowName(dtype, shape, T, threads), gbps / read[threads]);
           std::printf("  %9.1f %4.0f%% %4.0f%%", gbps, 100 * gbps / read[threads],
                       100 * gops / peak[threads]);
         }
@@ -183,6 +128,7 @@ void MeasurePrefill(std::span<const Shape> shapes, const double* peak) {
         for (const size_t T : kTokens) {
           const double seconds = BestOf([&] { Multiply(ws[0], x, T, &y); });
           const double gops = 2.0 * static_cast<double>(shape.N * shape.K * T) / seconds / 1e9;
+          if (T == 512) ReportBenchRow(RowName(dtype, shape, T, threads), gops / peak[threads]);
           std::printf("  %11.0f %4.0f%%", gops, 100 * gops / peak[threads]);
         }
         std::printf("\n");
@@ -219,18 +165,14 @@ void Run(const std::vector<std::string>& what) {
   };
   std::printf("isa %s\n", IsaName().c_str());
   double read[3] = {}, peak[3] = {};
-  {
-    AlignedBuffer memory(size_t{1} << 30);
-    std::memset(memory.data(), 1, memory.size());
-    const double seconds = std::exchange(g_seconds, 0.1);
-    for (const int threads : {1, 2}) {
-      SetThreadCount(threads);
-      peak[threads] = PeakGops(threads);
-      read[threads] = ReadGbps(memory);
-      std::printf("%d thread(s): VNNI %.0f GOP/s, read %.1f GB/s\n", threads, peak[threads],
-                  read[threads]);
-    }
-    g_seconds = seconds;
+  SetThreadCount(2);
+  const MachinePeaks peaks = LoadOrMeasurePeaks(10);
+  const Rate& int8 = peaks.of(ArithmeticUnit::kInt8);
+  for (const int threads : {1, 2}) {
+    peak[threads] = (threads == 1 ? int8.one_thread : int8.team) / 1e9;
+    read[threads] = (threads == 1 ? peaks.read.one_thread : peaks.read.team) / 1e9;
+    std::printf("%d thread(s): int8 %.0f GOP/s, read %.1f GB/s\n", threads, peak[threads],
+                read[threads]);
   }
   if (has("pack")) MeasurePacking();
   if (has("decode")) MeasureDecode(kLarge, size_t{1} << 30, read, peak);

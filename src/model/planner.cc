@@ -99,9 +99,9 @@ Plan MakePlan(const ModelConfig& config, const PlanRequest& request) {
   const uint64_t float_conv = Product(4, conv_elements);
   const uint64_t sequence_bytes =
       Sum(Product(plan.kv_bytes_per_token, paged_context), plan.ssm_state_bytes + float_conv);
-  plan.resident_bytes = Sum(Sum(BytesRoundedUp(request.weight_dtype, streamed),
-                                Product(request.batch, sequence_bytes)),
-                            StepBytes(config, request.batch) + kProgramBytes);
+  plan.resident_bytes = Sum(
+      Sum(BytesRoundedUp(request.weight_dtype, streamed), Product(request.batch, sequence_bytes)),
+      StepBytes(config, request.batch) + kProgramBytes);
   plan.decode_bytes_per_step =
       static_cast<double>(BytesRoundedUp(request.weight_dtype, streamed)) +
       static_cast<double>(request.batch) *

@@ -30,9 +30,9 @@ struct Plan {
   uint64_t kv_bytes_per_token = 0;  // of one sequence
   uint64_t ssm_state_bytes = 0;     // of one sequence
   uint64_t conv_state_bytes = 0;
-  uint64_t state_bytes = 0;    // ssm + conv, one sequence
-  uint64_t cache_bytes = 0;    // batch * (kv * context + state)
-  uint64_t total_bytes = 0;    // weights + cache
+  uint64_t state_bytes = 0;  // ssm + conv, one sequence
+  uint64_t cache_bytes = 0;  // batch * (kv * context + state)
+  uint64_t total_bytes = 0;  // weights + cache
   // What a running engine holds: matrices that products stream (an embedding that only hands out rows stays in the file),
   // caches in whole pages, the buffers of a step of kPlannedStepRows rows, the program itself.
   uint64_t resident_bytes = 0;
