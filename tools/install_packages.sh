@@ -6,8 +6,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 mapfile -t wanted < <(grep -vE '^\s*(#|$)' "${1:-packages.txt}")
 missing=()
+native=$(dpkg --print-architecture 2>/dev/null || true)
 for package in "${wanted[@]}"; do
-  [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || missing+=("$package")
+  arch=$native # a package may be there for several architectures: the one that is wanted counts
+  [[ $package == *:* ]] && arch=${package##*:}
+  dpkg-query -W -f='${db:Status-Status} ${Architecture}\n' "$package" 2>/dev/null | grep -qE "^installed ($arch|all)\$" || missing+=("$package")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 command -v apt-get >/dev/null || { echo "planish: these Debian packages are missing: ${missing[*]}" >&2; exit 1; }
