@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speed of this build beside the stored one of the same CPU: `make bench`, and `make bench-store` to renew it.
 
-Runs every *_bench program of the build folder and, with --model, `planish bench -m`. All figures are shares of the
+Runs the programs of the build folder that report shares and, with --model, `planish bench -m`. All figures are shares of the
 machine's peaks measured by `planish bench machine`, so that a slower clock does not count as a loss. A row that lost
 more than 5 % of its share is marked and the exit status is 1; rows that are new or gone are said so. A benchmark, never
 a test: neighbours on the machine change it.
@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 LOSS = 0.05
+REPORTING = ["matmul_bench", "matmul_int8_bench"]  # the programs that call ReportBenchRow
 
 
 def key_of(peaks):
@@ -60,9 +61,9 @@ def measure(build, model):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows"
         path.touch()
-        for bench in sorted(build.glob("*_bench")):
+        for bench in REPORTING:
             subprocess.run(
-                [str(bench)], check=True, stdout=sys.stderr,
+                [str(build / bench)], check=True, stdout=sys.stderr,
                 env=os.environ | {"PLANISH_BENCH_ROWS": str(path)},
             )
         rows = parse_rows(path.read_text())
