@@ -30,7 +30,7 @@ class BenchGuard(unittest.TestCase):
         path.chmod(0o755)
 
     def rows(self, **shares):
-        self.script("fake_bench", "".join(
+        self.script("matmul_bench", "".join(
             f"printf '{name}\\t{share}\\n' >> $PLANISH_BENCH_ROWS\n" for name, share in shares.items()))
 
     def guard(self, *more):
