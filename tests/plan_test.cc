@@ -102,6 +102,21 @@ TEST(PlanVerb, TotalIsWeightsAndTheCacheOfEverySequence) {
   EXPECT_NEAR(bits, 8.5, 0.05) << "q8_0 has 34 bytes for 32 weights; vectors stay wider";
 }
 
+// Against `planish bench` runs of these shapes with random weights (docs/performance.md).
+TEST(PlanVerb, ResidentMemoryIsThatOfMeasuredRunsWithinThreePercent) {
+  const struct {
+    const char *dtype, *context;
+    double measured_gib;
+  } kRuns[] = {{"bf16", "131072", 17.76}, {"q4_0", "32784", 5.28}};
+  for (const auto& run : kRuns) {
+    const Json plan =
+        JsonOf({"plan", "nano-9b-v2", "--json", "--dtype", run.dtype, "--context", run.context});
+    EXPECT_NEAR(static_cast<double>(Member(plan, "resident_bytes").AsInt()) / 0x1p30,
+                run.measured_gib, 0.03 * run.measured_gib)
+        << run.dtype;
+  }
+}
+
 TEST(PlanVerb, LargestContextFitsAndOneTokenMoreDoesNot) {
   const std::vector<std::string> plan{"plan", "nano-9b-v2", "--json", "--batch",
                                       "3",    "--memory",   "18GiB"};

@@ -54,6 +54,28 @@ uint64_t StepBytes(const ModelConfig& config, size_t batch) {
   return 4 * floats + 2 * kPlannedStepRows * widest_input + 4 * batch * config.vocab_size;
 }
 
+// Packed copies of 4 MiB and more stand in huge pages: one of them is on average half empty at the end.
+uint64_t HugePageSlack(const ModelConfig& config, DType dtype) {
+  if (!IsQuantised(dtype)) return 0;
+  constexpr uint64_t kHugePage = uint64_t{2} << 20;
+  static constexpr size_t kMatrices[] = {4, 2, 3, 1};  // by MixerConfig::index()
+  uint64_t slack = 0;
+  for (const BlockConfig& block : config.blocks) {
+    const uint64_t matrices = kMatrices[block.mixer.index()];
+    const uint64_t bytes =
+        BytesRoundedUp(dtype, CostOf(block.mixer, config.hidden_size).parameters);
+    if (bytes / matrices >= 2 * kHugePage) slack += matrices * kHugePage / 2;
+  }
+  return slack;
+}
+
+// What look-ups of a step leave mapped of an embedding in a file: the system maps 16 pages around each row.
+uint64_t LookupBytes(const ModelConfig& config, DType dtype) {
+  constexpr uint64_t kAround = 16 * 4096;
+  const uint64_t table = BytesRoundedUp(dtype, uint64_t{config.vocab_size} * config.hidden_size);
+  return std::min<uint64_t>(table, kPlannedStepRows * kAround);
+}
+
 constexpr uint64_t kProgramBytes = uint64_t{24} << 20;  // code, tables, tokenizer, heap
 
 }  // namespace
@@ -101,7 +123,8 @@ Plan MakePlan(const ModelConfig& config, const PlanRequest& request) {
       Sum(Product(plan.kv_bytes_per_token, paged_context), plan.ssm_state_bytes + float_conv);
   plan.resident_bytes = Sum(
       Sum(BytesRoundedUp(request.weight_dtype, streamed), Product(request.batch, sequence_bytes)),
-      StepBytes(config, request.batch) + kProgramBytes);
+      StepBytes(config, request.batch) + HugePageSlack(config, request.weight_dtype) +
+          LookupBytes(config, request.weight_dtype) + kProgramBytes);
   plan.decode_bytes_per_step =
       static_cast<double>(BytesRoundedUp(request.weight_dtype, streamed)) +
       static_cast<double>(request.batch) *
