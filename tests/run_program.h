@@ -19,7 +19,17 @@
 #include "base/error.h"
 #include "base/json.h"
 
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+
 namespace planish::testing {
+
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+inline constexpr bool kHasRealMemory = false;  // shadow memory and quarantine count as resident
+#else
+inline constexpr bool kHasRealMemory = true;
+#endif
 
 struct RunOptions {
   std::string input;                                             // stdin

@@ -6,19 +6,10 @@
 #include "golden_case.h"
 #include "run_program.h"
 
-#ifndef __has_feature
-#define __has_feature(x) 0
-#endif
-
 namespace planish::testing {
 namespace {
 
 constexpr float kTolerance = 2e-3f;
-#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
-constexpr bool kHasRealMemory = false;  // shadow memory and quarantine count as resident
-#else
-constexpr bool kHasRealMemory = true;
-#endif
 
 class SmolLm2Golden : public ::testing::Test {
  protected:
