@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Speed of PagedAttention at the shape of a 9B hybrid (40 query heads, 8 kv heads, width 128) against the machine's limits
-// measured in the same run: decode GB/s of KV against plain reading of as much memory, prefill GFLOP/s against f32 FMA and
-// AMX. Layers follow each other as in a model, so pages come from memory. Usage: attention_bench [decode|prefill|small]
+// Speed of PagedAttention at the shape of a 9B hybrid (40 query heads, 8 kv heads, width 128): decode GB/s of KV beside plain
+// reading of as much memory in the same run, prefill GFLOP/s (peaks: `planish bench machine`). Layers follow each other as in a model, so pages come from memory. Usage: attention_bench [decode|prefill|small]
 // [seconds per figure, default 0.5] [type of KV] [context of decode].
 #include <algorithm>
 #include <chrono>

@@ -87,7 +87,8 @@ class Prefetcher {
 };
 
 // Asks for the sums of the block below (m, n), a part of its 32 rows of two cache lines in each of the steps over k: stores
-// that miss the first-level cache hold up the loads of the next block (1,900 -> 2,150 GFLOP/s of 2,950).
+// that miss the first-level cache hold up the loads of the next block (in an isolated loop; inside the product the
+// gain is within noise).
 PLANISH_AMX void PrefetchSums(const PanelProduct& p, size_t m, size_t n, size_t step,
                               size_t rows_per_step) {
   const size_t begin = m + 32 + step * rows_per_step, end = std::min(begin + rows_per_step, p.M);

@@ -147,7 +147,7 @@ void ZipRight(const uint16_t* right, size_t tiles, uint16_t* out) {
 
 inline bfloat16x8_t AsBF16(uint64x2_t v) { return vreinterpretq_bf16_u64(v); }
 
-// c[4 rows][16] (+)= 4 rows of a left panel times a zipped right panel; `c` is read unless is_zero.
+// c[4 rows][16] (+)= 4 rows of a left panel times a zipped right panel; `from` is read unless is_zero.
 void MultiplyTile(const uint16_t* left, const uint16_t* zipped, size_t tiles, bool is_zero,
                   const float* from, size_t from_stride, float* c, size_t c_stride) {
   float32x4_t acc[kRows / 2][kRowPairs];  // [row][row of the other side] 00 01 10 11
