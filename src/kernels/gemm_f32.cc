@@ -8,8 +8,8 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "kernels/scratch.h"
 #include "kernels/matmul_targets.h"
+#include "kernels/scratch.h"
 #include "kernels/team_work.h"
 
 #undef HWY_TARGET_INCLUDE

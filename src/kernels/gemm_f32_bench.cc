@@ -51,8 +51,11 @@ void Run() {
   const double peak[3] = {0, peaks.f32().one_thread / 1e9, peaks.f32().team / 1e9};
   std::printf("%s, f32 peak %.0f / %.0f GFLOP/s\n", IsaName().c_str(), peak[1], peak[2]);
   std::printf("%-20s t | forward     dX          dW\n", "T x in x out");
-  constexpr size_t kShapes[][3] = {{2048, 512, 2048}, {2048, 2048, 512}, {2048, 1024, 1024},
-                                   {512, 512, 8192},  {8192, 768, 3072}};
+  constexpr size_t kShapes[][3] = {{2048, 512, 2048},
+                                   {2048, 2048, 512},
+                                   {2048, 1024, 1024},
+                                   {512, 512, 8192},
+                                   {8192, 768, 3072}};
   for (const auto& [T, in, out] : kShapes) {
     Matrix x(T * in), w(out * in), y(T * out);
     for (const int threads : {1, 2}) {
@@ -77,9 +80,9 @@ void Run() {
       for (size_t i = 0; i < 3; ++i) {
         const double rate = flops / seconds[i] / 1e9;
         std::printf(" %6.0f %3.0f%%", rate, 100 * rate / peak[threads]);
-        ReportBenchRow("gemm f32 " + std::string(kinds[i]) + " " + name + " " +
-                           std::to_string(threads) + "t",
-                       rate / peak[threads]);
+        ReportBenchRow(
+            "gemm f32 " + std::string(kinds[i]) + " " + name + " " + std::to_string(threads) + "t",
+            rate / peak[threads]);
       }
       std::printf("\n");
       std::fflush(stdout);

@@ -20,9 +20,7 @@ struct Operand {
     values = RandomFloats(random, (is_transposed ? K : R) * stride + 1);
     source = {values.data() + 1, stride, DType::kF32, is_transposed};
   }
-  double At(size_t r, size_t k) const {
-    return *static_cast<const float*>(source.At(r, k).data);
-  }
+  double At(size_t r, size_t k) const { return *static_cast<const float*>(source.At(r, k).data); }
   std::vector<float> values;
   PanelSource source;
 };
