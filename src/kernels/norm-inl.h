@@ -63,8 +63,8 @@ HWY_INLINE void NormOneRow(const float* x, const float* w, size_t n, float eps, 
 }
 
 // One group of one row. u goes through `out`, which may be y or z: each element is read before it is written.
-void GatedNormGroup(const float* y, const float* z, const float* w, size_t n, float eps,
-                    float* out) {
+[[maybe_unused]] void GatedNormGroup(const float* y, const float* z, const float* w, size_t n,
+                                     float eps, float* out) {
   const FloatTag d;
   const float sum = SumOfSquaresOf(n, [=](size_t i, auto load, auto store) HWY_ATTR {
     const FloatVec u = hn::Mul(load(y + i), SiluOf(d, load(z + i)));

@@ -93,6 +93,11 @@ HWY_INLINE FloatVec ReciprocalOf(FloatTag d, FloatVec x) {
 #endif
 }
 
+// 1 / (1 + exp(-x)); not NaN for NaN.
+HWY_INLINE FloatVec SigmoidOf(FloatTag d, FloatVec x) {
+  return ReciprocalOf(d, hn::Add(ClampedExp(d, hn::Neg(x)), hn::Set(d, 1.0f)));
+}
+
 // x / (1 + exp(-x)); -0 below -86, where the true value is under 4e-36. NaN stays NaN.
 HWY_INLINE FloatVec SiluOf(FloatTag d, FloatVec x) {
   const FloatVec e = ClampedExp(d, hn::Neg(x));

@@ -67,7 +67,7 @@ std::unique_ptr<MixerState> Attention::NewState(const StateTypes& types) const {
 void Attention::Project(const Rows& rows, const float* x, float* q, float* k, float* v) const {
   const size_t T = rows.total;
   const auto [H, K, P] = std::tuple(attention_.n_heads, attention_.n_kv_heads, attention_.head_dim);
-  const Weight* weights[] = {&q_proj_, &k_proj_, &v_proj_};
+  const Weight* weights[] = {&q_proj_.weight, &k_proj_.weight, &v_proj_.weight};
   float* outputs[] = {q, k, v};
   {
     const PhaseScope matmul(Phase::kMatMulAttention);
@@ -153,18 +153,18 @@ void Attention::Run(const StepBatch& batch, const float* x, float* y, Workspace*
   const KvLayout& layout = static_cast<const KvState&>(*runs.front().state).layout();
   PagedAttention(layout, H, 1.0f / std::sqrt(static_cast<float>(P)), batch.rows.act, jobs);
   if (saved != nullptr) {
-    saved->x = KeepRows(x, T, hidden_size_);
-    saved->q = KeepRows(q, T, H * P);
-    saved->k = KeepRows(k, T, K * P);
-    saved->v = KeepRows(v, T, K * P);
-    saved->out = KeepRows(out, T, H * P);
+    saved->q = KeepRows(q, T, H * P, DType::kF32);
+    saved->k = KeepRows(k, T, K * P, DType::kF32);
+    saved->v = KeepRows(v, T, K * P, DType::kF32);
+    saved->out = KeepRows(out, T, H * P, DType::kF32);
   }
   const PhaseScope matmul(Phase::kMatMulAttention);
-  MatMul(o_proj_, out, batch.rows, y);
+  o_proj_.Step(batch.rows, out, y);
 }
 
-void Attention::Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
+void Attention::Forward(const Pass& pass, const float* x, float* y,
                         std::unique_ptr<Saved>* saved) const {
+  const SeqLayout& layout = pass.layout;
   std::unique_ptr<AttentionSaved> keep =
       saved != nullptr ? std::make_unique<AttentionSaved>() : nullptr;
   const KvLayout kv{DType::kF32, attention_.n_kv_heads, attention_.head_dim};
@@ -172,8 +172,12 @@ void Attention::Forward(const SeqLayout& layout, const float* x, float* y, Works
   std::vector<StepRows> runs;
   for (size_t s = 0; s < layout.sequences(); ++s)
     runs.push_back({layout.begin(s), layout.length(s), 0, &states[s]});
-  Run({runs, layout.tokens()}, x, y, workspace, keep.get());
+  Run({runs, layout.tokens()}, x, y, pass.workspace, keep.get());
   if (saved != nullptr) *saved = std::move(keep);
+}
+
+void Attention::Backward(const Pass&, const float*, const Saved&, const float*, float*) const {
+  PLANISH_CHECK(false, "backward of attention");
 }
 
 void Attention::Step(const StepBatch& batch, const float* x, float* y, Workspace* workspace) const {
@@ -182,25 +186,21 @@ void Attention::Step(const StepBatch& batch, const float* x, float* y, Workspace
 
 void Attention::VisitParams(const ParamVisitor& visit) {
   const auto [H, K, P] = std::tuple(attention_.n_heads, attention_.n_kv_heads, attention_.head_dim);
-  visit({.name = "q_proj.weight",
-         .shape = {H * P, hidden_size_},
-         .role = ParamRole::kInput,
-         .weight = &q_proj_});
-  visit({.name = "k_proj.weight",
-         .shape = {K * P, hidden_size_},
-         .role = ParamRole::kInput,
-         .weight = &k_proj_});
-  visit({.name = "v_proj.weight",
-         .shape = {K * P, hidden_size_},
-         .role = ParamRole::kInput,
-         .weight = &v_proj_});
-  visit({.name = "o_proj.weight",
-         .shape = {hidden_size_, H * P},
-         .role = ParamRole::kOutput,
-         .weight = &o_proj_});
+  q_proj_.Visit("q_proj.weight", H * P, hidden_size_, ParamRole::kInput, visit);
+  k_proj_.Visit("k_proj.weight", K * P, hidden_size_, ParamRole::kInput, visit);
+  v_proj_.Visit("v_proj.weight", K * P, hidden_size_, ParamRole::kInput, visit);
+  o_proj_.Visit("o_proj.weight", hidden_size_, H * P, ParamRole::kOutput, visit);
   if (attention_.has_qk_norm) {
-    visit({.name = "q_norm.weight", .shape = {P}, .role = ParamRole::kNorm, .vector = &q_norm_});
-    visit({.name = "k_norm.weight", .shape = {P}, .role = ParamRole::kNorm, .vector = &k_norm_});
+    visit({.name = "q_norm.weight",
+           .shape = {P},
+           .role = ParamRole::kNorm,
+           .vector = &q_norm_,
+           .grad = &d_q_norm_});
+    visit({.name = "k_norm.weight",
+           .shape = {P},
+           .role = ParamRole::kNorm,
+           .vector = &k_norm_,
+           .grad = &d_k_norm_});
   }
 }
 

@@ -8,15 +8,16 @@
 
 #include "kernels/attention.h"
 #include "model/mixer.h"
+#include "model/projection.h"
 
 namespace planish {
 
 struct AttentionSaved : Saved {
-  Tensor x;    // [T, D]
   Tensor q;    // [T, H*P] after norm and rotation
   Tensor k;    // [T, K*P] after norm and rotation
   Tensor v;    // [T, K*P]
   Tensor out;  // [T, H*P] before Wo
+  size_t bytes() const override { return q.bytes() + k.bytes() + v.bytes() + out.bytes(); }
 };
 
 // Keys and values of one sequence in one layer, in pages of 64 positions shared copy-on-write between snapshots.
@@ -43,8 +44,10 @@ class KvState : public MixerState {
 class Attention : public Mixer {
  public:
   Attention(const ModelConfig& config, const AttentionConfig& attention);
-  void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
+  void Forward(const Pass& pass, const float* x, float* y,
                std::unique_ptr<Saved>* saved) const override;
+  void Backward(const Pass& pass, const float* x, const Saved& saved, const float* dy,
+                float* dx) const override;
   void Step(const StepBatch& batch, const float* x, float* y, Workspace* workspace) const override;
   std::unique_ptr<MixerState> NewState(const StateTypes& types) const override;
   void VisitParams(const ParamVisitor& visit) override;
@@ -62,11 +65,13 @@ class Attention : public Mixer {
   size_t hidden_size_;
   float norm_eps_;
   std::vector<float> inv_freq_;  // [P/2], empty without RoPE
-  Weight q_proj_;                // [H*P, D]
-  Weight k_proj_;                // [K*P, D]
-  Weight v_proj_;                // [K*P, D]
-  Weight o_proj_;                // [D, H*P]
+  Projection q_proj_;            // [H*P, D]
+  Projection k_proj_;            // [K*P, D]
+  Projection v_proj_;            // [K*P, D]
+  Projection o_proj_;            // [D, H*P]
   Tensor q_norm_, k_norm_;       // [P], Qwen3
+  float* d_q_norm_ = nullptr;    // [P] gradients
+  float* d_k_norm_ = nullptr;
 };
 
 }  // namespace planish

@@ -1,69 +1,125 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/ffn.h"
 
+#include <algorithm>
+
 #include "base/phases.h"
 #include "kernels/activation.h"
+#include "kernels/ffn_activation.h"
 #include "kernels/matmul.h"
 
 namespace planish {
+namespace {
 
-void Ffn::Run(const Rows& rows, const float* x, float* y, Workspace* workspace,
-              FfnSaved* saved) const {
-  const Workspace::Scope scope(*workspace);
-  const PhaseScope phase(Phase::kMatMulFfn);
-  const size_t T = rows.total, F = ffn_.intermediate_size;
-  float* up = workspace->Take(T * F);  // [T, F]
-  float* gate = nullptr;               // [T, F]
-  if (ffn_.kind == FfnKind::kSwiGlu) {
-    gate = workspace->Take(T * F);
-    const Weight* weights[] = {&gate_, &up_};
-    float* outputs[] = {gate, up};
-    MatMulMany(weights, x, rows, outputs);
-  } else {
-    MatMul(up_, x, rows, up);
-  }
-  if (saved != nullptr) {
-    saved->x = KeepRows(x, T, hidden_size_);
-    saved->up = KeepRows(up, T, F);
-    if (gate != nullptr) saved->gate = KeepRows(gate, T, F);
-  }
-  {
-    const PhaseScope activation(Phase::kActivation);
-    if (gate != nullptr)
-      SiluMul(gate, up, up, T * F);
-    else
-      ReluSquared(up, T * F);
-  }
-  MatMul(down_, up, rows, y);
+// Tokens of a training slice: enough that packing the weights again costs little beside their product.
+constexpr size_t kSlice = 4096;
+
+std::byte* RowsAt(Tensor& rows, size_t t) {
+  return rows.data() + BytesOf(rows.dtype(), t * rows.shape().last());
+}
+const std::byte* RowsAt(const Tensor& rows, size_t t) {
+  return rows.data() + BytesOf(rows.dtype(), t * rows.shape().last());
 }
 
-void Ffn::Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
-                  std::unique_ptr<Saved>* saved) const {
-  std::unique_ptr<FfnSaved> keep = saved != nullptr ? std::make_unique<FfnSaved>() : nullptr;
-  Run(layout.tokens(), x, y, workspace, keep.get());
+}  // namespace
+
+void Ffn::Step(const StepBatch& batch, const float* x, float* y, Workspace* workspace) const {
+  const Workspace::Scope scope(*workspace);
+  const PhaseScope phase(Phase::kMatMulFfn);
+  const size_t T = batch.rows.total, F = ffn_.intermediate_size;
+  float* up = workspace->Take(T * F);  // [T, F]
+  if (IsGated()) {
+    float* gate = workspace->Take(T * F);  // [T, F]
+    const Weight* weights[] = {&gate_.weight, &up_.weight};
+    float* outputs[] = {gate, up};
+    MatMulMany(weights, x, batch.rows, outputs);
+    const PhaseScope activation(Phase::kActivation);
+    SiluMul(gate, up, up, T * F);
+  } else {
+    up_.Step(batch.rows, x, up);
+    const PhaseScope activation(Phase::kActivation);
+    ReluSquared(up, T * F);
+  }
+  down_.Step(batch.rows, up, y);
+}
+
+void Ffn::Forward(const Pass& pass, const float* x, float* y, std::unique_ptr<Saved>* saved) const {
+  const Workspace::Scope scope(*pass.workspace);
+  const PhaseScope phase(Phase::kMatMulFfn);
+  const size_t T = pass.tokens(), D = hidden_size_, F = ffn_.intermediate_size;
+  const size_t rows = std::min(T, kSlice);
+  const DType type = pass.row_type();
+  std::unique_ptr<FfnSaved> keep;
+  if (saved != nullptr) {
+    keep = std::make_unique<FfnSaved>();
+    keep->up = Tensor(type, {T, F});
+    if (IsGated()) keep->gate = Tensor(type, {T, F});
+  }
+  float* up = pass.workspace->Take(rows * F);
+  float* gate = IsGated() ? pass.workspace->Take(rows * F) : nullptr;
+  float* act = pass.workspace->Take(rows * F);  // of `type`
+  for (size_t t = 0; t < T; t += rows) {
+    const size_t n = std::min(rows, T - t);
+    if (IsGated()) {
+      const Projection* projections[] = {&gate_, &up_};
+      float* outputs[] = {gate, up};
+      ForwardMany(pass, n, projections, x + t * D, outputs);
+    } else {
+      up_.Forward(pass, n, x + t * D, up);
+    }
+    {
+      const PhaseScope activation(Phase::kActivation);
+      void* kept_up = keep != nullptr ? RowsAt(keep->up, t) : nullptr;
+      if (IsGated())
+        SiluMulForward(gate, up, n * F, type, keep != nullptr ? RowsAt(keep->gate, t) : nullptr,
+                       kept_up, act);
+      else
+        ReluSquaredForward(up, n * F, type, kept_up, act);
+    }
+    down_.Forward(pass, n, {act, type}, y + t * D);
+  }
   if (saved != nullptr) *saved = std::move(keep);
 }
 
-void Ffn::Step(const StepBatch& batch, const float* x, float* y, Workspace* workspace) const {
-  Run(batch.rows, x, y, workspace, nullptr);
+void Ffn::Backward(const Pass& pass, const float* x, const Saved& saved, const float* dy,
+                   float* dx) const {
+  const auto& kept = static_cast<const FfnSaved&>(saved);
+  const Workspace::Scope scope(*pass.workspace);
+  const PhaseScope phase(Phase::kMatMulFfn);
+  const size_t T = pass.tokens(), D = hidden_size_, F = ffn_.intermediate_size;
+  const size_t rows = std::min(T, kSlice);
+  const DType type = pass.row_type();
+  float* dact = pass.workspace->Take(rows * F);
+  float* act = pass.workspace->Take(rows * F);  // this and the next two of `type`
+  float* dup = pass.workspace->Take(rows * F);
+  float* dgate = IsGated() ? pass.workspace->Take(rows * F) : nullptr;
+  for (size_t t = 0; t < T; t += rows) {
+    const size_t n = std::min(rows, T - t);
+    const float* xs = x + t * D;
+    down_.BackwardInput(pass, n, dy + t * D, dact);
+    {
+      const PhaseScope activation(Phase::kActivation);
+      if (IsGated())
+        SiluMulBackward(RowsAt(kept.gate, t), RowsAt(kept.up, t), dact, n * F, type, act, dgate,
+                        dup);
+      else
+        ReluSquaredBackward(RowsAt(kept.up, t), dact, n * F, type, act, dup);
+    }
+    down_.BackwardWeight(pass, n, {act, type}, dy + t * D);
+    up_.BackwardWeight(pass, n, xs, {dup, type});
+    up_.BackwardInput(pass, n, {dup, type}, dx + t * D);
+    if (IsGated()) {
+      gate_.BackwardWeight(pass, n, xs, {dgate, type});
+      gate_.BackwardInput(pass, n, {dgate, type}, dx + t * D, /*accumulate=*/true);
+    }
+  }
 }
 
 void Ffn::VisitParams(const ParamVisitor& visit) {
   const size_t F = ffn_.intermediate_size;
-  if (ffn_.kind == FfnKind::kSwiGlu) {
-    visit({.name = "gate_proj.weight",
-           .shape = {F, hidden_size_},
-           .role = ParamRole::kInput,
-           .weight = &gate_});
-  }
-  visit({.name = "up_proj.weight",
-         .shape = {F, hidden_size_},
-         .role = ParamRole::kInput,
-         .weight = &up_});
-  visit({.name = "down_proj.weight",
-         .shape = {hidden_size_, F},
-         .role = ParamRole::kOutput,
-         .weight = &down_});
+  if (IsGated()) gate_.Visit("gate_proj.weight", F, hidden_size_, ParamRole::kInput, visit);
+  up_.Visit("up_proj.weight", F, hidden_size_, ParamRole::kInput, visit);
+  down_.Visit("down_proj.weight", hidden_size_, F, ParamRole::kOutput, visit);
 }
 
 }  // namespace planish

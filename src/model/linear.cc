@@ -2,32 +2,30 @@
 #include "model/linear.h"
 
 #include "base/phases.h"
-#include "kernels/matmul.h"
 
 namespace planish {
 
-void Linear::Forward(const SeqLayout& layout, const float* x, float* y, Workspace*,
+void Linear::Forward(const Pass& pass, const float* x, float* y,
                      std::unique_ptr<Saved>* saved) const {
-  const size_t T = layout.tokens();
   const PhaseScope scope(Phase::kMatMulLinear);
-  MatMul(weight_, x, T, y);
-  if (saved != nullptr) {
-    auto keep = std::make_unique<LinearSaved>();
-    keep->x = KeepRows(x, T, hidden_size_);
-    *saved = std::move(keep);
-  }
+  weight_.Forward(pass, pass.tokens(), x, y);
+  if (saved != nullptr) *saved = std::make_unique<LinearSaved>();
+}
+
+void Linear::Backward(const Pass& pass, const float* x, const Saved&, const float* dy,
+                      float* dx) const {
+  const PhaseScope scope(Phase::kMatMulLinear);
+  weight_.BackwardWeight(pass, pass.tokens(), x, dy);
+  weight_.BackwardInput(pass, pass.tokens(), dy, dx);
 }
 
 void Linear::Step(const StepBatch& batch, const float* x, float* y, Workspace*) const {
   const PhaseScope scope(Phase::kMatMulLinear);
-  MatMul(weight_, x, batch.rows, y);
+  weight_.Step(batch.rows, x, y);
 }
 
 void Linear::VisitParams(const ParamVisitor& visit) {
-  visit({.name = "weight",
-         .shape = {hidden_size_, hidden_size_},
-         .role = ParamRole::kOutput,
-         .weight = &weight_});
+  weight_.Visit("weight", hidden_size_, hidden_size_, ParamRole::kOutput, visit);
 }
 
 }  // namespace planish

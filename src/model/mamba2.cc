@@ -66,8 +66,10 @@ SsmLayer Mamba2::Layer() const {
           .norm_eps = norm_eps_};
 }
 
-void Mamba2::Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
+void Mamba2::Forward(const Pass& pass, const float* x, float* y,
                      std::unique_ptr<Saved>* saved) const {
+  const SeqLayout& layout = pass.layout;
+  Workspace* workspace = pass.workspace;
   const Workspace::Scope scope(*workspace);
   const PhaseScope phase(Phase::kScan);
   const SsmLayer layer = Layer();
@@ -79,7 +81,7 @@ void Mamba2::Forward(const SeqLayout& layout, const float* x, float* y, Workspac
   float* core = workspace->Take(T * d_in);
   {
     const PhaseScope matmul(Phase::kMatMulMamba);
-    MatMul(in_proj_, x, T, zxbcdt);
+    in_proj_.Forward(pass, T, x, zxbcdt);
   }
   PrepareDt(zxbcdt + d_in + conv_dim, width, layer.dt_bias, T, H, layer.dt_low, layer.dt_high, dt);
   std::vector<ConvJob> convs;
@@ -117,11 +119,10 @@ void Mamba2::Forward(const SeqLayout& layout, const float* x, float* y, Workspac
   SsdChunkScan(layer.dims, mamba_.chunk_size, scans);
   if (saved != nullptr) {
     auto kept = std::make_unique<Mamba2Saved>();
-    kept->x = KeepRows(x, T, hidden_size_);
-    kept->zxbcdt = KeepRows(zxbcdt, T, width);
-    kept->xbc = KeepRows(xbc, T, conv_dim);
-    kept->dt = KeepRows(dt, T, H);
-    kept->y = KeepRows(core, T, d_in);
+    kept->zxbcdt = KeepRows(zxbcdt, T, width, DType::kF32);
+    kept->xbc = KeepRows(xbc, T, conv_dim, DType::kF32);
+    kept->dt = KeepRows(dt, T, H, DType::kF32);
+    kept->y = KeepRows(core, T, d_in, DType::kF32);
     *saved = std::move(kept);
   }
   {
@@ -130,7 +131,11 @@ void Mamba2::Forward(const SeqLayout& layout, const float* x, float* y, Workspac
                       core);
   }
   const PhaseScope matmul(Phase::kMatMulMamba);
-  MatMul(out_proj_, core, T, y);
+  out_proj_.Forward(pass, T, core, y);
+}
+
+void Mamba2::Backward(const Pass&, const float*, const Saved&, const float*, float*) const {
+  PLANISH_CHECK(false, "backward of Mamba-2");
 }
 
 void Mamba2::Step(const StepBatch& batch, const float* x, float* y, Workspace* workspace) const {
@@ -141,7 +146,7 @@ void Mamba2::Step(const StepBatch& batch, const float* x, float* y, Workspace* w
   float* normed = workspace->Take(T * layer.d_in());
   {
     const PhaseScope matmul(Phase::kMatMulMamba);
-    MatMul(in_proj_, x, batch.rows, zxbcdt);
+    in_proj_.Step(batch.rows, x, zxbcdt);
   }
   static thread_local std::vector<SsmRun> runs;  // keeps its memory from step to step
   runs.clear();
@@ -161,35 +166,40 @@ void Mamba2::Step(const StepBatch& batch, const float* x, float* y, Workspace* w
              batch.rows.act == ActMode::kF32 ? SsmArithmetic::kExact : SsmArithmetic::kFast);
   }
   const PhaseScope matmul(Phase::kMatMulMamba);
-  MatMul(out_proj_, normed, batch.rows, y);
+  out_proj_.Step(batch.rows, normed, y);
 }
 
 void Mamba2::VisitParams(const ParamVisitor& visit) {
   const size_t H = mamba_.n_heads, conv_dim = mamba_.conv_dim();
-  visit({.name = "A_log", .shape = {H}, .role = ParamRole::kSsmALog, .vector = &a_log_});
-  visit({.name = "D", .shape = {H}, .role = ParamRole::kSsmD, .vector = &d_});
-  visit({.name = "dt_bias", .shape = {H}, .role = ParamRole::kSsmDtBias, .vector = &dt_bias_});
+  visit({.name = "A_log",
+         .shape = {H},
+         .role = ParamRole::kSsmALog,
+         .vector = &a_log_,
+         .grad = &d_a_log_});
+  visit({.name = "D", .shape = {H}, .role = ParamRole::kSsmD, .vector = &d_, .grad = &d_d_});
+  visit({.name = "dt_bias",
+         .shape = {H},
+         .role = ParamRole::kSsmDtBias,
+         .vector = &dt_bias_,
+         .grad = &d_dt_bias_});
   if (mamba_.has_conv_bias)
     visit({.name = "conv1d.bias",
            .shape = {conv_dim},
            .role = ParamRole::kConvBias,
-           .vector = &conv_bias_});
+           .vector = &conv_bias_,
+           .grad = &d_conv_bias_});
   visit({.name = "conv1d.weight",
          .shape = {conv_dim, 1, mamba_.conv_kernel},
          .role = ParamRole::kConvWeight,
-         .vector = &conv_weight_});
-  visit({.name = "in_proj.weight",
-         .shape = {mamba_.in_proj_rows(), hidden_size_},
-         .role = ParamRole::kInput,
-         .weight = &in_proj_});
+         .vector = &conv_weight_,
+         .grad = &d_conv_weight_});
+  in_proj_.Visit("in_proj.weight", mamba_.in_proj_rows(), hidden_size_, ParamRole::kInput, visit);
   visit({.name = "norm.weight",
          .shape = {mamba_.inner()},
          .role = ParamRole::kNorm,
-         .vector = &norm_});
-  visit({.name = "out_proj.weight",
-         .shape = {hidden_size_, mamba_.inner()},
-         .role = ParamRole::kOutput,
-         .weight = &out_proj_});
+         .vector = &norm_,
+         .grad = &d_norm_});
+  out_proj_.Visit("out_proj.weight", hidden_size_, mamba_.inner(), ParamRole::kOutput, visit);
 }
 
 }  // namespace planish

@@ -6,15 +6,16 @@
 
 #include "kernels/ssm_block.h"
 #include "model/mixer.h"
+#include "model/projection.h"
 
 namespace planish {
 
 struct Mamba2Saved : Saved {
-  Tensor x;       // [T, D]
   Tensor zxbcdt;  // [T, 2*d_in + 2*G*N + H] output of in_proj
   Tensor xbc;     // [T, conv_dim] after conv and SiLU
   Tensor dt;      // [T, H] after softplus and clamp
   Tensor y;       // [T, d_in] before gate and norm
+  size_t bytes() const override { return zxbcdt.bytes() + xbc.bytes() + dt.bytes() + y.bytes(); }
 };
 
 // Conv window and SSM state of one sequence in one layer.
@@ -37,8 +38,10 @@ class Mamba2State : public MixerState {
 class Mamba2 : public Mixer {
  public:
   Mamba2(const ModelConfig& config, const Mamba2Config& mamba);
-  void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
+  void Forward(const Pass& pass, const float* x, float* y,
                std::unique_ptr<Saved>* saved) const override;
+  void Backward(const Pass& pass, const float* x, const Saved& saved, const float* dy,
+                float* dx) const override;
   void Step(const StepBatch& batch, const float* x, float* y, Workspace* workspace) const override;
   std::unique_ptr<MixerState> NewState(const StateTypes& types) const override {
     return std::make_unique<Mamba2State>(mamba_, types.ssm);
@@ -56,14 +59,17 @@ class Mamba2 : public Mixer {
   Mamba2Config mamba_;
   size_t hidden_size_;
   float norm_eps_;
-  Weight in_proj_;              // [2*d_in + 2*G*N + H, D]
-  Weight out_proj_;             // [D, d_in]
+  Projection in_proj_;          // [2*d_in + 2*G*N + H, D]
+  Projection out_proj_;         // [D, d_in]
   Tensor conv_weight_;          // [conv_dim, W] as stored
   Tensor conv_bias_;            // [conv_dim]
   Tensor a_log_, d_, dt_bias_;  // [H]
   Tensor norm_;                 // [d_in]
-  Tensor conv_taps_;            // [W, conv_dim], derived
-  Tensor a_;                    // [H] -exp(A_log), derived
+  // Gradients, shaped as the parameters.
+  float *d_conv_weight_ = nullptr, *d_conv_bias_ = nullptr, *d_a_log_ = nullptr, *d_d_ = nullptr,
+        *d_dt_bias_ = nullptr, *d_norm_ = nullptr;
+  Tensor conv_taps_;  // [W, conv_dim], derived
+  Tensor a_;          // [H] -exp(A_log), derived
 };
 
 }  // namespace planish

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/mixer.h"
 
-#include <cstring>
+#include "kernels/rounding.h"
 
 namespace planish {
 
-Tensor KeepRows(const float* values, size_t T, size_t width) {
-  Tensor kept = Tensor::F32({T, width});
-  std::memcpy(kept.data(), values, kept.bytes());
+Tensor KeepRows(const float* values, size_t T, size_t width, DType type) {
+  Tensor kept(type, {T, width});
+  RoundRows(values, T * width, type, kept.data());
   return kept;
 }
 

@@ -11,8 +11,7 @@
 #include "kernels/matmul.h"
 #include "model/config.h"
 #include "model/param.h"
-#include "model/seq_layout.h"
-#include "model/workspace.h"
+#include "model/pass.h"
 
 namespace planish {
 
@@ -56,13 +55,13 @@ struct StateTypes {
   DType ssm = DType::kF32;  // Mamba-2's state
 };
 
-// What backward will need of one Forward, kept or recomputed; each mixer has its own named struct. Backward itself comes
-// with training.
+// What backward needs of one Forward beside its input, kept or recomputed; each mixer has its own named struct.
 struct Saved {
   virtual ~Saved() = default;
+  virtual size_t bytes() const = 0;  // memory held
 };
-// A copy of [T, width] floats for a Saved struct.
-Tensor KeepRows(const float* values, size_t T, size_t width);
+// A copy of [T, width] floats in `type` (kF32, or kBF16 rounded to nearest even) for a Saved struct.
+Tensor KeepRows(const float* values, size_t T, size_t width, DType type);
 
 // Sizes and work of one block, from its config alone. Formulas: models.md sections 5-7.
 struct MixerCost {
@@ -78,10 +77,14 @@ MixerCost CostOf(const MixerConfig& mixer, size_t hidden_size);
 class Mixer {
  public:
   virtual ~Mixer() = default;
-  // x: [T, D] normed rows; y: [T, D], assigned (the residual add is Model's). Sequences of `layout` start from an empty
-  // state. `saved`, if not null, receives what backward needs.
-  virtual void Forward(const SeqLayout& layout, const float* x, float* y, Workspace* workspace,
+  // x: [T, D] normed rows; y: [T, D], assigned (the residual add is Model's). Sequences of the layout start from an empty
+  // state. `saved`, if not null, receives what Backward needs beside x.
+  virtual void Forward(const Pass& pass, const float* x, float* y,
                        std::unique_ptr<Saved>* saved) const = 0;
+  // dy: [T, D]; dx: [T, D], assigned. Adds the gradients of parameters where they are wanted (Param::grad). The pass and x are
+  // those of the Forward that filled `saved`.
+  virtual void Backward(const Pass& pass, const float* x, const Saved& saved, const float* dy,
+                        float* dx) const = 0;
   // x: [R, D]; y: [R, D], assigned; states are advanced by their rows.
   virtual void Step(const StepBatch& batch, const float* x, float* y,
                     Workspace* workspace) const = 0;

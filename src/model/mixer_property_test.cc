@@ -8,92 +8,16 @@
 #include <limits>
 
 #include "base/parallel.h"
-#include "base/random.h"
-#include "model/registry.h"
+#include "model/mixer_testing.h"
 
 namespace planish {
 namespace {
 
-constexpr size_t kHidden = 48;
-
-struct Kind {
-  const char* name;
-  MixerConfig config;
-  StateTypes types = {};
-};
-
-std::vector<Kind> Kinds() {
-  Mamba2Config mamba{.n_heads = 6,
-                     .head_dim = 8,
-                     .state_size = 12,
-                     .n_groups = 3,
-                     .conv_kernel = 4,
-                     .chunk_size = 8};
-  mamba.time_step_high = std::numeric_limits<double>::infinity();
-  Mamba2Config narrow = mamba;
-  narrow.conv_kernel = 2;
-  narrow.has_conv_bias = false;
-  narrow.n_groups = 1;
-  narrow.chunk_size = 1;
-  AttentionConfig plain{.n_heads = 4, .n_kv_heads = 2, .head_dim = 10, .has_rope = false};
-  AttentionConfig rotary = plain;
-  rotary.has_rope = true;
-  AttentionConfig normed = rotary;
-  normed.has_qk_norm = true;
-  normed.n_kv_heads = 4;
-  AttentionConfig wide = rotary;  // whole groups of q8_0
-  wide.head_dim = 32;
-  return {{"mamba2", mamba},
-          {"mamba2 narrow", narrow},
-          {"attention", plain},
-          {"attention rope", rotary},
-          {"attention qk norm", normed},
-          {"attention kv bf16", rotary, {.kv = DType::kBF16}},
-          {"attention kv f16", plain, {.kv = DType::kF16}},
-          {"attention kv q8_0", wide, {.kv = DType::kQ8_0}},
-          {"ffn swiglu", FfnConfig{40, FfnKind::kSwiGlu}},
-          {"ffn relu2", FfnConfig{40, FfnKind::kReluSquared}},
-          {"linear", LinearConfig{}}};
-}
-
-// With random parameters: matrices of spread 1/sqrt(in), everything else as random as its role allows.
-std::unique_ptr<Mixer> RandomMixer(const MixerConfig& config, uint64_t seed) {
-  ModelConfig model;
-  model.hidden_size = kHidden;
-  std::unique_ptr<Mixer> mixer = MakeMixer(model, config);
-  Random random(seed);
-  mixer->VisitParams([&](const Param& param) {
-    const size_t n = param.shape.elements();
-    float* values;
-    if (param.weight != nullptr) {
-      *param.weight = Weight(param.name, param.shape[0], param.shape[1]);
-      values = reinterpret_cast<float*>(param.weight->mutable_data());
-    } else {
-      *param.vector = Tensor::F32(param.shape);
-      values = param.vector->f32();
-    }
-    const double scale =
-        param.weight != nullptr ? 1.0 / std::sqrt(static_cast<double>(param.shape[1])) : 0.5;
-    for (size_t i = 0; i < n; ++i)
-      values[i] = static_cast<float>(random.Normal() * scale +
-                                     (param.role == ParamRole::kNorm ? 1.0 : 0.0));
-  });
-  mixer->ParamsChanged();
-  return mixer;
-}
-
-std::vector<float> RandomRows(size_t T, uint64_t seed) {
-  Random random(seed);
-  std::vector<float> rows(T * kHidden);
-  for (float& value : rows) value = static_cast<float>(random.Normal());
-  return rows;
-}
-
 std::vector<float> Forward(const Mixer& mixer, const SeqLayout& layout, const float* x,
                            std::unique_ptr<Saved>* saved = nullptr) {
   Workspace workspace;
-  std::vector<float> y(layout.tokens() * kHidden);
-  mixer.Forward(layout, x, y.data(), &workspace, saved);
+  std::vector<float> y(layout.tokens() * kMixerTestHidden);
+  mixer.Forward({.layout = layout, .workspace = &workspace}, x, y.data(), saved);
   return y;
 }
 
@@ -102,13 +26,13 @@ std::vector<float> Steps(const Mixer& mixer, const std::vector<float>& x,
                          const std::vector<size_t>& cuts, MixerState* state, size_t position = 0,
                          ActMode act = ActMode::kF32) {
   Workspace workspace;
-  const size_t T = x.size() / kHidden;
+  const size_t T = x.size() / kMixerTestHidden;
   std::vector<float> y(x.size());
   for (size_t begin = 0, i = 0; begin < T; ++i) {
     const size_t count = std::min(cuts[std::min(i, cuts.size() - 1)], T - begin);
     const StepRows rows{0, count, position + begin, state, count == 1};
-    mixer.Step({{&rows, 1}, {count, count == 1, act}}, x.data() + begin * kHidden,
-               y.data() + begin * kHidden, &workspace);
+    mixer.Step({{&rows, 1}, {count, count == 1, act}}, x.data() + begin * kMixerTestHidden,
+               y.data() + begin * kMixerTestHidden, &workspace);
     begin += count;
   }
   return y;
@@ -129,7 +53,7 @@ void ExpectNear(const std::vector<float>& found, const std::vector<float>& expec
 const size_t kLengths[] = {1, 2, 3, 4, 7, 8, 9, 16, 17, 63, 64, 65, 131};
 
 TEST(MixerProperty, StepByStepEqualsForward) {
-  for (const Kind& kind : Kinds()) {
+  for (const MixerKind& kind : MixerKinds()) {
     SCOPED_TRACE(kind.name);
     if (kind.types.kv != DType::kF32) continue;  // Forward keeps floats
     const auto mixer = RandomMixer(kind.config, 1);
@@ -143,7 +67,7 @@ TEST(MixerProperty, StepByStepEqualsForward) {
 }
 
 TEST(MixerProperty, AnyCutOfASequenceIntoStepsGivesTheSameBits) {
-  for (const Kind& kind : Kinds()) {
+  for (const MixerKind& kind : MixerKinds()) {
     SCOPED_TRACE(kind.name);
     const auto mixer = RandomMixer(kind.config, 2);
     const std::vector<float> x = RandomRows(131, 5);
@@ -160,7 +84,7 @@ TEST(MixerProperty, AnyCutOfASequenceIntoStepsGivesTheSameBits) {
 TEST(MixerProperty, PackedDocumentsEqualSeparateOnesBitForBit) {
   const std::vector<std::vector<size_t>> packings = {
       {1, 1, 1}, {2, 3, 1, 17}, {8, 8}, {7, 9, 64}, {65, 1, 66}};
-  for (const Kind& kind : Kinds()) {
+  for (const MixerKind& kind : MixerKinds()) {
     SCOPED_TRACE(kind.name);
     const auto mixer = RandomMixer(kind.config, 3);
     for (const auto& lengths : packings) {
@@ -168,19 +92,20 @@ TEST(MixerProperty, PackedDocumentsEqualSeparateOnesBitForBit) {
       const std::vector<float> x = RandomRows(layout.tokens(), 7);
       const std::vector<float> packed = Forward(*mixer, layout, x.data());
       for (size_t s = 0; s < layout.sequences(); ++s) {
-        const size_t begin = layout.begin(s) * kHidden, size = layout.length(s) * kHidden;
+        const size_t begin = layout.begin(s) * kMixerTestHidden,
+                     size = layout.length(s) * kMixerTestHidden;
         const std::vector<float> alone =
             Forward(*mixer, SeqLayout(layout.length(s)), x.data() + begin);
         EXPECT_TRUE(
             std::equal(alone.begin(), alone.end(), packed.begin() + static_cast<ptrdiff_t>(begin)))
-            << "document " << s << " of " << size / kHidden;
+            << "document " << s << " of " << size / kMixerTestHidden;
       }
     }
   }
 }
 
 TEST(MixerProperty, RowsOfSeveralSequencesInOneStepEqualSeparateSteps) {
-  for (const Kind& kind : Kinds()) {
+  for (const MixerKind& kind : MixerKinds()) {
     SCOPED_TRACE(kind.name);
     const auto mixer = RandomMixer(kind.config, 4);
     // Three sequences: a prefill slice, a decode row after 5 tokens, a slice after 3.
@@ -194,14 +119,15 @@ TEST(MixerProperty, RowsOfSeveralSequencesInOneStepEqualSeparateSteps) {
       for (auto* states : {&together, &alone}) {
         states->push_back(mixer->NewState(kind.types));
         Steps(*mixer,
-              std::vector<float>(history.begin(),
-                                 history.begin() + static_cast<ptrdiff_t>(before[s] * kHidden)),
+              std::vector<float>(
+                  history.begin(),
+                  history.begin() + static_cast<ptrdiff_t>(before[s] * kMixerTestHidden)),
               {8}, states->back().get());
       }
       rows.push_back({begin, counts[s], before[s], together.back().get(), counts[s] == 1});
       const std::vector<float> part(
-          x.begin() + static_cast<ptrdiff_t>(begin * kHidden),
-          x.begin() + static_cast<ptrdiff_t>((begin + counts[s]) * kHidden));
+          x.begin() + static_cast<ptrdiff_t>(begin * kMixerTestHidden),
+          x.begin() + static_cast<ptrdiff_t>((begin + counts[s]) * kMixerTestHidden));
       const std::vector<float> result =
           Steps(*mixer, part, {counts[s]}, alone.back().get(), before[s]);
       expected.insert(expected.end(), result.begin(), result.end());
@@ -212,7 +138,7 @@ TEST(MixerProperty, RowsOfSeveralSequencesInOneStepEqualSeparateSteps) {
 }
 
 TEST(MixerProperty, FastAttentionRowsDependOnTheirKindOnly) {
-  for (const Kind& kind : Kinds()) {
+  for (const MixerKind& kind : MixerKinds()) {
     SCOPED_TRACE(kind.name);
     if (!std::holds_alternative<AttentionConfig>(kind.config)) continue;
     const auto mixer = RandomMixer(kind.config, 10);
@@ -232,22 +158,24 @@ TEST(MixerProperty, FastAttentionRowsDependOnTheirKindOnly) {
       for (const auto& result : results) EXPECT_EQ(result, results[0]);
 
       const auto state = mixer->NewState(kind.types), slice = mixer->NewState(kind.types);
-      Steps(*mixer, std::vector<float>(x.begin(), x.begin() + 298 * kHidden), {298}, state.get(), 0,
-            act);
-      std::vector<float> both(x.begin() + 298 * kHidden, x.begin() + 299 * kHidden);
-      both.insert(both.end(), x.begin(), x.begin() + 70 * kHidden);
+      Steps(*mixer, std::vector<float>(x.begin(), x.begin() + 298 * kMixerTestHidden), {298},
+            state.get(), 0, act);
+      std::vector<float> both(x.begin() + 298 * kMixerTestHidden,
+                              x.begin() + 299 * kMixerTestHidden);
+      both.insert(both.end(), x.begin(), x.begin() + 70 * kMixerTestHidden);
       std::vector<float> y(both.size());
       const StepRows rows[] = {{0, 1, 298, state.get(), true}, {1, 70, 0, slice.get()}};
       Workspace workspace;
       mixer->Step({rows, {71, 1, act}}, both.data(), y.data(), &workspace);
-      EXPECT_TRUE(std::equal(y.begin(), y.begin() + kHidden, results[0].begin() + 298 * kHidden));
-      EXPECT_TRUE(std::equal(y.begin() + kHidden, y.end(), results[0].begin()));
+      EXPECT_TRUE(std::equal(y.begin(), y.begin() + kMixerTestHidden,
+                             results[0].begin() + 298 * kMixerTestHidden));
+      EXPECT_TRUE(std::equal(y.begin() + kMixerTestHidden, y.end(), results[0].begin()));
     }
   }
 }
 
 TEST(MixerProperty, KeepingForBackwardDoesNotChangeTheResult) {
-  for (const Kind& kind : Kinds()) {
+  for (const MixerKind& kind : MixerKinds()) {
     SCOPED_TRACE(kind.name);
     const auto mixer = RandomMixer(kind.config, 5);
     const std::vector<float> x = RandomRows(23, 13);
@@ -259,7 +187,7 @@ TEST(MixerProperty, KeepingForBackwardDoesNotChangeTheResult) {
 }
 
 TEST(MixerProperty, SnapshotContinuesExactlyAndIsIndependent) {
-  for (const Kind& kind : Kinds()) {
+  for (const MixerKind& kind : MixerKinds()) {
     SCOPED_TRACE(kind.name);
     const auto mixer = RandomMixer(kind.config, 6);
     const std::vector<float> x = RandomRows(70, 14), more = RandomRows(9, 15),
@@ -277,7 +205,7 @@ TEST(MixerProperty, SnapshotContinuesExactlyAndIsIndependent) {
 }
 
 TEST(MixerProperty, TruncationIsExactWhereItIsPossible) {
-  for (const Kind& kind : Kinds()) {
+  for (const MixerKind& kind : MixerKinds()) {
     SCOPED_TRACE(kind.name);
     const auto mixer = RandomMixer(kind.config, 7);
     const std::vector<float> x = RandomRows(80, 17), more = RandomRows(5, 18);
@@ -288,13 +216,14 @@ TEST(MixerProperty, TruncationIsExactWhereItIsPossible) {
     ASSERT_EQ(state->CanTruncate(), !is_recurrent);
     if (is_recurrent) continue;
     state->Truncate(66);
-    Steps(*mixer, std::vector<float>(x.begin(), x.begin() + 66 * kHidden), {66}, fresh.get());
+    Steps(*mixer, std::vector<float>(x.begin(), x.begin() + 66 * kMixerTestHidden), {66},
+          fresh.get());
     EXPECT_EQ(Steps(*mixer, more, {5}, state.get(), 66), Steps(*mixer, more, {5}, fresh.get(), 66));
   }
 }
 
 TEST(MixerProperty, DeclaredCostEqualsCountedParametersAndStates) {
-  for (const Kind& kind : Kinds()) {
+  for (const MixerKind& kind : MixerKinds()) {
     SCOPED_TRACE(kind.name);
     const auto mixer = RandomMixer(kind.config, 8);
     size_t counted = 0;
@@ -310,7 +239,7 @@ TEST(MixerProperty, DeclaredCostEqualsCountedParametersAndStates) {
 }
 
 TEST(MixerProperty, ThreadCountDoesNotChangeABit) {
-  for (const Kind& kind : Kinds()) {
+  for (const MixerKind& kind : MixerKinds()) {
     SCOPED_TRACE(kind.name);
     const auto mixer = RandomMixer(kind.config, 9);
     const std::vector<float> x = RandomRows(100, 19);

@@ -40,13 +40,15 @@ void Model::VisitParams(const ParamVisitor& visit) {
   visit({.name = EmbeddingName(family),
          .shape = {V, D},
          .role = ParamRole::kEmbedding,
-         .weight = &embedding_});
+         .weight = &embedding_,
+         .grad = &d_embedding_});
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const BlockConfig& block = config_.blocks[i];
     visit({.name = BlockNormName(family, block),
            .shape = {D},
            .role = ParamRole::kNorm,
-           .vector = &blocks_[i].norm});
+           .vector = &blocks_[i].norm,
+           .grad = &blocks_[i].d_norm});
     const std::string prefix = MixerPrefix(family, block);
     blocks_[i].mixer->VisitParams([&](const Param& param) {
       Param named = param;
@@ -57,9 +59,14 @@ void Model::VisitParams(const ParamVisitor& visit) {
   visit({.name = FinalNormName(family),
          .shape = {D},
          .role = ParamRole::kNorm,
-         .vector = &final_norm_});
+         .vector = &final_norm_,
+         .grad = &d_final_norm_});
   if (!config_.tie_embeddings)
-    visit({.name = HeadName(), .shape = {V, D}, .role = ParamRole::kHead, .weight = &head_});
+    visit({.name = HeadName(),
+           .shape = {V, D},
+           .role = ParamRole::kHead,
+           .weight = &head_,
+           .grad = &d_head_});
 }
 
 void Model::ParamsChanged() {
@@ -71,18 +78,26 @@ void Model::Forward(std::span<const int32_t> ids, const SeqLayout& layout, float
   const Workspace::Scope scope(*workspace);
   const size_t T = layout.tokens(), D = config_.hidden_size;
   PLANISH_CHECK(ids.size() == T);
+  const Pass pass{.layout = layout, .workspace = workspace};
   const auto eps = static_cast<float>(config_.norm_eps);
   float* h = workspace->Take(T * D);
   float* normed = workspace->Take(T * D);
-  float* y = workspace->Take(T * D);
   Embed(embedding_, ids, h);
   if (observer) observer(-1, h);
   Norm(h, NormBefore(0), T, D, eps, blocks_.empty() ? hidden : normed);
   for (size_t i = 0; i < blocks_.size(); ++i) {
-    blocks_[i].mixer->Forward(layout, normed, y, workspace, nullptr);
-    AddAndNorm(y, NormBefore(i + 1), T, D, eps, h, i + 1 == blocks_.size() ? hidden : normed);
+    RunBlock(pass, i, h, normed, i + 1 == blocks_.size() ? hidden : normed, nullptr);
     if (observer) observer(static_cast<int>(i), h);
   }
+}
+
+void Model::RunBlock(const Pass& pass, size_t i, float* h, float* normed, float* next_normed,
+                     std::unique_ptr<Saved>* saved) const {
+  const Workspace::Scope scope(*pass.workspace);
+  const size_t T = pass.tokens(), D = config_.hidden_size;
+  float* y = pass.workspace->Take(T * D);
+  blocks_[i].mixer->Forward(PassOfBlock(pass, i), normed, y, saved);
+  AddAndNorm(y, NormBefore(i + 1), T, D, static_cast<float>(config_.norm_eps), h, next_normed);
 }
 
 void Model::Step(std::span<const int32_t> ids, std::span<const StepRun> runs, float* hidden,

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "model/activations.h"
 #include "model/config.h"
 #include "model/mixer.h"
 #include "model/sequence_state.h"
@@ -38,6 +39,20 @@ class Model {
   // ids: [T] in packed sequences, each in [0, vocab_size); hidden: [T, D] after the final norm.
   void Forward(std::span<const int32_t> ids, const SeqLayout& layout, float* hidden,
                Workspace* workspace, const Observer& observer = nullptr) const;
+  // Training: as above in the pass's precision. `keep`, if not null, receives what Backward needs, as far as `recompute` lets
+  // it. kFp8 holds for all but the first and last `kBf16EdgeBlocks` blocks, which are bf16 (Nemotron Nano 2's recipe).
+  void Forward(const Pass& pass, std::span<const int32_t> ids, float* hidden,
+               const Recompute& recompute, Activations* keep) const;
+  // d_hidden: [T, D], gradient of the hidden states; destroyed. Adds parameter gradients where they are wanted, but for the
+  // head's, which belongs to the loss. Pass and ids are those of the Forward that filled `kept`, which is emptied.
+  // block_done(i): the gradients of block i are complete (blocks come in descending order; the embedding's, of a tied head
+  // too, only at the end).
+  using BlockDone = std::function<void(size_t block)>;
+  void Backward(const Pass& pass, std::span<const int32_t> ids, Activations* kept, float* d_hidden,
+                const BlockDone& block_done = nullptr) const;
+  // Where the gradient of the head's weight goes (the embedding's when tied); null: frozen.
+  float* head_grad() const { return config_.tie_embeddings ? d_embedding_ : d_head_; }
+
   // ids: [R]; runs cover all rows in order, one per sequence, decode runs first; hidden: [R, D] after the final norm.
   void Step(std::span<const int32_t> ids, std::span<const StepRun> runs, float* hidden,
             Workspace* workspace) const;
@@ -58,12 +73,21 @@ class Model {
  private:
   struct Block {
     std::unique_ptr<Mixer> mixer;
-    Tensor norm;  // [D]
+    Tensor norm;              // [D]
+    float* d_norm = nullptr;  // [D] gradient
   };
   // [D] of block i, or of the end of the model.
   const float* NormBefore(size_t i) const {
     return i < blocks_.size() ? blocks_[i].norm.f32() : final_norm_.f32();
   }
+  float* NormGradBefore(size_t i) const {
+    return i < blocks_.size() ? blocks_[i].d_norm : d_final_norm_;
+  }
+  Pass PassOfBlock(const Pass& pass, size_t i) const;
+  // h after block `i` for the norm before the next one; the residual stream h and `normed` are [T, D].
+  void RunBlock(const Pass& pass, size_t i, float* h, float* normed, float* next_normed,
+                std::unique_ptr<Saved>* saved) const;
+
   ModelConfig config_;
   ActMode act_ = ActMode::kF32;
   StateTypes state_types_;
@@ -71,6 +95,8 @@ class Model {
   std::vector<Block> blocks_;
   Tensor final_norm_;  // [D]
   Weight head_;        // [V, D], empty when tied
+  // Gradients, shaped as the parameters.
+  float *d_embedding_ = nullptr, *d_final_norm_ = nullptr, *d_head_ = nullptr;
 };
 
 }  // namespace planish

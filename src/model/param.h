@@ -24,13 +24,16 @@ enum class ParamRole {
   kSsmDtBias,
 };
 
-// Exactly one of weight and vector is set. The training issue adds the gradient beside them.
+// Exactly one of weight and vector is set.
 struct Param {
   std::string name;  // Hugging Face name, e.g. "model.layers.3.self_attn.q_proj.weight"
   Shape shape;       // as on disk: [out, in], [n], or [conv_dim, 1, conv_kernel]
   ParamRole role;
   Weight* weight = nullptr;
   Tensor* vector = nullptr;  // f32, elements of `shape`
+  // Where the owner keeps a pointer to the gradient [elements of `shape`], float, to which Backward adds. Null there: frozen,
+  // and nothing is computed for it. The buffer belongs to whoever sets the pointer.
+  float** grad = nullptr;
 };
 using ParamVisitor = std::function<void(const Param&)>;
 
