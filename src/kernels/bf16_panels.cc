@@ -70,9 +70,9 @@ void MultiplyPlain(const PanelProduct& p) noexcept {
     for (size_t m = 0; m < p.M; ++m) {
       float acc[kPanelRows] = {};
       if (p.from != nullptr) std::copy_n(p.from + m * p.from_stride + n, valid, acc);
-      const uint16_t* left = p.left + m / kPanelRows * tiles * kTileElems;
-      MultiplyRow(left + m % kPanelRows * kPanelDepth,
-                  p.right + n / kPanelRows * tiles * kTileElems, tiles, acc);
+      const uint16_t* left = p.left + m / kPanelRows * p.LeftPanel();
+      MultiplyRow(left + m % kPanelRows * kPanelDepth, p.right + n / kPanelRows * p.RightPanel(),
+                  tiles, acc);
       std::copy_n(acc, valid, p.c + m * p.c_stride + n);
     }
   }

@@ -80,6 +80,11 @@ struct PanelProduct {
   float* c = nullptr;  // [M, N], rows c_stride apart
   size_t c_stride = 0;
   PanelPrefetch next[2];  // may be empty; only a hint
+  // Elements from panel to panel where K is a part of what was packed (the operands then stand at its first tile); 0: K is
+  // all of it.
+  size_t left_panel = 0, right_panel = 0;
+  size_t LeftPanel() const { return left_panel != 0 ? left_panel : TileCount(K) * kTileElems; }
+  size_t RightPanel() const { return right_panel != 0 ? right_panel : TileCount(K) * kTileElems; }
 };
 // Fast when `right` is small (two panels of it, 2 x K x 16, are kept in the first-level cache and all of `left` streams past
 // them): cut K at some 512 and let M be the longer side.

@@ -106,9 +106,9 @@ template <int kLeft, int kRight>
 __attribute__((target("amx-tile,amx-bf16"), noinline)) void MultiplyBlock(const PanelProduct& p,
                                                                           size_t m, size_t n,
                                                                           Prefetcher (&next)[2]) {
-  const size_t tiles = TileCount(p.K), panel = tiles * kTileElems;
-  const uint16_t* a = p.left + m / 16 * panel;
-  const uint16_t* b = p.right + n / 16 * panel;
+  const size_t tiles = TileCount(p.K), left = p.LeftPanel(), right = p.RightPanel();
+  const uint16_t* a = p.left + m / 16 * left;
+  const uint16_t* b = p.right + n / 16 * right;
   LoadSums<0>(p, m, n);
   if constexpr (kRight > 1) LoadSums<1>(p, m, n + 16);
   if constexpr (kRight > 2) LoadSums<2>(p, m, n + 32);
@@ -124,17 +124,17 @@ __attribute__((target("amx-tile,amx-bf16"), noinline)) void MultiplyBlock(const 
     Load<6>(b, kRow);
     MultiplyAdd<0, 4, 6>();
     if constexpr (kRight > 1) {
-      Load<7>(b + panel, kRow);
+      Load<7>(b + right, kRow);
       MultiplyAdd<1, 4, 7>();
     }
     if constexpr (kRight > 2) {
-      Load<5>(b + 2 * panel, kRow);
+      Load<5>(b + 2 * right, kRow);
       MultiplyAdd<2, 4, 5>();
-      Load<6>(b + 3 * panel, kRow);
+      Load<6>(b + 3 * right, kRow);
       MultiplyAdd<3, 4, 6>();
     }
     if constexpr (kLeft > 1) {
-      Stream<5>(a + panel, kRow);
+      Stream<5>(a + left, kRow);
       MultiplyAdd<2, 5, 6>();
     }
     if constexpr (kLeft > 1 && kRight > 1) MultiplyAdd<3, 5, 7>();

@@ -111,9 +111,8 @@ constexpr size_t kRows = 8;
 template <size_t kVectors>
 PLANISH_BF16 void MultiplyBlock(const PanelProduct& p, size_t m, size_t rows, size_t n) {
   const size_t tiles = TileCount(p.K);
-  const uint16_t* right = p.right + n / kPanelRows * tiles * kTileElems;
-  const uint16_t* left =
-      p.left + m / kPanelRows * tiles * kTileElems + m % kPanelRows * kPanelDepth;
+  const uint16_t* right = p.right + n / kPanelRows * p.RightPanel();
+  const uint16_t* left = p.left + m / kPanelRows * p.LeftPanel() + m % kPanelRows * kPanelDepth;
   __mmask16 mask[kVectors];
   for (size_t v = 0; v < kVectors; ++v)
     mask[v] = FirstLanes(std::min(kPanelRows, p.N - n - v * kPanelRows));
@@ -131,8 +130,8 @@ PLANISH_BF16 void MultiplyBlock(const PanelProduct& p, size_t m, size_t rows, si
       __m512bh b[kVectors];
 #pragma GCC unroll 2
       for (size_t v = 0; v < kVectors; ++v)
-        b[v] = reinterpret_cast<__m512bh>(
-            _mm512_load_si512(right + (v * tiles + tile) * kTileElems + pair * 2 * kPanelRows));
+        b[v] = reinterpret_cast<__m512bh>(_mm512_load_si512(
+            right + v * p.RightPanel() + tile * kTileElems + pair * 2 * kPanelRows));
 #pragma GCC unroll 8
       for (size_t r = 0; r < kRows; ++r) {
         int dword;  // rows past the end are zeros or belong to the panel: harmless

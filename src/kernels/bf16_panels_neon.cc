@@ -201,9 +201,8 @@ void MultiplyTile(const uint16_t* left, const uint16_t* zipped, size_t tiles, bo
 // Columns [n, n + valid) of C for one right panel, of which `zipped` holds some tiles; from: null for zeros.
 void MultiplyPanel(const PanelProduct& p, const uint16_t* left, const uint16_t* zipped,
                    size_t tiles, const float* from, size_t from_stride, size_t n, size_t valid) {
-  const size_t panel_elems = TileCount(p.K) * kTileElems;
   for (size_t m = 0; m < p.M; m += kRows) {
-    const uint16_t* a = left + m / kPanelRows * panel_elems + m % kPanelRows * kPanelDepth;
+    const uint16_t* a = left + m / kPanelRows * p.LeftPanel() + m % kPanelRows * kPanelDepth;
     const size_t rows = std::min(kRows, p.M - m);
     float* c = p.c + m * p.c_stride + n;
     const float* f = from == nullptr ? nullptr : from + m * from_stride + n;
@@ -225,7 +224,7 @@ void Multiply(const PanelProduct& p) noexcept {
   alignas(64) uint16_t zipped[kChunkTiles * kTileElems];
   const size_t tiles = TileCount(p.K);
   for (size_t n = 0; n < p.N; n += kPanelRows) {
-    const uint16_t* right = p.right + n / kPanelRows * tiles * kTileElems;
+    const uint16_t* right = p.right + n / kPanelRows * p.RightPanel();
     const size_t valid = std::min(kPanelRows, p.N - n);
     const float* from = p.from;
     size_t from_stride = p.from_stride, tile = 0;

@@ -141,6 +141,35 @@ TEST_P(Bf16PanelsTest, CutsOfKGiveTheBitsOfTheWhole) {
   ExpectSameBits(c, whole, "c");
 }
 
+TEST_P(Bf16PanelsTest, APartOfPackedOperandsGivesTheBitsOfThatPartPackedAlone) {
+  const Matrix a(85, 150, DType::kF32, false, 15), b(70, 150, DType::kF32, true, 16);
+  Packed left(a.R, a.K), right(b.R, b.K);
+  PackLeft(a.source, a.R, a.K, left.data());
+  PackRight(b.source, b.R, b.K, right.data());
+  const size_t panel = TileCount(a.K) * kTileElems;
+  for (const size_t k : {size_t{32}, size_t{96}}) {
+    for (const size_t depth : {size_t{32}, a.K - k}) {
+      Matrix a_part = a, b_part = b;
+      a_part.source = a.source.At(48, k);
+      b_part.source = b.source.At(16, k);
+      a_part.R -= 48;
+      b_part.R -= 16;
+      a_part.K = b_part.K = std::min(depth, a.K - k);
+      std::vector<float> c(a_part.R * b_part.R);
+      MultiplyPanels({.left = left.data() + 3 * panel + k / 32 * kTileElems,
+                      .right = right.data() + panel + k / 32 * kTileElems,
+                      .M = a_part.R,
+                      .N = b_part.R,
+                      .K = a_part.K,
+                      .c = c.data(),
+                      .c_stride = b_part.R,
+                      .left_panel = panel,
+                      .right_panel = panel});
+      ExpectSameBits(Multiply(a_part, b_part), c, "c");
+    }
+  }
+}
+
 TEST_P(Bf16PanelsTest, InfinitiesAndNanStayInTheirRows) {
   Matrix a(18, 40, DType::kF32, false, 7), b(19, 40, DType::kF32, false, 8);
   a.floats[1 + 2 * a.source.stride + 39] = std::numeric_limits<float>::quiet_NaN();
