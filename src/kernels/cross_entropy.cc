@@ -15,7 +15,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cross_entropy.cc"
 #include "hwy/foreach_target.h"
-#include "kernels/vector_math-inl.h"
+#include "kernels/rounding-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace planish {
@@ -79,32 +79,16 @@ double Exponentials(float* x, size_t n, float max) {
 void ScaleRow(float* x, size_t n, float scale) {
   const FloatTag d;
   const FloatVec s = hn::Set(d, scale);
-  ForEachVector(n, [=](size_t i, auto load, auto store)
-                       HWY_ATTR { store(hn::Mul(load(x + i), s), x + i); });
+  ForEachVector(
+      n, [=](size_t i, auto load, auto store) HWY_ATTR { store(hn::Mul(load(x + i), s), x + i); });
 }
 
-// The same, rounded to bf16 (nearest even), in place from the front: what is written has been read.
+// The same, rounded to bf16, in place from the front: what is written has been read.
 void ScaleRowToBf16(float* x, size_t n, float scale) {
   auto* to = reinterpret_cast<uint16_t*>(x);
-  size_t i = 0;
-#if HWY_TARGET != HWY_SCALAR
-  const FloatTag d;
-  const hn::RebindToUnsigned<FloatTag> du;
-  const hn::Rebind<uint16_t, FloatTag> d16;
-  const FloatVec s = hn::Set(d, scale);
-  for (; i + kLanes <= n; i += kLanes) {
-    const auto bits = hn::BitCast(du, hn::Mul(hn::LoadU(d, x + i), s));
-    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
-    const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFF))));
-    hn::StoreU(hn::TruncateTo(d16, rounded), d16, to + i);
-  }
-#endif
-  for (; i < n; ++i) {
-    float value;
-    std::memcpy(&value, x + i, sizeof value);  // the row is two types now
-    const uint16_t bits = BF16FromFloat(value * scale);
-    std::memcpy(to + i, &bits, sizeof bits);
-  }
+  const FloatVec s = hn::Set(FloatTag(), scale);
+  ForEachTyped(
+      n, [=](size_t i, auto load, auto store) HWY_ATTR { store(hn::Mul(load(x + i), s), to + i); });
 }
 
 }  // namespace

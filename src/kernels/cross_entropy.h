@@ -12,10 +12,11 @@
 namespace planish {
 
 struct CrossEntropyRows {
-  float* logits = nullptr;           // [R, V], rows `stride` floats apart; overwritten
+  float* logits = nullptr;  // [R, V], rows `stride` floats apart; overwritten
   size_t stride = 0;
   const int32_t* targets = nullptr;  // [R], each in [0, V)
-  const float* weights = nullptr;    // [R] or null: all 1. Rows of weight 0 get a gradient of 0 whatever they hold
+  const float* weights =
+      nullptr;  // [R] or null: all 1. Rows of weight 0 get a gradient of 0 whatever they hold
   float z_coef = 0;
   size_t R = 0, V = 0;
   double* losses = nullptr;  // [R]: without weight and z term

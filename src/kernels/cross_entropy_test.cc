@@ -114,7 +114,11 @@ TEST(CrossEntropy, RowsDoNotDependOnThreadsOrNeighbours) {
     const ThreadCountScope scope(threads);
     std::vector<float> x = logits;
     std::vector<double> losses(R);
-    CrossEntropy({.logits = x.data(), .stride = V, .targets = targets.data(), .R = R, .V = V,
+    CrossEntropy({.logits = x.data(),
+                  .stride = V,
+                  .targets = targets.data(),
+                  .R = R,
+                  .V = V,
                   .losses = losses.data()},
                  CrossEntropyGradient::kF32);
     if (threads == 1) first = x;
@@ -122,9 +126,13 @@ TEST(CrossEntropy, RowsDoNotDependOnThreadsOrNeighbours) {
   }
   std::vector<float> one(logits.begin() + 77 * V, logits.begin() + 78 * V);
   double loss;
-  CrossEntropy(
-      {.logits = one.data(), .stride = V, .targets = targets.data(), .R = 1, .V = V, .losses = &loss},
-      CrossEntropyGradient::kF32);
+  CrossEntropy({.logits = one.data(),
+                .stride = V,
+                .targets = targets.data(),
+                .R = 1,
+                .V = V,
+                .losses = &loss},
+               CrossEntropyGradient::kF32);
   ExpectSameBits(one, {first.begin() + 77 * V, first.begin() + 78 * V}, "row 77");
 }
 
@@ -157,9 +165,9 @@ TEST(CrossEntropy, WhatIsNotFiniteShowsInTheLossAndMinusInfinityIsAProbabilityOf
       x[2] = 3;
       const int32_t target = 2;
       double loss = 0;
-      CrossEntropy({.logits = x.data(), .stride = V, .targets = &target, .R = 1, .V = V,
-                    .losses = &loss},
-                   CrossEntropyGradient::kF32);
+      CrossEntropy(
+          {.logits = x.data(), .stride = V, .targets = &target, .R = 1, .V = V, .losses = &loss},
+          CrossEntropyGradient::kF32);
       EXPECT_NEAR(loss, std::log(2.0), 1e-7);
       EXPECT_EQ(x[0], 0);
       EXPECT_EQ(x[1], 0.5f);
