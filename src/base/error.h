@@ -14,11 +14,14 @@ namespace planish {
 // Exit statuses of every verb; documented in docs/architecture.md and in `planish --help`.
 enum class ExitCode : int {
   kOk = 0,
-  kFailure = 1,   // failure while running
-  kUsage = 2,     // flag, environment, recipe
-  kBadFile = 3,   // bad or unsupported input file
-  kNoMemory = 4,  // would not fit in memory; the message says what would
-  kNetwork = 5,   // network or bind
+  kFailure = 1,     // failure while running
+  kUsage = 2,       // flag, environment, recipe
+  kBadFile = 3,     // bad or unsupported input file
+  kNoMemory = 4,    // would not fit in memory; the message says what would
+  kNetwork = 5,     // network or bind
+  kNonFinite = 16,  // training stopped on NaN or infinity, with a checkpoint saved
+  kMismatch = 17,   // a training step computed twice differed: hardware or a race
+  kLocked = 19,     // run folder in use by another process
   kInterrupted = 130,
 };
 

@@ -11,6 +11,7 @@
 
 #include "base/interrupt.h"
 #include "base/log.h"
+#include "base/nearest.h"
 #include "base/parallel.h"
 #include "cli/verb.h"
 #include "kernels/isa.h"
@@ -108,6 +109,14 @@ class CliOptions : public OptionSet {
     for (const int64_t value : *target) shown += (shown.empty() ? "" : ",") + std::to_string(value);
     Finish(app_->add_option_function<std::string>(names, parse, help)->type_name("INT,..."), shown);
   }
+  void TextList(const char* names, std::vector<std::string>* target, const char* help) override {
+    const auto append = [target](const std::vector<std::string>& given) { *target = given; };
+    Finish(app_->add_option_function<std::vector<std::string>>(names, append, help)
+               ->type_name("TEXT")
+               ->expected(1)
+               ->take_all(),
+           "");
+  }
   void Flag(const char* names, bool* target, const char* help) override {
     Finish(app_->add_flag(names, *target, help), "");
   }
@@ -130,34 +139,6 @@ class CliOptions : public OptionSet {
   std::string heading_ = "Options";
 };
 
-size_t EditDistance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t best = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
-      diagonal = std::exchange(row[j], best);
-    }
-  }
-  return row[b.size()];
-}
-
-std::string Nearest(const std::string& word, const std::vector<std::string>& candidates) {
-  for (const std::string& candidate : candidates) {
-    if (word.size() > 3 && candidate.starts_with(word)) return candidate;
-  }
-  const auto closer = [&](const std::string& a, const std::string& b) {
-    return EditDistance(word, a) < EditDistance(word, b);
-  };
-  const auto best = std::min_element(candidates.begin(), candidates.end(), closer);
-  return best == candidates.end() ||
-                 EditDistance(word, *best) > std::max<size_t>(2, word.size() / 2)
-             ? ""
-             : *best;
-}
-
 std::string OverviewText(const std::vector<std::unique_ptr<Verb>>& verbs,
                          const std::string& version) {
   std::string text = fmt::format(
@@ -176,7 +157,8 @@ std::string OverviewText(const std::vector<std::unique_ptr<Verb>>& verbs,
          "\n`planish VERB --help` lists a verb's options with two examples. MODEL is a Hugging "
          "Face folder or a GGUF file.\n"
          "Exit status: 0 ok, 1 failure, 2 usage, 3 bad input file, 4 does not fit in memory, 5 "
-         "network,\n130 and 143 interrupted.\n";
+         "network,\n16 training stopped on NaN with a checkpoint saved, 17 a step computed twice "
+         "differed, 19 run folder in use,\n130 and 143 interrupted.\n";
 }
 
 // One line, whatever went wrong: names and contents of files can neither break it nor command the terminal.
@@ -327,7 +309,8 @@ int RunCommandLine(int argc, char** argv, const std::string& version) {
       return ParseFailure(error, &app, first);
     }
     if (common.print_config) {
-      PrintConfig(app, std::vector<std::string>(argv + 2, argv + argc));
+      if (!(*verb)->PrintConfig(options))
+        PrintConfig(app, std::vector<std::string>(argv + 2, argv + argc));
       FlushOutput();
       return 0;
     }

@@ -31,6 +31,8 @@ class OptionSet {
   // Whole numbers with commas between: "1,2,8".
   virtual void IntList(const char* names, std::vector<int64_t>* target, int64_t low, int64_t high,
                        const char* help) = 0;
+  // May be given several times; in the environment once.
+  virtual void TextList(const char* names, std::vector<std::string>* target, const char* help) = 0;
   virtual void Flag(const char* names, bool* target, const char* help) = 0;
   virtual void Positional(const char* name, std::vector<std::string>* target, const char* help,
                           bool required = false) = 0;
@@ -50,6 +52,8 @@ class Verb {
   virtual void Declare(OptionSet* options) = 0;
   // True if Declare has a -t,--threads of its own, e.g. a list; RunCommandLine then sets no team.
   virtual bool declares_threads() const { return false; }
+  // Prints what --print-config asks for and returns true, if the options alone do not say it (a recipe).
+  virtual bool PrintConfig(const OptionSet&) { return false; }
   virtual ExitCode Run(const OptionSet& options) = 0;
 };
 

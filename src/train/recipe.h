@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// A training run as written by its user: one struct a section of a TOML file, every default valid. Reading is strict: an
+// unknown key is an error with file, line and the nearest known name; keys that contradict each other are refused with both
+// named. recipe_keys.cc has the one list of keys with what each means.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "model/pass.h"
+
+namespace planish {
+
+// Where the model comes from: a trained one (continued pretraining, SFT) or a shape with seeded random weights.
+struct ModelSection {
+  std::string init;       // model folder or GGUF file
+  std::string config;     // published name, config.json or model folder; weights are made at random
+  std::string tokenizer;  // folder or tokenizer.json that goes into checkpoints, with `config`
+  double initializer_range = 0;  // 0: the config's
+};
+
+struct DatasetEntry {
+  std::string path;  // token file
+  std::string name;  // in logs; empty: the file's stem
+  double weight = 1;
+};
+
+struct PhaseEntry {
+  double until = 1;       // share of the run's tokens at which the phase ends; the last is 1
+  uint64_t seq_len = 0;   // 0: batch.seq_len
+  double lr_scale = 1;    // times the schedule's rate
+  std::vector<DatasetEntry> datasets;
+};
+
+enum class RowMode { kStream, kPacked };       // documents joined and cut | whole examples, best fit
+enum class EpochRule { kError, kRenormalise };  // when a dataset has been seen max_epochs times
+struct DataSection {
+  RowMode mode = RowMode::kStream;
+  bool doc_reset = true;    // attention, states, conv windows and positions start anew at documents
+  double max_epochs = 0;    // 0: no limit
+  EpochRule over_epochs = EpochRule::kError;
+  std::vector<PhaseEntry> phases;
+};
+
+struct BatchSection {
+  uint64_t seq_len = 1024;
+  uint64_t tokens = 16384;     // of one optimizer step, all ranks together
+  uint64_t micro_samples = 1;  // rows of one pass through the model
+};
+
+struct GroupEntry {
+  std::string match;  // glob over parameter names
+  double lr_scale = 1;
+  double weight_decay = -1;  // < 0: that of the optimizer
+  bool frozen = false;
+};
+
+struct OptimizerSection {
+  double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
+  double weight_decay = 0.1;
+  double clip = 1.0;  // of the global gradient norm; 0: off
+  double z_loss = 0;  // times logsumexp^2
+  std::vector<GroupEntry> groups;
+};
+
+enum class ScheduleKind { kWsd, kCosine, kLinear, kConstant, kInverseSqrt };
+enum class DecayShape { kLinear, kCosine, kMinusSqrt, kExponential };
+// Lengths in tokens; each may be given in steps (or the run in epochs) instead.
+struct ScheduleSection {
+  ScheduleKind kind = ScheduleKind::kWsd;
+  double lr = 1e-3, min_lr = 0, init_lr = 0;
+  uint64_t tokens = 0, steps = 0;
+  double epochs = 0;
+  uint64_t warmup_tokens = 0, warmup_steps = 0;
+  uint64_t decay_tokens = 0, decay_steps = 0;  // of WSD
+  DecayShape decay_shape = DecayShape::kMinusSqrt;
+};
+
+enum class Fp8Scaling { kBlockwise, kTensorwise };
+struct PrecisionSection {
+  Precision mode = Precision::kBf16;
+  Fp8Scaling fp8 = Fp8Scaling::kBlockwise;
+  bool fp8_power_of_two = false;  // scales rounded up to powers of two
+  uint64_t fp8_first_bf16 = 2, fp8_last_bf16 = 2;  // blocks at either end that stay bf16
+};
+
+enum class RecomputePolicy { kNone, kSelective, kFull, kEvery };
+struct RecomputeSection {
+  RecomputePolicy policy = RecomputePolicy::kSelective;
+  uint64_t every = 0;  // with "every": groups of this many blocks keep only their input
+};
+
+struct CheckpointSection {
+  uint64_t every_steps = 500;
+  uint64_t keep_last = 2;
+  uint64_t keep_every_steps = 0;  // these stay for good; 0: none
+  bool async = true;
+};
+
+struct LogSection {
+  uint64_t every_steps = 1;
+  double spike_factor = 10;  // flags a loss above this many times the running mean; 0: never
+};
+
+struct EvalSection {
+  uint64_t every_steps = 0;  // 0: never
+  uint64_t samples = 64;     // rows of each dataset; 0: all
+  std::vector<DatasetEntry> datasets;
+};
+
+struct SampleSection {
+  uint64_t every_steps = 0;  // 0: never
+  std::vector<std::string> prompts;
+  uint64_t max_new_tokens = 64;
+  double temperature = 0.8;
+};
+
+struct LoraSection {
+  uint64_t rank = 0;  // 0: all parameters are trained
+  double alpha = 16;
+  std::vector<std::string> targets;  // globs over names of projections; empty: all
+};
+
+struct Recipe {
+  std::string name;  // for people
+  uint64_t seed = 1234;
+  ModelSection model;
+  DataSection data;
+  BatchSection batch;
+  OptimizerSection optimizer;
+  ScheduleSection schedule;
+  PrecisionSection precision;
+  RecomputeSection recompute;
+  CheckpointSection checkpoint;
+  LogSection log;
+  EvalSection eval;
+  SampleSection sample;
+  LoraSection lora;
+
+  // "schedule.lr" -> "tiny.toml:12" | "--set schedule.lr", for keys that were given.
+  std::map<std::string, std::string> origins;
+  bool WasGiven(const std::string& key) const { return origins.count(key) > 0; }
+};
+
+// `settings`: "section.key=value" each, the value in TOML (a bare word is taken as text); they win over the file. Relative
+// paths are relative to the recipe's folder, those of settings to the current one; what is read has absolute ones. Error(kUsage).
+Recipe LoadRecipe(const std::string& path, const std::vector<std::string>& settings = {});
+Recipe ParseRecipe(const std::string& text, const std::string& where, const std::string& folder,
+                   const std::vector<std::string>& settings = {});
+// As TOML that LoadRecipe reads back to the same values, each key with its meaning and origin as a comment.
+std::string PrintRecipe(const Recipe& recipe);
+// Error(kUsage) naming both keys (and where they stand) if two contradict each other or one lacks its other.
+void CheckRecipe(const Recipe& recipe);
+
+}  // namespace planish
