@@ -28,8 +28,8 @@ std::string Nearest(const std::string& word, const std::vector<std::string>& can
     return EditDistance(word, a) < EditDistance(word, b);
   };
   const auto best = std::min_element(candidates.begin(), candidates.end(), closer);
-  const bool is_near = best != candidates.end() &&
-                       EditDistance(word, *best) <= std::max<size_t>(2, word.size() / 2);
+  const bool is_near =
+      best != candidates.end() && EditDistance(word, *best) <= std::max<size_t>(2, word.size() / 2);
   return is_near ? *best : "";
 }
 

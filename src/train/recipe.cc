@@ -2,9 +2,10 @@
 // Reading: the only file that includes toml++.
 #include "train/recipe.h"
 
+#include <toml++/toml.h>
+
 #include <cmath>
 #include <filesystem>
-#include <toml++/toml.h>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -32,7 +33,7 @@ class Reader : public KeyVisitor {
   }
 
   void Text(const char* key, std::string* value, const char*) override {
-    if (const toml::node* node = Find(key)) *value = TextOf(*node, key);
+    if (const toml::node* node = Find(key)) Assign(key, value, TextOf(*node, key));
   }
   void Path(const char* key, std::string* value, const char*) override {
     const toml::node* node = Find(key);
@@ -43,13 +44,14 @@ class Reader : public KeyVisitor {
     const std::string path = (base / text).lexically_normal().string();
     // A published name of a config stays a name.
     const bool is_name = text.find('/') == text.npos && !FileExists(path);
-    *value = text.empty() || (is_name && std::string_view(key) == "config") ? text : path;
+    const bool keeps = text.empty() || (is_name && std::string_view(key) == "config");
+    Assign(key, value, keeps ? text : path);
   }
   void Flag(const char* key, bool* value, const char*) override {
     const toml::node* node = Find(key);
     if (node == nullptr) return;
     if (!node->is_boolean()) Fail(*node, key, "expected true or false");
-    *value = node->as_boolean()->get();
+    Assign(key, value, node->as_boolean()->get());
   }
   void Count(const char* key, uint64_t* value, uint64_t low, uint64_t high, const char*) override {
     const toml::node* node = Find(key);
@@ -59,10 +61,10 @@ class Reader : public KeyVisitor {
     if (node->is_floating_point()) number = node->as_floating_point()->get();  // 3e6
     const bool fits = number >= static_cast<double>(low) && number <= static_cast<double>(high) &&
                       number == std::floor(number);
-    if (!fits)
-      Fail(*node, key, fmt::format("expected a whole number in [{}, {}]", low, high));
-    *value = node->is_integer() ? static_cast<uint64_t>(node->as_integer()->get())
-                                : static_cast<uint64_t>(number);
+    if (!fits) Fail(*node, key, fmt::format("expected a whole number in [{}, {}]", low, high));
+    Assign(key, value,
+           node->is_integer() ? static_cast<uint64_t>(node->as_integer()->get())
+                              : static_cast<uint64_t>(number));
   }
   void Real(const char* key, double* value, double low, double high, const char*) override {
     const toml::node* node = Find(key);
@@ -72,14 +74,15 @@ class Reader : public KeyVisitor {
     if (node->is_floating_point()) number = node->as_floating_point()->get();
     if (!(number >= low && number <= high))
       Fail(*node, key, fmt::format("expected a number in [{}, {}]", low, high));
-    *value = number;
+    Assign(key, value, number);
   }
   void Texts(const char* key, std::vector<std::string>* value, const char*) override {
     const toml::node* node = Find(key);
     if (node == nullptr) return;
     if (!node->is_array()) Fail(*node, key, "expected a list of texts");
-    value->clear();
-    for (const toml::node& element : *node->as_array()) value->push_back(TextOf(element, key));
+    std::vector<std::string> texts;
+    for (const toml::node& element : *node->as_array()) texts.push_back(TextOf(element, key));
+    Assign(key, value, std::move(texts));
   }
   void Index(const char* key, int* value, std::span<const char* const> names,
              const char*) override {
@@ -89,7 +92,7 @@ class Reader : public KeyVisitor {
     const auto found = std::find(names.begin(), names.end(), text);
     if (found == names.end())
       Fail(*node, key, fmt::format("expected one of {}", fmt::join(names, ", ")));
-    *value = static_cast<int>(found - names.begin());
+    Assign(key, value, static_cast<int>(found - names.begin()));
   }
   void Section(const char* key, const std::function<void()>& keys) override {
     const toml::node* node = Find(key);
@@ -122,6 +125,12 @@ class Reader : public KeyVisitor {
     for (const std::string& part : path_) path += part + ".";
     return path + std::string(key);
   }
+  // What equals the default is as if it were not there: a recipe printed in full reads back.
+  template <class T>
+  void Assign(const char* key, T* value, T given) {
+    if (*value != given) recipe_->changed.insert(PathOf(key));
+    *value = std::move(given);
+  }
   const toml::node* Find(const char* key) {
     Level& level = open_.back();
     level.known.push_back(key);
@@ -152,7 +161,8 @@ class Reader : public KeyVisitor {
     if (!node.is_string()) Fail(node, key, "expected a text in quotes");
     return node.as_string()->get();
   }
-  [[noreturn]] void Fail(const toml::node& node, const char* key, const std::string& expected) const {
+  [[noreturn]] void Fail(const toml::node& node, const char* key,
+                         const std::string& expected) const {
     std::string found;
     node.visit([&](const auto& value) {
       if constexpr (toml::is_value<decltype(value)>) {
@@ -163,7 +173,8 @@ class Reader : public KeyVisitor {
         found = toml::is_table<decltype(value)> ? "a table" : "a list";
       }
     });
-    throw UsageError("{}: {} is {}, {}", PlaceOf(node.source()), PathOf(key), Quoted(found), expected);
+    throw UsageError("{}: {} is {}, {}", PlaceOf(node.source()), PathOf(key), Quoted(found),
+                     expected);
   }
 
   std::string folder_;
@@ -181,13 +192,13 @@ toml::table ParseToml(std::string_view text, const std::string& where) {
 }
 
 // Values replace values and tables join tables; lists are replaced whole.
-void Merge(const toml::table& from, toml::table* into) {
-  for (const auto& [key, node] : from) {
+void Merge(toml::table&& from, toml::table* into) {
+  for (auto&& [key, node] : from) {
     toml::node* there = into->get(key.str());
     if (node.is_table() && there != nullptr && there->is_table())
-      Merge(*node.as_table(), there->as_table());
+      Merge(std::move(*node.as_table()), there->as_table());
     else
-      into->insert_or_assign(key, node);
+      into->insert_or_assign(key, std::move(node));  // a copy would forget where it stands
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,18 +29,18 @@ struct DatasetEntry {
 };
 
 struct PhaseEntry {
-  double until = 1;       // share of the run's tokens at which the phase ends; the last is 1
-  uint64_t seq_len = 0;   // 0: batch.seq_len
-  double lr_scale = 1;    // times the schedule's rate
+  double until = 1;      // share of the run's tokens at which the phase ends; the last is 1
+  uint64_t seq_len = 0;  // 0: batch.seq_len
+  double lr_scale = 1;   // times the schedule's rate
   std::vector<DatasetEntry> datasets;
 };
 
-enum class RowMode { kStream, kPacked };       // documents joined and cut | whole examples, best fit
+enum class RowMode { kStream, kPacked };  // documents joined and cut | whole examples, best fit
 enum class EpochRule { kError, kRenormalise };  // when a dataset has been seen max_epochs times
 struct DataSection {
   RowMode mode = RowMode::kStream;
-  bool doc_reset = true;    // attention, states, conv windows and positions start anew at documents
-  double max_epochs = 0;    // 0: no limit
+  bool doc_reset = true;  // attention, states, conv windows and positions start anew at documents
+  double max_epochs = 0;  // 0: no limit
   EpochRule over_epochs = EpochRule::kError;
   std::vector<PhaseEntry> phases;
 };
@@ -82,7 +83,7 @@ enum class Fp8Scaling { kBlockwise, kTensorwise };
 struct PrecisionSection {
   Precision mode = Precision::kBf16;
   Fp8Scaling fp8 = Fp8Scaling::kBlockwise;
-  bool fp8_power_of_two = false;  // scales rounded up to powers of two
+  bool fp8_power_of_two = false;                   // scales rounded up to powers of two
   uint64_t fp8_first_bf16 = 2, fp8_last_bf16 = 2;  // blocks at either end that stay bf16
 };
 
@@ -139,9 +140,10 @@ struct Recipe {
   SampleSection sample;
   LoraSection lora;
 
-  // "schedule.lr" -> "tiny.toml:12" | "--set schedule.lr", for keys that were given.
+  // "schedule.lr" -> "tiny.toml:12" | "--set schedule.lr", for keys that were read.
   std::map<std::string, std::string> origins;
-  bool WasGiven(const std::string& key) const { return origins.count(key) > 0; }
+  std::set<std::string> changed;  // those that differ from their default
+  bool WasGiven(const std::string& key) const { return changed.count(key) > 0; }
 };
 
 // `settings`: "section.key=value" each, the value in TOML (a bare word is taken as text); they win over the file. Relative

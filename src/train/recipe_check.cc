@@ -24,7 +24,8 @@ class Checker {
   }
   void Demand(bool holds, const std::string& key, const std::string& other,
               const std::string& what) const {
-    if (!holds) throw UsageError("{} and {} contradict each other: {}", Named(key), Named(other), what);
+    if (!holds)
+      throw UsageError("{} and {} contradict each other: {}", Named(key), Named(other), what);
   }
   // "schedule.lr (tiny.toml:12)".
   std::string Named(const std::string& key) const {
@@ -54,7 +55,8 @@ void CheckDatasets(const std::vector<DatasetEntry>& datasets, const std::string&
 }
 
 void CheckData(const Recipe& r, const Checker& check) {
-  if (r.data.phases.empty()) throw UsageError("data.phases: no phase is given, so there is no data");
+  if (r.data.phases.empty())
+    throw UsageError("data.phases: no phase is given, so there is no data");
   double last = 0;
   for (size_t i = 0; i < r.data.phases.size(); ++i) {
     const PhaseEntry& phase = r.data.phases[i];
@@ -72,7 +74,8 @@ void CheckData(const Recipe& r, const Checker& check) {
                  fmt::format("a step of {} samples cannot be cut into passes of {}", samples,
                              r.batch.micro_samples));
   }
-  if (last != 1) throw UsageError("data.phases: the last phase ends at {}, expected until = 1", last);
+  if (last != 1)
+    throw UsageError("data.phases: the last phase ends at {}, expected until = 1", last);
   check.OnlyIf("data.over_epochs", r.data.max_epochs > 0, "data.max_epochs", "above 0");
 }
 
@@ -88,7 +91,9 @@ void CheckSchedule(const Recipe& r, const Checker& check) {
   check.Exclusive("schedule.warmup_tokens", "schedule.warmup_steps");
   check.Exclusive("schedule.decay_tokens", "schedule.decay_steps");
   if (s.tokens == 0 && s.steps == 0 && s.epochs == 0)
-    throw UsageError("the run's length is not given: one of schedule.tokens, schedule.steps and schedule.epochs");
+    throw UsageError(
+        "the run's length is not given: one of schedule.tokens, schedule.steps and "
+        "schedule.epochs");
   const bool is_wsd = s.kind == ScheduleKind::kWsd;
   for (const char* key : {"schedule.decay_tokens", "schedule.decay_steps", "schedule.decay_shape"})
     check.OnlyIf(key, is_wsd, "schedule.kind", "wsd");
@@ -104,13 +109,15 @@ void CheckSchedule(const Recipe& r, const Checker& check) {
   const uint64_t total = InTokens(s.tokens, s.steps, r);
   const std::string warmup_key =
       s.warmup_steps > 0 ? "schedule.warmup_steps" : "schedule.warmup_tokens";
-  const std::string decay_key = s.decay_steps > 0 ? "schedule.decay_steps" : "schedule.decay_tokens";
+  const std::string decay_key =
+      s.decay_steps > 0 ? "schedule.decay_steps" : "schedule.decay_tokens";
   const std::string total_key = s.steps > 0 ? "schedule.steps" : "schedule.tokens";
   if (total > 0) {
     check.Demand(warmup <= total, warmup_key, total_key,
                  fmt::format("a warm-up of {} tokens in a run of {}", warmup, total));
-    check.Demand(warmup + decay <= total, decay_key, decay > total ? total_key : warmup_key,
-                 fmt::format("warm-up and decay of {} tokens in a run of {}", warmup + decay, total));
+    check.Demand(
+        warmup + decay <= total, decay_key, decay > total ? total_key : warmup_key,
+        fmt::format("warm-up and decay of {} tokens in a run of {}", warmup + decay, total));
   }
 }
 

@@ -30,13 +30,14 @@ void VisitModel(KeyVisitor* v, ModelSection* s) {
 }
 
 void VisitDatasets(KeyVisitor* v, std::vector<DatasetEntry>* list) {
-  v->List("datasets", list->size(), [=](size_t n) { list->resize(n); },
-          [=](size_t i) {
-            DatasetEntry* d = &(*list)[i];
-            v->Path("path", &d->path, "token file");
-            v->Text("name", &d->name, "in logs; empty: the file's name");
-            v->Real("weight", &d->weight, 0, 1e12, "share of samples, relative to the others");
-          });
+  v->List(
+      "datasets", list->size(), [=](size_t n) { list->resize(n); },
+      [=](size_t i) {
+        DatasetEntry* d = &(*list)[i];
+        v->Path("path", &d->path, "token file");
+        v->Text("name", &d->name, "in logs; empty: the file's name");
+        v->Real("weight", &d->weight, 0, 1e12, "share of samples, relative to the others");
+      });
 }
 
 void VisitData(KeyVisitor* v, DataSection* s) {
@@ -45,14 +46,15 @@ void VisitData(KeyVisitor* v, DataSection* s) {
   v->Flag("doc_reset", &s->doc_reset, "nothing crosses from one document of a row to the next");
   v->Real("max_epochs", &s->max_epochs, 0, 1e6, "times a dataset may be seen; 0: any");
   v->Choice("over_epochs", &s->over_epochs, kEpochRules, "what happens then");
-  v->List("phases", s->phases.size(), [=](size_t n) { s->phases.resize(n); },
-          [=](size_t i) {
-            PhaseEntry* p = &s->phases[i];
-            v->Real("until", &p->until, 0, 1, "share of the run's tokens at which it ends");
-            v->Count("seq_len", &p->seq_len, 0, limits::kContext, "0: batch.seq_len");
-            v->Real("lr_scale", &p->lr_scale, 0, kLargestRate, "times the schedule's rate");
-            VisitDatasets(v, &p->datasets);
-          });
+  v->List(
+      "phases", s->phases.size(), [=](size_t n) { s->phases.resize(n); },
+      [=](size_t i) {
+        PhaseEntry* p = &s->phases[i];
+        v->Real("until", &p->until, 0, 1, "share of the run's tokens at which it ends");
+        v->Count("seq_len", &p->seq_len, 0, limits::kContext, "0: batch.seq_len");
+        v->Real("lr_scale", &p->lr_scale, 0, kLargestRate, "times the schedule's rate");
+        VisitDatasets(v, &p->datasets);
+      });
 }
 
 void VisitBatch(KeyVisitor* v, BatchSection* s) {
@@ -68,14 +70,15 @@ void VisitOptimizer(KeyVisitor* v, OptimizerSection* s) {
   v->Real("weight_decay", &s->weight_decay, 0, 100, "of matrices; vectors have none");
   v->Real("clip", &s->clip, 0, 1e9, "largest norm of all gradients; 0: any");
   v->Real("z_loss", &s->z_loss, 0, 1, "weight of logsumexp^2 in the loss");
-  v->List("groups", s->groups.size(), [=](size_t n) { s->groups.resize(n); },
-          [=](size_t i) {
-            GroupEntry* g = &s->groups[i];
-            v->Text("match", &g->match, "glob over names of parameters");
-            v->Real("lr_scale", &g->lr_scale, 0, kLargestRate, "times the rate");
-            v->Real("weight_decay", &g->weight_decay, -1, 100, "-1: as others of its kind");
-            v->Flag("frozen", &g->frozen, "not trained");
-          });
+  v->List(
+      "groups", s->groups.size(), [=](size_t n) { s->groups.resize(n); },
+      [=](size_t i) {
+        GroupEntry* g = &s->groups[i];
+        v->Text("match", &g->match, "glob over names of parameters");
+        v->Real("lr_scale", &g->lr_scale, 0, kLargestRate, "times the rate");
+        v->Real("weight_decay", &g->weight_decay, -1, 100, "-1: as others of its kind");
+        v->Flag("frozen", &g->frozen, "not trained");
+      });
 }
 
 void VisitSchedule(KeyVisitor* v, ScheduleSection* s) {

@@ -15,7 +15,8 @@ class KeyVisitor {
  public:
   virtual ~KeyVisitor() = default;
   virtual void Text(const char* key, std::string* value, const char* help) = 0;
-  virtual void Path(const char* key, std::string* value, const char* help) = 0;  // absolute once read
+  virtual void Path(const char* key, std::string* value,
+                    const char* help) = 0;  // absolute once read
   virtual void Flag(const char* key, bool* value, const char* help) = 0;
   virtual void Count(const char* key, uint64_t* value, uint64_t low, uint64_t high,
                      const char* help) = 0;

@@ -36,7 +36,8 @@ class Printer : public KeyVisitor {
   }
   void Texts(const char* key, std::vector<std::string>* value, const char* help) override {
     std::string list;
-    for (const std::string& element : *value) list += (list.empty() ? "" : ", ") + InQuotes(element);
+    for (const std::string& element : *value)
+      list += (list.empty() ? "" : ", ") + InQuotes(element);
     Line(key, "[" + list + "]", help);
   }
   void Index(const char* key, int* value, std::span<const char* const> names,
@@ -66,8 +67,9 @@ class Printer : public KeyVisitor {
   }
   void Line(const char* key, const std::string& value, const std::string& help) {
     const auto origin = recipe_.origins.find(path_ + key);
-    text += fmt::format("{:<32} # {}{}\n", fmt::format("{} = {}", key, value), help,
-                        origin == recipe_.origins.end() ? " [default]" : " [" + origin->second + "]");
+    text +=
+        fmt::format("{:<32} # {}{}\n", fmt::format("{} = {}", key, value), help,
+                    origin == recipe_.origins.end() ? " [default]" : " [" + origin->second + "]");
   }
   const Recipe& recipe_;
   std::string header_, path_;

@@ -62,8 +62,9 @@ TEST(Recipe, GivenKeysReplaceDefaultsAndPathsAreThoseOfTheRecipe) {
 }
 
 TEST(Recipe, SettingsWinOverTheFileAndABareWordIsText) {
-  const Recipe r = Parse(kValid, {"schedule.lr=1e-4", "precision.mode=f32", "name=other run",
-                                  "schedule.min_lr = 1e-5", "data.phases=[{datasets=[{path='x.tok'}]}]"});
+  const Recipe r =
+      Parse(kValid, {"schedule.lr=1e-4", "precision.mode=f32", "name=other run",
+                     "schedule.min_lr = 1e-5", "data.phases=[{datasets=[{path='x.tok'}]}]"});
   EXPECT_EQ(r.schedule.lr, 1e-4);
   EXPECT_EQ(r.precision.mode, Precision::kF32);
   EXPECT_EQ(r.name, "other run");
@@ -71,7 +72,8 @@ TEST(Recipe, SettingsWinOverTheFileAndABareWordIsText) {
   EXPECT_EQ(r.origins.at("schedule.lr"), "--set schedule.lr");
   EXPECT_EQ(r.data.phases[0].datasets[0].path,
             (std::filesystem::current_path() / "x.tok").string());
-  EXPECT_NE(MessageOf(kValid, {"schedule.lr"}).find("--set 'schedule.lr': no value"), std::string::npos);
+  EXPECT_NE(MessageOf(kValid, {"schedule.lr"}).find("--set 'schedule.lr': no value"),
+            std::string::npos);
   EXPECT_NE(MessageOf(kValid, {"schedule.learn=1"}).find("unknown key 'schedule.learn'"),
             std::string::npos);
 }
@@ -142,7 +144,8 @@ TEST(Recipe, KeysThatContradictAreRefusedWithBothNamed) {
       {{"schedule.steps=5"}, {"schedule.tokens (tiny.toml:13)", "schedule.steps"}},
       {{"schedule.epochs=1"}, {"schedule.tokens", "schedule.epochs"}},
       {{"schedule.warmup_tokens=5"}, {"schedule.warmup_tokens", "schedule.warmup_steps"}},
-      {{"schedule.kind=cosine", "schedule.decay_steps=3"}, {"schedule.decay_steps", "schedule.kind"}},
+      {{"schedule.kind=cosine", "schedule.decay_steps=3"},
+       {"schedule.decay_steps", "schedule.kind"}},
       {{"schedule.min_lr=1"}, {"schedule.min_lr", "schedule.lr"}},
       {{"schedule.decay_tokens=2_999_999"}, {"schedule.decay_tokens", "schedule.warmup_steps"}},
       {{"batch.tokens=1000"}, {"batch.tokens", "batch.seq_len"}},
@@ -154,7 +157,7 @@ TEST(Recipe, KeysThatContradictAreRefusedWithBothNamed) {
       {{"sample.every_steps=3"}, {"sample.every_steps", "sample.prompts"}},
       {{"lora.alpha=3"}, {"lora.alpha", "lora.rank"}},
       {{"lora.rank=3"}, {"lora.rank", "model.init"}},
-      {{"data.over_epochs=error"}, {"data.over_epochs", "data.max_epochs"}},
+      {{"data.over_epochs=renormalise"}, {"data.over_epochs", "data.max_epochs"}},
   };
   for (const auto& [settings, words] : cases) {
     const std::string message = MessageOf(kValid, settings);
@@ -164,12 +167,16 @@ TEST(Recipe, KeysThatContradictAreRefusedWithBothNamed) {
 }
 
 TEST(Recipe, PhasesGrowToTheEndAndHaveData) {
-  const auto phases = [](const std::string& list) { return MessageOf(kValid, {"data.phases=" + list}); };
+  const auto phases = [](const std::string& list) {
+    return MessageOf(kValid, {"data.phases=" + list});
+  };
   const std::string data = "datasets=[{path='x'}]";
   EXPECT_EQ(phases("[{until=0.5," + data + "},{" + data + "}]"), "no error");
-  EXPECT_NE(phases("[{until=0.5," + data + "}]").find("the last phase ends at 0.5"), std::string::npos);
-  EXPECT_NE(phases("[{until=0.5," + data + "},{until=0.4," + data + "}]").find("data.phases[1].until"),
+  EXPECT_NE(phases("[{until=0.5," + data + "}]").find("the last phase ends at 0.5"),
             std::string::npos);
+  EXPECT_NE(
+      phases("[{until=0.5," + data + "},{until=0.4," + data + "}]").find("data.phases[1].until"),
+      std::string::npos);
   EXPECT_NE(phases("[{}]").find("no dataset has a weight above 0"), std::string::npos);
   EXPECT_NE(phases("[{datasets=[{weight=1}]}]").find("datasets[0] has no path"), std::string::npos);
   EXPECT_NE(phases("[]").find("no phase"), std::string::npos);
