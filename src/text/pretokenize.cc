@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text/pretokenize.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "text/unicode_class.h"
 #include "text/utf8.h"
@@ -105,6 +107,29 @@ PreTokenizer::PreTokenizer(std::vector<PreTokenizeStep> steps, const std::string
     }
     compiled_.push_back(std::move(compiled));
   }
+}
+
+bool PreTokenizer::cuts_at_lines() const {
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    if (steps_[i].kind == PreTokenizeStep::Kind::kByteLevel && steps_[i].add_prefix_space)
+      return false;
+    if (steps_[i].kind == PreTokenizeStep::Kind::kSplit && compiled_[i].regex != nullptr)
+      return false;
+  }
+  return true;
+}
+
+size_t PlaceToCut(std::string_view text, size_t target) {
+  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  for (size_t at = std::max<size_t>(target, 2); at < text.size(); ++at) {
+    at = text.find('\n', at - 1);
+    if (at == std::string_view::npos || ++at >= text.size()) break;
+    const char before = text[at - 2];
+    if (is_letter(text[at]) &&
+        (is_letter(before) || std::string_view(".,;:!?)").find(before) != std::string_view::npos))
+      return at;
+  }
+  return text.size();
 }
 
 const std::vector<Piece>& PreTokenizer::Split(std::string_view text,

@@ -58,6 +58,8 @@ class PreTokenizer {
   PreTokenizer(std::vector<PreTokenizeStep> steps, const std::string& where);
 
   const std::vector<PreTokenizeStep>& steps() const { return steps_; }
+  // True if PlaceToCut (below) finds places where a text can be cut without changing its pieces.
+  bool cuts_at_lines() const;
   // The non-empty pieces of `text` (valid UTF-8) in order; valid until the next call with the same scratch.
   const std::vector<Piece>& Split(std::string_view text, PreTokenizeScratch* scratch) const;
 
@@ -72,6 +74,11 @@ class PreTokenizer {
   std::vector<PreTokenizeStep> steps_;
   std::vector<Compiled> compiled_;
 };
+
+// Where a text may be cut so that its parts are pre-tokenized exactly as the whole, by any PreTokenizer that cuts_at_lines:
+// the first such place at or after `target`, text.size() if there is none. It is after a line break between an ASCII letter or
+// punctuation mark and an ASCII letter, where every known pattern ends a piece; Unicode normal forms do not cross it either.
+size_t PlaceToCut(std::string_view text, size_t target);
 
 // Cuts of `text_size` bytes by matches (in order, not overlapping) under a behaviour; exposed for the Replace and Split users.
 // Each result is a [begin, end) range to keep.

@@ -78,6 +78,26 @@ const NamedPreTokenizer& ByName(const std::string& name, const std::string& wher
   throw BadFile("{}: tokenizer.ggml.pre is {}, expected one of:{}", where, Quoted(name), known);
 }
 
+}  // namespace
+
+std::vector<std::string> PreTokenizerNames() {
+  std::vector<std::string> names;
+  for (const NamedPreTokenizer& named : kNamed) names.push_back(named.name);
+  return names;
+}
+
+bool SetPreTokenizer(const std::string& name, TokenizerParts* parts) {
+  for (const NamedPreTokenizer& named : kNamed) {
+    if (named.name != name) continue;
+    parts->pre_tokenizer = StepsOf(named);
+    parts->normalizer = NormalizerOf(named);
+    return true;
+  }
+  return false;
+}
+
+namespace {
+
 // "<0x0A>": exactly two hexadecimal digits.
 bool ParseByteToken(std::string_view token, char* byte) {
   const auto digit = [](char c) {

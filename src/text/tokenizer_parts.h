@@ -33,6 +33,11 @@ struct TokenizerParts {
   std::optional<TokenId> bos, eos, unk, pad;  // where the file says
 };
 
+// The names GGUF gives to pre-tokenizers ("llama3", "gpt-2", "qwen2", "tekken", "smollm", ...), aliases included.
+std::vector<std::string> PreTokenizerNames();
+// Sets normalizer and pre-tokenizer; false for an unknown name.
+bool SetPreTokenizer(const std::string& name, TokenizerParts* parts);
+
 // The one way to make a Tokenizer. Error(kBadFile) naming `where` for parts that contradict each other.
 class TokenizerBuilder {
  public:
