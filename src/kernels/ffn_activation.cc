@@ -126,9 +126,8 @@ constexpr size_t kTask = size_t{1} << 14;
 
 template <class Body>
 void ForTasks(size_t n, const Body& body) {
-  ParallelForWork((n + kTask - 1) / kTask, 8 * n, [&](size_t task, int) {
-    body(task * kTask, std::min(kTask, n - task * kTask));
-  });
+  ParallelForWork((n + kTask - 1) / kTask, 8 * n,
+                  [&](size_t task, int) { body(task * kTask, std::min(kTask, n - task * kTask)); });
 }
 
 template <class T>
@@ -150,12 +149,10 @@ bool IsBf16(DType type) {
 void ReluSquaredForward(const float* up, size_t n, DType type, void* kept_up, void* act) noexcept {
   const bool bf16 = IsBf16(type);
   ForTasks(n, [=](size_t i, size_t count) {
-    if (bf16)
-      HWY_DYNAMIC_DISPATCH(Relu2ForwardBf16)
-      (up + i, count, At<uint16_t>(kept_up, i), At<uint16_t>(act, i));
-    else
-      HWY_DYNAMIC_DISPATCH(Relu2ForwardF32)
-      (up + i, count, At<float>(kept_up, i), At<float>(act, i));
+    if (bf16) HWY_DYNAMIC_DISPATCH(Relu2ForwardBf16)
+    (up + i, count, At<uint16_t>(kept_up, i), At<uint16_t>(act, i));
+    else HWY_DYNAMIC_DISPATCH(Relu2ForwardF32)(up + i, count, At<float>(kept_up, i),
+                                               At<float>(act, i));
   });
 }
 
@@ -163,12 +160,10 @@ void ReluSquaredBackward(const void* kept_up, const float* dact, size_t n, DType
                          void* dup) noexcept {
   const bool bf16 = IsBf16(type);
   ForTasks(n, [=](size_t i, size_t count) {
-    if (bf16)
-      HWY_DYNAMIC_DISPATCH(Relu2BackwardBf16)
-      (At<uint16_t>(kept_up, i), dact + i, count, At<uint16_t>(act, i), At<uint16_t>(dup, i));
-    else
-      HWY_DYNAMIC_DISPATCH(Relu2BackwardF32)
-      (At<float>(kept_up, i), dact + i, count, At<float>(act, i), At<float>(dup, i));
+    if (bf16) HWY_DYNAMIC_DISPATCH(Relu2BackwardBf16)
+    (At<uint16_t>(kept_up, i), dact + i, count, At<uint16_t>(act, i), At<uint16_t>(dup, i));
+    else HWY_DYNAMIC_DISPATCH(Relu2BackwardF32)(At<float>(kept_up, i), dact + i, count,
+                                                At<float>(act, i), At<float>(dup, i));
   });
 }
 
@@ -176,13 +171,11 @@ void SiluMulForward(const float* gate, const float* up, size_t n, DType type, vo
                     void* kept_up, void* act) noexcept {
   const bool bf16 = IsBf16(type);
   ForTasks(n, [=](size_t i, size_t count) {
-    if (bf16)
-      HWY_DYNAMIC_DISPATCH(SwiGluForwardBf16)
-      (gate + i, up + i, count, At<uint16_t>(kept_gate, i), At<uint16_t>(kept_up, i),
-       At<uint16_t>(act, i));
-    else
-      HWY_DYNAMIC_DISPATCH(SwiGluForwardF32)
-      (gate + i, up + i, count, At<float>(kept_gate, i), At<float>(kept_up, i), At<float>(act, i));
+    if (bf16) HWY_DYNAMIC_DISPATCH(SwiGluForwardBf16)
+    (gate + i, up + i, count, At<uint16_t>(kept_gate, i), At<uint16_t>(kept_up, i),
+     At<uint16_t>(act, i));
+    else HWY_DYNAMIC_DISPATCH(SwiGluForwardF32)(gate + i, up + i, count, At<float>(kept_gate, i),
+                                                At<float>(kept_up, i), At<float>(act, i));
   });
 }
 
@@ -190,14 +183,12 @@ void SiluMulBackward(const void* kept_gate, const void* kept_up, const float* da
                      DType type, void* act, void* dgate, void* dup) noexcept {
   const bool bf16 = IsBf16(type);
   ForTasks(n, [=](size_t i, size_t count) {
-    if (bf16)
-      HWY_DYNAMIC_DISPATCH(SwiGluBackwardBf16)
-      (At<uint16_t>(kept_gate, i), At<uint16_t>(kept_up, i), dact + i, count, At<uint16_t>(act, i),
-       At<uint16_t>(dgate, i), At<uint16_t>(dup, i));
-    else
-      HWY_DYNAMIC_DISPATCH(SwiGluBackwardF32)
-      (At<float>(kept_gate, i), At<float>(kept_up, i), dact + i, count, At<float>(act, i),
-       At<float>(dgate, i), At<float>(dup, i));
+    if (bf16) HWY_DYNAMIC_DISPATCH(SwiGluBackwardBf16)
+    (At<uint16_t>(kept_gate, i), At<uint16_t>(kept_up, i), dact + i, count, At<uint16_t>(act, i),
+     At<uint16_t>(dgate, i), At<uint16_t>(dup, i));
+    else HWY_DYNAMIC_DISPATCH(SwiGluBackwardF32)(At<float>(kept_gate, i), At<float>(kept_up, i),
+                                                 dact + i, count, At<float>(act, i),
+                                                 At<float>(dgate, i), At<float>(dup, i));
   });
 }
 

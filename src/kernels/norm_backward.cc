@@ -32,8 +32,8 @@ void NormBackwardRows(const float* x, const float* w, const float* dy, size_t T,
                       float eps, bool accumulate, float* dx, float* dw) {
   const FloatTag d;
   for (size_t t = 0; t < T; ++t, x += D, dy += D, dx += D) {
-    const float squares = SumOfSquaresOf(
-        D, [=](size_t i, auto load, auto) HWY_ATTR { return load(x + i); });
+    const float squares =
+        SumOfSquaresOf(D, [=](size_t i, auto load, auto) HWY_ATTR { return load(x + i); });
     const float width = static_cast<float>(D);
     const float r = 1.0f / std::sqrt(squares / width + eps);
     const float pull = WeightedProduct(x, w, dy, D) / width * r * r * r;

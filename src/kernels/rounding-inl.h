@@ -44,8 +44,8 @@ HWY_INLINE FloatVec LoadAs(const uint16_t* p) {
 }
 HWY_INLINE void StoreAs(FloatVec v, float* p) { hn::StoreU(v, FloatTag(), p); }
 HWY_INLINE void StoreAs(FloatVec v, uint16_t* p) {
-  hn::StoreU(hn::DemoteTo(Bf16HalfTag(),
-                          hn::BitCast(hn::Rebind<int32_t, FloatTag>(), hn::ShiftRight<16>(Bf16Bits(v)))),
+  hn::StoreU(hn::DemoteTo(Bf16HalfTag(), hn::BitCast(hn::Rebind<int32_t, FloatTag>(),
+                                                     hn::ShiftRight<16>(Bf16Bits(v)))),
              Bf16HalfTag(), p);
 }
 template <class T>

@@ -42,9 +42,8 @@ constexpr size_t kTask = size_t{1} << 15;
 
 template <class Body>
 void ForTasks(size_t n, const Body& body) {
-  ParallelForWork((n + kTask - 1) / kTask, n, [&](size_t task, int) {
-    body(task * kTask, std::min(kTask, n - task * kTask));
-  });
+  ParallelForWork((n + kTask - 1) / kTask, n,
+                  [&](size_t task, int) { body(task * kTask, std::min(kTask, n - task * kTask)); });
 }
 
 }  // namespace
@@ -56,7 +55,7 @@ void RoundRows(const float* in, size_t n, DType type, void* out) noexcept {
       std::copy_n(in + begin, count, static_cast<float*>(out) + begin);
     else
       HWY_DYNAMIC_DISPATCH(RoundToHalves)
-      (in + begin, count, static_cast<uint16_t*>(out) + begin);
+    (in + begin, count, static_cast<uint16_t*>(out) + begin);
   });
 }
 
@@ -67,7 +66,7 @@ void WidenRows(const void* in, DType type, size_t n, float* out) noexcept {
       std::copy_n(static_cast<const float*>(in) + begin, count, out + begin);
     else
       HWY_DYNAMIC_DISPATCH(WidenHalves)
-      (static_cast<const uint16_t*>(in) + begin, count, out + begin);
+    (static_cast<const uint16_t*>(in) + begin, count, out + begin);
   });
 }
 

@@ -17,7 +17,8 @@ struct Recompute {
     kFull,       // blocks keep nothing but the residual stream before every `every`-th one
   };
   Kind kind = Kind::kSelective;
-  size_t every = 1;  // kFull: blocks a segment; more is less memory between and more inside a segment
+  size_t every =
+      1;  // kFull: blocks a segment; more is less memory between and more inside a segment
 };
 
 // Blocks at either end that stay bf16 under Precision::kFp8.
@@ -25,7 +26,8 @@ inline constexpr size_t kBf16EdgeBlocks = 2;
 
 struct Activations {
   Recompute recompute;
-  std::vector<Tensor> stream;  // [blocks + 1]: h [T, D] float before each block and before the final norm, or empty
+  std::vector<Tensor>
+      stream;  // [blocks + 1]: h [T, D] float before each block and before the final norm, or empty
   std::vector<std::unique_ptr<Saved>> saved;  // [blocks]
   size_t bytes() const {
     size_t total = 0;

@@ -12,9 +12,7 @@
 namespace planish {
 namespace {
 
-Tensor CopyRows(const float* rows, size_t T, size_t D) {
-  return KeepRows(rows, T, D, DType::kF32);
-}
+Tensor CopyRows(const float* rows, size_t T, size_t D) { return KeepRows(rows, T, D, DType::kF32); }
 
 }  // namespace
 
@@ -65,7 +63,7 @@ void Model::Backward(const Pass& pass, std::span<const int32_t> ids, Activations
   Pass block_pass = pass;
   block_pass.selective = kept->recompute.kind != Recompute::Kind::kNone;
   float* dh = pass.workspace->Take(T * D);
-  float* x = pass.workspace->Take(T * D);   // normed rows that a block reads
+  float* x = pass.workspace->Take(T * D);  // normed rows that a block reads
   float* dx = pass.workspace->Take(T * D);
   float* h = pass.workspace->Take(T * D);
   RmsNormBackward(kept->stream[L].f32(), NormBefore(L), d_hidden, T, D, eps, dh, NormGradBefore(L));

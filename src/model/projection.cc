@@ -46,9 +46,8 @@ void BackwardThroughBlocks(const Pass& pass, const Weight& weight, size_t T, con
   float* block = pass.workspace->Take(kRows * weight.in());
   for (size_t begin = 0; begin < weight.out(); begin += kRows) {
     const size_t rows = std::min(kRows, weight.out() - begin);
-    ParallelFor(rows, [&](size_t r, int) {
-      weight.DequantizeRow(begin + r, block + r * weight.in());
-    });
+    ParallelFor(rows,
+                [&](size_t r, int) { weight.DequantizeRow(begin + r, block + r * weight.in()); });
     GemmBf16(Source(dy, weight.out()).At(0, begin), {block, weight.in(), DType::kF32, true}, T,
              weight.in(), rows, accumulate || begin > 0, dx, weight.in());
   }

@@ -15,8 +15,8 @@ namespace planish {
 struct RowsView {
   const void* data = nullptr;
   DType dtype = DType::kF32;
-  RowsView(const float* rows) : data(rows) {}                                        // NOLINT
-  RowsView(const Tensor& rows) : data(rows.data()), dtype(rows.dtype()) {}           // NOLINT
+  RowsView(const float* rows) : data(rows) {}                               // NOLINT
+  RowsView(const Tensor& rows) : data(rows.data()), dtype(rows.dtype()) {}  // NOLINT
   RowsView(const void* rows, DType type) : data(rows), dtype(type) {}
   const float* f32() const {
     PLANISH_CHECK(dtype == DType::kF32);

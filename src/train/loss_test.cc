@@ -32,7 +32,12 @@ std::vector<float> RandomFloats(uint64_t seed, size_t n, double scale) {
 struct Problem {
   Problem(size_t rows, size_t vocabulary, size_t width, Precision precision, float z_coef = 0,
           DType dtype = DType::kF32)
-      : T(rows), V(vocabulary), D(width), hidden(RandomFloats(T, T * D, 1.0)), targets(T), mask(T, 1) {
+      : T(rows),
+        V(vocabulary),
+        D(width),
+        hidden(RandomFloats(T, T * D, 1.0)),
+        targets(T),
+        mask(T, 1) {
     const std::vector<float> values =
         RandomFloats(V, V * D, 2.0 / std::sqrt(static_cast<double>(D)));
     head = Weight("head", V, D, dtype);
@@ -57,7 +62,8 @@ struct Problem {
 };
 
 struct Result {
-  explicit Result(const Problem& p) : rows(p.T, -1), d_hidden(p.T * p.D, 5.0f), d_head(p.V * p.D, 0.5f) {
+  explicit Result(const Problem& p)
+      : rows(p.T, -1), d_hidden(p.T * p.D, 5.0f), d_head(p.V * p.D, 0.5f) {
     sums = LossAndGradient(p.input, rows.data(), d_hidden.data(), d_head.data());
   }
   std::vector<double> rows;
@@ -110,7 +116,8 @@ void ExpectFormula(const Problem& p) {
     for (size_t v = 0; v < p.V; ++v) {
       const double p_v = (1 + 2 * p.input.z_coef * lse) * std::exp(x[v] - lse);
       d[v] = p_v - (static_cast<size_t>(p.targets[t]) == v ? 1 : 0);
-      d_bound[v] = 2 * relative * std::abs(p_v) + 2 * kUnit + (is_bf16 ? kHalfUnit * std::abs(d[v]) : 0);
+      d_bound[v] =
+          2 * relative * std::abs(p_v) + 2 * kUnit + (is_bf16 ? kHalfUnit * std::abs(d[v]) : 0);
     }
     for (size_t i = 0; i < p.D; ++i) {
       double dx = 0, bound = 0;
@@ -186,7 +193,8 @@ TEST(HeadLoss, RowsKnowNeitherTheirNeighboursNorTheThreads) {
     SetThreadCount(0);
     for (const size_t t : {size_t{7}, size_t{140}}) {
       EXPECT_EQ(few.rows[t], one.rows[t]);
-      for (size_t i = 0; i < p.D; ++i) ASSERT_EQ(few.d_hidden[t * p.D + i], one.d_hidden[t * p.D + i]);
+      for (size_t i = 0; i < p.D; ++i)
+        ASSERT_EQ(few.d_hidden[t * p.D + i], one.d_hidden[t * p.D + i]);
     }
   }
 }
