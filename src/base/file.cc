@@ -153,10 +153,14 @@ bool IsDirectory(const std::string& path) {
 }
 
 void MakeDirectories(const std::string& path) {
-  std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (error)
-    throw RuntimeError("{}: cannot make the folder: {}", Quoted(path, 300), error.message());
+  const int result = Guarded("mkdir", [&] {
+    std::error_code error;
+    std::filesystem::create_directories(path, error);
+    errno = error.value();
+    return error ? -1 : 0;
+  });
+  if (result != 0)
+    throw RuntimeError("{}: cannot make the folder: {}", Quoted(path, 300), Reason(errno));
 }
 
 LineReader::LineReader(int fd, std::string where, uint64_t max_bytes)
@@ -299,6 +303,79 @@ void WriteFile(const std::string& path, std::string_view content) {
   FileWriter writer(path);
   writer.Write(content);
   writer.Commit();
+}
+
+AppendFile::AppendFile(std::string path, uint64_t keep) : path_(std::move(path)), size_(keep) {
+  fd_ = Guarded("open", [&] { return open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666); });
+  if (fd_ < 0) throw RuntimeError("{}: cannot be written: {}", Quoted(path_, 300), Reason(errno));
+  struct stat info {};
+  const bool is_long_enough = fstat(fd_, &info) == 0 && static_cast<uint64_t>(info.st_size) >= keep;
+  if (is_long_enough &&
+      Guarded("truncate", [&] { return ftruncate(fd_, static_cast<off_t>(keep)); }) == 0 &&
+      lseek(fd_, 0, SEEK_END) >= 0)
+    return;
+  const int error = errno;
+  close(fd_);
+  if (!is_long_enough)
+    throw RuntimeError("{}: is {} bytes, expected at least {}", Quoted(path_, 300), info.st_size,
+                       keep);
+  throw RuntimeError("{}: cannot be cut to {} bytes: {}", Quoted(path_, 300), keep, Reason(error));
+}
+
+AppendFile::~AppendFile() { close(fd_); }
+
+void AppendFile::Append(std::string_view text) {
+  size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t n =
+        Guarded("write", [&] { return write(fd_, text.data() + done, text.size() - done); });
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      const int error = errno;
+      if (done > 0 && ftruncate(fd_, static_cast<off_t>(size_)) == 0) lseek(fd_, 0, SEEK_END);
+      throw RuntimeError("{}: write failed after {} bytes: {}", Quoted(path_, 300), size_ + done,
+                         Reason(error));
+    }
+    done += static_cast<size_t>(n);
+  }
+  size_ += text.size();
+}
+
+void SyncFolder(const std::string& path) {
+  const Descriptor folder(
+      open(path.empty() ? "." : path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.get() < 0)
+    throw RuntimeError("{}: cannot be opened: {}", Quoted(path, 300), Reason(errno));
+  const int result = Guarded("fsync", [&] { return fsync(folder.get()); });
+  if (result != 0 && errno != EINVAL && errno != ENOTSUP)  // some file systems cannot
+    throw RuntimeError("{}: flush to disk failed: {}", Quoted(path, 300), Reason(errno));
+}
+
+void RenamePath(const std::string& from, const std::string& to) {
+  if (Guarded("rename", [&] { return rename(from.c_str(), to.c_str()); }) != 0) {
+    throw RuntimeError("{}: cannot be renamed to {}: {}", Quoted(from, 300), Quoted(to, 300),
+                       Reason(errno));
+  }
+  SyncFolder(std::filesystem::path(to).parent_path().string());
+}
+
+void RemoveTree(const std::string& path) {
+  const int result = Guarded("remove", [&] {
+    std::error_code error;
+    std::filesystem::remove_all(path, error);
+    errno = error.value();
+    return error ? -1 : 0;
+  });
+  if (result != 0)
+    throw RuntimeError("{}: cannot be removed: {}", Quoted(path, 300), Reason(errno));
+}
+
+uint64_t FreeDiskBytes(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::space_info space = std::filesystem::space(path, error);
+  if (error)
+    throw RuntimeError("{}: free space is not known: {}", Quoted(path, 300), error.message());
+  return space.available;
 }
 
 }  // namespace planish

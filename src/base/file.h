@@ -92,8 +92,36 @@ class FileWriter {
 };
 void WriteFile(const std::string& path, std::string_view content);
 
+// A file that grows at its end, for logs: every Append is with the system when it returns, nothing is flushed to disk.
+class AppendFile {
+ public:
+  // Keeps the first `keep` bytes of the file, or of a new one. Error(kFailure) if it cannot be written or is shorter.
+  AppendFile(std::string path, uint64_t keep);
+  ~AppendFile();
+  AppendFile(const AppendFile&) = delete;
+  AppendFile& operator=(const AppendFile&) = delete;
+
+  // Whole or not at all, as far as the system lets us: Error(kFailure) takes a part that was written back.
+  void Append(std::string_view text);
+  uint64_t size() const { return size_; }
+
+ private:
+  std::string path_;
+  uint64_t size_ = 0;
+  int fd_ = -1;
+};
+
+// Folders as a whole, for what is written as many files and committed by one rename.
+void SyncFolder(const std::string& path);  // its entries
+// `to` may be an existing file, or an absent or empty folder. Flushed to disk.
+void RenamePath(const std::string& from, const std::string& to);
+// Removes a file or a folder with all it holds; no error if there is none. Not flushed.
+void RemoveTree(const std::string& path);
+// Bytes that this user may still write where `path` is.
+uint64_t FreeDiskBytes(const std::string& path);
+
 // Fault injection, for tests: called before each system call of a writer with its name ("open", "write", "fsync",
-// "close", "rename"); a non-zero result is used as errno instead of making the call. Null switches it off.
+// "close", "rename", "truncate", "remove", "mkdir"); a non-zero result is used as errno instead of making the call. Null switches it off.
 using FaultHook = std::function<int(std::string_view call)>;
 void SetFaultHook(FaultHook hook);
 
