@@ -16,8 +16,8 @@ shuffling says:
 NemotronH's time step is clamped to the config's `time_step_limit` as NVIDIA's code does; transformers 5.23 clamps it to
 [time_step_min, inf) instead, which is another function.
 
-Writes RUN/log.jsonl (one object a step, and one a validation), RUN/model (the trained weights) and, every few minutes,
-RUN/state.pt, from which the same command goes on. Memory is the peak resident size of the process.
+Writes RUN/log.jsonl in the format of our own runs (src/train/run_log.h; `planish report` reads it), RUN/model (the trained
+weights) and, every few minutes, RUN/state.pt, from which the same command goes on. `rss` is the peak of the process.
 """
 import argparse
 import json
@@ -142,7 +142,7 @@ def validate(args, model, file, most_rows):
         total += loss_sum(args, model, *file.batch(rows, 1, args.seq_len)).item()
         tokens = len(file.ids) - 1
     size = file.source_bytes if most_rows == 0 else file.bytes_before(tokens)
-    return {'valid_loss': total / tokens, 'bits_per_byte': total / math.log(2) / size, 'tokens': tokens}
+    return {'name': 'valid', 'loss': total / tokens, 'bits_per_byte': total / math.log(2) / size}
 
 
 class Run:
@@ -161,9 +161,13 @@ class Run:
         self.log = open(os.path.join(args.out, 'log.jsonl' if args.train else 'valid.jsonl'), 'a')
         if args.train:
             self.log.truncate(log_size)
+        self.write('start', {'name': os.path.basename(os.path.abspath(args.out)), 'command': ' '.join(sys.argv[1:]),
+                             'version': f'torch {torch.__version__}, transformers {transformers.__version__}',
+                             'threads': torch.get_num_threads(), 'ranks': 1, 'precision': args.precision,
+                             'parameters': sum(p.numel() for p in model.parameters()), 'total_tokens': args.tokens})
 
-    def write(self, entry):
-        self.log.write(json.dumps(entry) + '\n')
+    def write(self, kind, entry):
+        self.log.write(json.dumps({'kind': kind, 'time': time.time(), **entry}) + '\n')
         self.log.flush()
 
     def save(self):
@@ -203,11 +207,12 @@ def train(args, model, train_file, valid_file):
         seconds = time.perf_counter() - begin
         run.step += 1
         run.train_seconds += seconds
-        run.write({'step': run.step, 'tokens': run.step * args.batch_tokens, 'loss': total, 'lr': rate, 'grad_norm': norm,
-                   'tokens_per_s': args.batch_tokens / seconds, 'cpu_s': time.process_time() - cpu,
-                   'train_s': run.train_seconds, 'peak_rss': peak_rss()})
+        tokens = run.step * args.batch_tokens
+        run.write('step', {'step': run.step, 'samples': run.step * rows, 'tokens': tokens, 'loss': total, 'grad_norm': norm,
+                           'lr': rate, 'tokens_per_s': args.batch_tokens / seconds, 'rss': peak_rss(),
+                           'cpu_s': time.process_time() - cpu, 'train_s': run.train_seconds})
         if args.eval_every and run.step % args.eval_every == 0 and run.step < last and valid_file:
-            run.write({'step': run.step, **validate(args, model, valid_file, args.eval_rows)})
+            run.write('eval', {'step': run.step, 'tokens': tokens, **validate(args, model, valid_file, args.eval_rows)})
         if time.time() - run.saved_at > args.state_seconds:
             run.save()
     run.save()
@@ -226,8 +231,8 @@ def main():
     valid_file = TokenFile(args.valid) if args.valid else None
     run = train(args, model, TokenFile(args.train), valid_file) if args.train else Run(args, model, None)
     if valid_file:
-        result = {'step': run.step, **validate(args, model, valid_file, 0)}
-        run.write(result)
+        result = {'step': run.step, 'tokens': run.step * args.batch_tokens, **validate(args, model, valid_file, 0)}
+        run.write('eval', result)
         print(json.dumps(result))
 
 
