@@ -21,9 +21,9 @@ namespace {
 struct Shape {
   size_t documents, length, heads, kv_heads, head_dim;
 };
-constexpr Shape kShapes[] = {{8, 1024, 8, 2, 64},  {1, 8192, 8, 2, 64},  {8, 1024, 9, 3, 64},
-                             {1, 8192, 9, 3, 64},  {8, 1024, 8, 8, 64},  {1, 8192, 8, 2, 128},
-                             {8, 1024, 4, 4, 32},  {64, 128, 8, 2, 64}};
+constexpr Shape kShapes[] = {{8, 1024, 8, 2, 64}, {1, 8192, 8, 2, 64}, {8, 1024, 9, 3, 64},
+                             {1, 8192, 9, 3, 64}, {8, 1024, 8, 8, 64}, {1, 8192, 8, 2, 128},
+                             {8, 1024, 4, 4, 32}, {64, 128, 8, 2, 64}};
 
 double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -46,7 +46,8 @@ void Measure(const Shape& s, ActMode act, double seconds, double peak) {
                          1 / std::sqrt(static_cast<float>(s.head_dim))};
   std::vector<size_t> bounds;
   for (size_t d = 0; d <= s.documents; ++d) bounds.push_back(d * s.length);
-  const size_t T = bounds.back(), wide = T * s.heads * s.head_dim, narrow = T * s.kv_heads * s.head_dim;
+  const size_t T = bounds.back(), wide = T * s.heads * s.head_dim,
+               narrow = T * s.kv_heads * s.head_dim;
   Random random(1);
   const auto fill = [&](size_t n) {
     std::vector<float> x(n);
@@ -68,9 +69,8 @@ void Measure(const Shape& s, ActMode act, double seconds, double peak) {
                                                             {k16.data(), DType::kBF16},
                                                             {v16.data(), DType::kBF16},
                                                             bounds};
-  const double forward = Best(seconds, [&] {
-    FlashAttentionForward(shape, input, act, out.data(), lse.data());
-  });
+  const double forward =
+      Best(seconds, [&] { FlashAttentionForward(shape, input, act, out.data(), lse.data()); });
   const double backward = Best(seconds, [&] {
     FlashAttentionBackward(shape, kept, act, {out.data()}, lse.data(), dout.data(), dq.data(),
                            dk.data(), dv.data());
@@ -78,11 +78,13 @@ void Measure(const Shape& s, ActMode act, double seconds, double peak) {
   const double length = static_cast<double>(s.length);
   const double operations = 2 * static_cast<double>(s.documents * s.heads * s.head_dim) * length *
                             (length + 1) / 2;  // of one product
-  std::printf("%2zu x %5zu  H %2zu K %2zu P %3zu | %8.2f ms %6.0f GF/s %4.0f%% | %8.2f ms %6.0f GF/s %4.0f%% | %4.0f%%\n",
-              s.documents, s.length, s.heads, s.kv_heads, s.head_dim, forward * 1e3,
-              2 * operations / forward / 1e9, 200 * operations / forward / peak, backward * 1e3,
-              5 * operations / backward / 1e9, 500 * operations / backward / peak,
-              700 * operations / (forward + backward) / peak);
+  std::printf(
+      "%2zu x %5zu  H %2zu K %2zu P %3zu | %8.2f ms %6.0f GF/s %4.0f%% | %8.2f ms %6.0f GF/s "
+      "%4.0f%% | %4.0f%%\n",
+      s.documents, s.length, s.heads, s.kv_heads, s.head_dim, forward * 1e3,
+      2 * operations / forward / 1e9, 200 * operations / forward / peak, backward * 1e3,
+      5 * operations / backward / 1e9, 500 * operations / backward / peak,
+      700 * operations / (forward + backward) / peak);
   std::fflush(stdout);
 }
 
@@ -104,6 +106,7 @@ int main(int argc, char** argv) {
     std::printf("%s, peak %.0f GFLOP/s; share of it forward, backward, both\n",
                 is_f32 ? "f32" : "bf16", peak / 1e9);
     for (size_t i = 0; i < std::size(kShapes); ++i)
-      if (argc <= 3 || std::strtoull(argv[3], nullptr, 10) == i) Measure(kShapes[i], act, seconds, peak);
+      if (argc <= 3 || std::strtoull(argv[3], nullptr, 10) == i)
+        Measure(kShapes[i], act, seconds, peak);
   }
 }

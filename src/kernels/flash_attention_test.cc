@@ -41,8 +41,7 @@ struct Case {
 
   Case(Random& random, size_t heads, size_t kv_heads, size_t head_dim,
        const std::vector<size_t>& lengths, double q_scale = 1)
-      : shape{heads, kv_heads, head_dim, 1 / std::sqrt(static_cast<float>(head_dim))},
-        bounds{0} {
+      : shape{heads, kv_heads, head_dim, 1 / std::sqrt(static_cast<float>(head_dim))}, bounds{0} {
     for (const size_t length : lengths) bounds.push_back(bounds.back() + length);
     q = RoundedToBf16(RandomFloats(random, T() * heads * head_dim, q_scale));
     k = RoundedToBf16(RandomFloats(random, T() * kv_heads * head_dim));
@@ -123,8 +122,8 @@ void CheckDocument(const Case& c, ActMode act, const Results& got, size_t row_be
       score_error = (p_size + 12) * score_scale * kRoundoff;
       // Exponentials in numerator and denominator, and the sums of both.
       const double p_error = 2 * (score_error + exp_error) + (n + 20) * kRoundoff + rounding;
-      lse_bound[i * H + h] = score_error + exp_error + (n + 20) * kRoundoff +
-                             4 * std::abs(lse[i * H + h]) * kRoundoff;
+      lse_bound[i * H + h] =
+          score_error + exp_error + (n + 20) * kRoundoff + 4 * std::abs(lse[i * H + h]) * kRoundoff;
       const double backward_p_error =
           score_error + lse_bound[i * H + h] + exp_error + 8 * kRoundoff;
       double delta = 0, delta_error = 0;
@@ -159,7 +158,8 @@ void CheckDocument(const Case& c, ActMode act, const Results& got, size_t row_be
   const auto check = [&](const std::vector<float>& values, size_t width,
                          const std::vector<double>& want, const std::vector<double>& bound,
                          const char* name) {
-    ExpectWithin(values.data() + row_begin * width, want, [&](size_t i) { return bound[i]; }, name);
+    ExpectWithin(
+        values.data() + row_begin * width, want, [&](size_t i) { return bound[i]; }, name);
   };
   check(got.out, H * P, out, out_bound, "out");
   check(got.lse, H, lse, lse_bound, "lse");
@@ -172,8 +172,8 @@ void CheckCase(const Case& c, ActMode act) {
   const Results got = RunKernels(c, act, c.input());
   for (size_t s = 0; s + 1 < c.bounds.size(); ++s) {
     SCOPED_TRACE(fmt::format("{} heads {}/{} of {}, rows {} to {}",
-                             act == ActMode::kF32 ? "f32" : "bf16", c.shape.heads,
-                             c.shape.kv_heads, c.shape.head_dim, c.bounds[s], c.bounds[s + 1]));
+                             act == ActMode::kF32 ? "f32" : "bf16", c.shape.heads, c.shape.kv_heads,
+                             c.shape.head_dim, c.bounds[s], c.bounds[s + 1]));
     CheckDocument(c, act, got, c.bounds[s], c.bounds[s + 1] - c.bounds[s]);
   }
 }
@@ -264,16 +264,16 @@ TEST(FlashAttention, PackedDocumentsEqualSeparateOnesBitForBit) {
       const size_t begin = packed.bounds[s], length = packed.bounds[s + 1] - begin;
       Case one = packed;
       one.bounds = {0, length};
-      for (auto [values, width] : {std::pair{&one.q, 4 * 24}, {&one.k, 2 * 24}, {&one.v, 2 * 24},
-                                   {&one.dout, 4 * 24}}) {
+      for (auto [values, width] :
+           {std::pair{&one.q, 4 * 24}, {&one.k, 2 * 24}, {&one.v, 2 * 24}, {&one.dout, 4 * 24}}) {
         values->erase(values->begin(), values->begin() + static_cast<ptrdiff_t>(begin) * width);
         values->resize(length * static_cast<size_t>(width));
       }
       const Results alone = RunKernels(one, act, one.input());
-      for (const auto member : {&Results::out, &Results::lse, &Results::dq, &Results::dk,
-                                &Results::dv}) {
-        (joined.*member).insert((joined.*member).end(), (alone.*member).begin(),
-                                (alone.*member).end());
+      for (const auto member :
+           {&Results::out, &Results::lse, &Results::dq, &Results::dk, &Results::dv}) {
+        (joined.*member)
+            .insert((joined.*member).end(), (alone.*member).begin(), (alone.*member).end());
       }
     }
     ExpectSameResults(all, joined);
@@ -299,10 +299,8 @@ TEST(FlashAttention, Bf16InputsGiveTheBitsOfFloatsThatHoldThem) {
     Random random(47);
     const Case c(random, 4, 2, 20, {50, 140});
     const auto q = ToBf16(c.q), k = ToBf16(c.k), v = ToBf16(c.v);
-    const FlashInput narrow{{q.data(), DType::kBF16},
-                            {k.data(), DType::kBF16},
-                            {v.data(), DType::kBF16},
-                            c.bounds};
+    const FlashInput narrow{
+        {q.data(), DType::kBF16}, {k.data(), DType::kBF16}, {v.data(), DType::kBF16}, c.bounds};
     for (const ActMode act : {ActMode::kF32, ActMode::kBf16})
       ExpectSameResults(RunKernels(c, act, c.input()), RunKernels(c, act, narrow));
   });

@@ -33,6 +33,19 @@ void RotateHeads(float* x, size_t heads, size_t head_dim, const float* cosine, c
   }
 }
 
+// By the negative angle.
+void RotateHeadsBack(float* x, size_t heads, size_t head_dim, const float* cosine,
+                     const float* sine, size_t half) {
+  for (size_t head = 0; head < heads; ++head, x += head_dim) {
+    ForEachVector(half, [=](size_t i, auto load, auto store) HWY_ATTR {
+      const FloatVec a = load(x + i), b = load(x + half + i);
+      const FloatVec c = load(cosine + i), s = load(sine + i);
+      store(hn::MulAdd(b, s, hn::Mul(a, c)), x + i);
+      store(hn::NegMulAdd(a, s, hn::Mul(b, c)), x + half + i);
+    });
+  }
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace planish
@@ -42,6 +55,7 @@ HWY_AFTER_NAMESPACE();
 namespace planish {
 
 HWY_EXPORT(RotateHeads);
+HWY_EXPORT(RotateHeadsBack);
 
 std::vector<float> RopeInverseFrequencies(size_t rotary_dim, double theta,
                                           const RopeScaling& scaling) {
@@ -107,6 +121,16 @@ void ApplyRope(float* x, size_t stride, size_t T, size_t heads, size_t head_dim,
     const float* cosine = table + t * 2 * half;
     HWY_DYNAMIC_DISPATCH(RotateHeads)
     (x + t * stride, heads, head_dim, cosine, cosine + half, half);
+  }
+}
+
+void ApplyRopeBackward(float* dx, size_t stride, size_t T, size_t heads, size_t head_dim,
+                       const float* table, size_t half) noexcept {
+  PLANISH_DCHECK(2 * half <= head_dim);
+  for (size_t t = 0; t < T; ++t) {
+    const float* cosine = table + t * 2 * half;
+    HWY_DYNAMIC_DISPATCH(RotateHeadsBack)
+    (dx + t * stride, heads, head_dim, cosine, cosine + half, half);
   }
 }
 

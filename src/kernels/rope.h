@@ -48,4 +48,8 @@ class RopeTableCache {
 void ApplyRope(float* x, size_t stride, size_t T, size_t heads, size_t head_dim, const float* table,
                size_t half) noexcept;
 
+// The gradient through ApplyRope, in place: the rotation by the negative angles.
+void ApplyRopeBackward(float* dx, size_t stride, size_t T, size_t heads, size_t head_dim,
+                       const float* table, size_t half) noexcept;
+
 }  // namespace planish

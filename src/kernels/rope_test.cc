@@ -50,25 +50,30 @@ TEST(Rope, RotationMatchesReferenceUpToAMillionPositions) {
         const size_t T = positions.size();
         const auto f =
             half == 0 ? std::vector<float>() : RopeInverseFrequencies(rotary_dim, 5e5, {});
-        auto x = RandomFloats(random, T * heads * head_dim);
-        auto want = Widen(x);
-        const auto magnitude = Magnitudes(x);
         std::vector<double> angles(T * half);  // float products, as the oracle has them
         for (size_t t = 0; t < T; ++t) {
           for (size_t i = 0; i < half; ++i) {
             angles[t * half + i] = static_cast<float>(positions[t]) * f[i];
           }
         }
-        reference::ApplyRope(want.data(), T, heads, head_dim, half, angles.data());
-        ApplyRope(x.data(), heads * head_dim, T, heads, head_dim,
-                  RopeTable(f, positions.data(), T).data(), half);
-        const auto bound = [&](size_t i) {
-          const size_t c = i % head_dim;
-          if (c >= 2 * half) return 0.0;  // channels that are not rotated stay as they are
-          const size_t partner = c < half ? i + half : i - half;
-          return (magnitude[i] + magnitude[partner]) * 3 * kRoundoff;
-        };
-        ExpectWithin(x.data(), want, bound, "x");
+        const auto table = RopeTable(f, positions.data(), T);
+        for (const bool is_backward : {false, true}) {
+          auto x = RandomFloats(random, T * heads * head_dim);
+          auto want = Widen(x);
+          const auto magnitude = Magnitudes(x);
+          std::vector<double> turns = angles;  // the gradient turns back
+          for (double& angle : turns) angle = is_backward ? -angle : angle;
+          reference::ApplyRope(want.data(), T, heads, head_dim, half, turns.data());
+          (is_backward ? ApplyRopeBackward : ApplyRope)(x.data(), heads * head_dim, T, heads,
+                                                        head_dim, table.data(), half);
+          const auto bound = [&](size_t i) {
+            const size_t c = i % head_dim;
+            if (c >= 2 * half) return 0.0;  // channels that are not rotated stay as they are
+            const size_t partner = c < half ? i + half : i - half;
+            return (magnitude[i] + magnitude[partner]) * 3 * kRoundoff;
+          };
+          ExpectWithin(x.data(), want, bound, is_backward ? "dx" : "x");
+        }
       }
     }
   });

@@ -7,17 +7,23 @@
 #include <vector>
 
 #include "kernels/attention.h"
+#include "kernels/flash_attention.h"
 #include "model/mixer.h"
 #include "model/projection.h"
 
 namespace planish {
 
+// In the pass's row type, as the products read them. With QK norm q and k are kept as they come from their projections, because
+// the norm's gradient needs them; norm and rotation are cheap to do again.
 struct AttentionSaved : Saved {
-  Tensor q;    // [T, H*P] after norm and rotation
-  Tensor k;    // [T, K*P] after norm and rotation
+  Tensor q;    // [T, H*P] rotated; with QK norm neither normed nor rotated
+  Tensor k;    // [T, K*P] likewise
   Tensor v;    // [T, K*P]
   Tensor out;  // [T, H*P] before Wo
-  size_t bytes() const override { return q.bytes() + k.bytes() + v.bytes() + out.bytes(); }
+  Tensor lse;  // [T, H] float, of the scores
+  size_t bytes() const override {
+    return q.bytes() + k.bytes() + v.bytes() + out.bytes() + lse.bytes();
+  }
 };
 
 // Keys and values of one sequence in one layer, in pages of 64 positions shared copy-on-write between snapshots.
@@ -58,8 +64,12 @@ class Attention : public Mixer {
   void Project(const Rows& rows, const float* x, float* q, float* k, float* v) const;
   // Rotates q and k of all rows in place and writes k and v to the pages of their sequences.
   void WriteRows(const StepBatch& batch, float* q, float* k, const float* v) const;
-  void Run(const StepBatch& batch, const float* x, float* y, Workspace* workspace,
-           AttentionSaved* saved) const;
+  // Training: norm, if there is one, and rotation of q [T, H*P] and k [T, K*P] in place.
+  void NormAndRotate(const SeqLayout& layout, float* q, float* k) const;
+  // The gradients of what it read, from those of what it gave, in place; gradients of the norms are added.
+  void NormAndRotateBackward(const Pass& pass, const AttentionSaved& kept, float* dq,
+                             float* dk) const;
+  FlashShape Shape() const;
 
   AttentionConfig attention_;
   size_t hidden_size_;
