@@ -64,9 +64,10 @@ inline std::string TakeAll(int fd) {
   return text;
 }
 
-inline Outcome RunProgram(const std::vector<std::string>& arguments,
-                          const RunOptions& options = {}) {
-  std::vector<char*> argv{const_cast<char*>(PLANISH_BINARY)};
+// `program` is looked for in PATH unless it holds a slash.
+inline Outcome RunAnyProgram(const std::string& program, const std::vector<std::string>& arguments,
+                             const RunOptions& options = {}) {
+  std::vector<char*> argv{const_cast<char*>(program.c_str())};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   const int in = ScratchFile(options.input), out = ScratchFile(), err = ScratchFile();
@@ -91,7 +92,7 @@ inline Outcome RunProgram(const std::vector<std::string>& arguments,
          STDOUT_FILENO);
     if (closed_pipe[0] >= 0) close(closed_pipe[0]);
     alarm(options.limit_s);
-    execv(PLANISH_BINARY, argv.data());
+    execvp(program.c_str(), argv.data());
     _exit(127);
   }
   for (const int fd : closed_pipe) {
@@ -107,6 +108,11 @@ inline Outcome RunProgram(const std::vector<std::string>& arguments,
   outcome.err = TakeAll(err);
   outcome.peak_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
   return outcome;
+}
+
+inline Outcome RunProgram(const std::vector<std::string>& arguments,
+                          const RunOptions& options = {}) {
+  return RunAnyProgram(PLANISH_BINARY, arguments, options);
 }
 
 // As above for runs that must succeed.
