@@ -8,25 +8,26 @@
 #endif
 
 #include "kernels/conv1d.h"
-#include "kernels/vector_math-inl.h"
+#include "kernels/rounding-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace planish {
 namespace HWY_NAMESPACE {
 namespace {
 
-// A block of channels of one run; the pointers stand at its first channel.
+// A block of channels of one run; the pointers stand at its first channel. Elem: float or uint16_t (bf16).
+template <class Elem>
 struct ConvBlock {
-  const float* x;  // [T, channels], row 0 follows the history
+  const Elem* x;  // [T, channels], row 0 follows the history
   size_t x_stride;
-  const float* history;  // [W-1, channels] or null: zeros
+  const Elem* history;  // [W-1, channels] or null: zeros
   size_t history_stride;
   const float* w;  // [W, channels]
   size_t w_stride;
   const float* bias;  // [channels] or null
   size_t width;       // W
   size_t channels;
-  const float* Row(size_t t, size_t k) const {  // input of tap k of row t; null: zeros
+  const Elem* Row(size_t t, size_t k) const {  // input of tap k of row t; null: zeros
     const size_t row = t + k;
     if (row >= width - 1) return x + (row - (width - 1)) * x_stride;
     return history != nullptr ? history + row * history_stride : nullptr;
@@ -34,11 +35,11 @@ struct ConvBlock {
 };
 
 // kTokens rows of four taps; rows: the kTokens + 3 inputs. An input is loaded once for the rows it belongs to.
-template <size_t kTokens>
-HWY_INLINE void ConvFourTaps(const ConvBlock& b, const float* const* rows, float* out,
+template <size_t kTokens, class Elem>
+HWY_INLINE void ConvFourTaps(const ConvBlock<Elem>& b, const Elem* const* rows, Elem* out,
                              size_t out_stride) {
   const FloatTag d;
-  ForEachVector(b.channels, [&](size_t c, auto load, auto store) HWY_ATTR {
+  ForEachTyped(b.channels, [&](size_t c, auto load, auto store) HWY_ATTR {
     FloatVec w[4], in[kTokens + 3];
 #pragma GCC unroll 4
     for (size_t k = 0; k < 4; ++k) w[k] = load(b.w + k * b.w_stride + c);
@@ -55,13 +56,14 @@ HWY_INLINE void ConvFourTaps(const ConvBlock& b, const float* const* rows, float
   });
 }
 
-HWY_INLINE void ConvAnyTaps(const ConvBlock& b, size_t t, float* out) {
+template <class Elem>
+HWY_INLINE void ConvAnyTaps(const ConvBlock<Elem>& b, size_t t, Elem* out) {
   const FloatTag d;
-  ForEachVector(b.channels, [&](size_t c, auto load, auto store) HWY_ATTR {
+  ForEachTyped(b.channels, [&](size_t c, auto load, auto store) HWY_ATTR {
     FloatVec sum = b.bias != nullptr ? load(b.bias + c) : hn::Zero(d);
     for (size_t k = 0; k < b.width; ++k) {
       // A missing history multiplies zeros, so that it gives the bits of a history of zeros.
-      const float* row = b.Row(t, k);
+      const Elem* row = b.Row(t, k);
       sum = hn::MulAdd(load(b.w + k * b.w_stride + c), row != nullptr ? load(row + c) : hn::Zero(d),
                        sum);
     }
@@ -70,7 +72,8 @@ HWY_INLINE void ConvAnyTaps(const ConvBlock& b, size_t t, float* out) {
 }
 
 // Rows [begin, end); out: row `begin`, rows out_stride apart.
-void ConvTokens(const ConvBlock& b, size_t begin, size_t end, float* out, size_t out_stride) {
+template <class Elem>
+void ConvTokens(const ConvBlock<Elem>& b, size_t begin, size_t end, Elem* out, size_t out_stride) {
   constexpr size_t kTokens = kLanes >= 16 ? 4 : 2;  // 4 + 7 + sums of 32 registers, 4 + 5 of 16
   for (size_t t = begin; t < end; out += out_stride) {
     if (b.width != 4 || b.Row(t, 0) == nullptr) {
@@ -78,7 +81,7 @@ void ConvTokens(const ConvBlock& b, size_t begin, size_t end, float* out, size_t
       continue;
     }
     const size_t count = std::min(kTokens, end - t);
-    const float* rows[kTokens + 3];
+    const Elem* rows[kTokens + 3];
     for (size_t i = 0; i < count + 3; ++i) rows[i] = b.Row(t, i);
     if (count == kTokens) {
       ConvFourTaps<kTokens>(b, rows, out, out_stride);

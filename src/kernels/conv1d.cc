@@ -3,6 +3,7 @@
 #include "kernels/conv1d.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "base/parallel.h"
 #include "kernels/simd_targets.h"
@@ -18,18 +19,37 @@ namespace HWY_NAMESPACE {
 namespace {
 
 // Rows [begin, end) of C channels from c0 on.
+template <class Elem>
+void ConvRows(const ConvJob& job, const ConvDims& dims, const float* w, const float* bias,
+              size_t begin, size_t end, size_t c0, size_t C) {
+  const Elem* history = nullptr;
+  size_t before = std::min(job.before, dims.width - 1);
+  if constexpr (std::is_same_v<Elem, float>) {
+    if (job.history != nullptr) {
+      history = job.history + c0;
+      before = 0;
+    }
+  }
+  const ConvBlock<Elem> block{static_cast<const Elem*>(job.x) - before * job.x_stride + c0,
+                              job.x_stride,
+                              history,
+                              dims.channels,
+                              w + c0,
+                              dims.channels,
+                              bias != nullptr ? bias + c0 : nullptr,
+                              dims.width,
+                              C};
+  ConvTokens(block, before + begin, before + end,
+             static_cast<Elem*>(job.out) + begin * job.out_stride + c0, job.out_stride);
+}
+
 void ConvTask(const ConvJob& job, const ConvDims& dims, const float* w, const float* bias,
               size_t begin, size_t end, size_t c0, size_t C) {
-  const ConvBlock block{job.x + c0,
-                        job.x_stride,
-                        job.history != nullptr ? job.history + c0 : nullptr,
-                        dims.channels,
-                        w + c0,
-                        dims.channels,
-                        bias != nullptr ? bias + c0 : nullptr,
-                        dims.width,
-                        C};
-  ConvTokens(block, begin, end, job.out + begin * job.out_stride + c0, job.out_stride);
+  if (job.type == DType::kF32) {
+    ConvRows<float>(job, dims, w, bias, begin, end, c0, C);
+  } else {
+    ConvRows<uint16_t>(job, dims, w, bias, begin, end, c0, C);
+  }
 }
 
 }  // namespace
@@ -74,7 +94,12 @@ void CausalConv1d(const ConvDims& dims, const float* w, const float* bias,
 
 void CausalConv1d(const float* x, size_t x_stride, const float* history, const float* w,
                   const float* bias, size_t T, size_t C, size_t W, float* out, size_t out_stride) {
-  const ConvJob job{x, x_stride, history, T, out, out_stride};
+  const ConvJob job{.x = x,
+                    .x_stride = x_stride,
+                    .history = history,
+                    .T = T,
+                    .out = out,
+                    .out_stride = out_stride};
   CausalConv1d(ConvDims{C, W}, w, bias, {&job, 1});
 }
 

@@ -11,6 +11,8 @@
 #include <cstddef>
 #include <span>
 
+#include "tensor/dtype.h"
+
 namespace planish {
 
 struct ConvDims {
@@ -20,13 +22,16 @@ struct ConvDims {
 
 // One run of consecutive tokens of one sequence.
 struct ConvJob {
-  const float* x;  // [T, C], rows x_stride apart
-  size_t x_stride;
-  const float*
-      history;  // [W-1, C] the W-1 inputs before x, oldest first; null: zeros (document start)
-  size_t T;
-  float* out;  // [T, C], rows out_stride apart; must not overlap x or history
-  size_t out_stride;
+  DType type = DType::kF32;  // of x and out: kF32 or kBF16 (rounded to nearest even)
+  const void* x = nullptr;   // [T, C], rows x_stride apart
+  size_t x_stride = 0;
+  // The W-1 inputs before x: [W-1, C] floats, oldest first; or, if null, the `before` rows that lie in front of x (those of the
+  // same sequence, of which at most W-1 are read), zeros before them (document start).
+  const float* history = nullptr;  // only of kF32
+  size_t before = 0;
+  size_t T = 0;
+  void* out = nullptr;  // [T, C], rows out_stride apart; must not overlap x or history
+  size_t out_stride = 0;
 };
 
 // w: [W, C]; bias: [C] or null. Parallel over jobs, rows and channels.

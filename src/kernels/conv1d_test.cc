@@ -52,6 +52,45 @@ TEST(Conv1d, MatchesReferenceForAllChannelsWidthsAndHistories) {
   });
 }
 
+TEST(Conv1d, RowsInFrontAreTheHistoryInEitherType) {
+  ForEachSimdLevel([] {
+    Random random(12);
+    const size_t T = 13, C = 21, W = 4, stride = C + 3;
+    auto x = RandomFloats(random, T * stride);
+    std::vector<uint16_t> halves;
+    for (float& v : x) {
+      halves.push_back(BF16FromFloat(v));
+      v = FloatFromBF16(halves.back());
+    }
+    const auto w = RandomFloats(random, W * C), bias = RandomFloats(random, C);
+    std::vector<float> whole(T * C);
+    CausalConv1d(x.data(), stride, nullptr, w.data(), bias.data(), T, C, W, whole.data(), C);
+    for (size_t begin = 0; begin < T; ++begin) {
+      const size_t count = T - begin;
+      std::vector<float> part(count * C);
+      std::vector<uint16_t> part_halves(count * C);
+      const ConvJob jobs[] = {{.x = x.data() + begin * stride,
+                               .x_stride = stride,
+                               .before = begin,
+                               .T = count,
+                               .out = part.data(),
+                               .out_stride = C},
+                              {.type = DType::kBF16,
+                               .x = halves.data() + begin * stride,
+                               .x_stride = stride,
+                               .before = begin,
+                               .T = count,
+                               .out = part_halves.data(),
+                               .out_stride = C}};
+      CausalConv1d({C, W}, w.data(), bias.data(), jobs);
+      for (size_t i = 0; i < part.size(); ++i) {
+        ASSERT_EQ(part[i], whole[begin * C + i]);
+        ASSERT_EQ(part_halves[i], BF16FromFloat(whole[begin * C + i]));
+      }
+    }
+  });
+}
+
 TEST(Conv1d, AnyCutOfTheTokensGivesTheSameBits) {
   ForEachSimdLevel([] {
     Random random(10);
@@ -95,7 +134,12 @@ TEST(Conv1d, JobsOfOneCallDoNotTouchEachOther) {
     std::vector<ConvJob> jobs;
     for (size_t i = 0; i < lengths.size(); ++i) {
       std::fill(together[i].begin(), together[i].end(), -1.0f);
-      jobs.push_back({x[i].data(), C, history[i].data(), lengths[i], together[i].data(), C});
+      jobs.push_back({.x = x[i].data(),
+                      .x_stride = C,
+                      .history = history[i].data(),
+                      .T = lengths[i],
+                      .out = together[i].data(),
+                      .out_stride = C});
     }
     CausalConv1d({C, W}, w.data(), bias.data(), jobs);
     for (size_t i = 0; i < lengths.size(); ++i) ExpectSameBits(alone[i], together[i], "out");

@@ -59,6 +59,22 @@ void RoundRows(const float* in, size_t n, DType type, void* out) noexcept {
   });
 }
 
+void RoundColumns(const float* in, size_t in_stride, size_t T, size_t columns, DType type,
+                  void* out, size_t out_stride) noexcept {
+  PLANISH_CHECK(type == DType::kF32 || type == DType::kBF16);
+  if (T == 0 || columns == 0) return;
+  const size_t rows = std::max<size_t>(1, kTask / columns);
+  ParallelForWork((T + rows - 1) / rows, T * columns, [=](size_t task, int) {
+    for (size_t t = task * rows; t < std::min(T, (task + 1) * rows); ++t) {
+      if (type == DType::kF32)
+        std::copy_n(in + t * in_stride, columns, static_cast<float*>(out) + t * out_stride);
+      else
+        HWY_DYNAMIC_DISPATCH(RoundToHalves)
+      (in + t * in_stride, columns, static_cast<uint16_t*>(out) + t * out_stride);
+    }
+  });
+}
+
 void WidenRows(const void* in, DType type, size_t n, float* out) noexcept {
   PLANISH_CHECK(type == DType::kF32 || type == DType::kBF16);
   ForTasks(n, [=](size_t begin, size_t count) {

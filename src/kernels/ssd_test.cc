@@ -3,72 +3,15 @@
 
 #include <limits>
 
-#include "kernels/kernel_testing.h"
-#include "kernels/reference.h"
-#include "kernels/ssm_scan.h"
+#include "kernels/isa.h"
+#include "kernels/ssd_testing.h"
 
 namespace planish {
 namespace {
 
-struct Case {
-  SsmDims dims;
-  size_t T;
-  std::vector<float> x, B, C, dt, A, D, state;
-
-  // Decays exp(dt A) from strong to nearly none; `decay_scale` 1 is ordinary.
-  Case(const SsmDims& shape, size_t tokens, uint64_t seed, double decay_scale = 1)
-      : dims(shape), T(tokens) {
-    Random random(seed);
-    x = RandomFloats(random, T * dims.heads * dims.head_dim);
-    B = RandomFloats(random, T * dims.groups * dims.state);
-    C = RandomFloats(random, T * dims.groups * dims.state);
-    dt = UniformFloats(random, T * dims.heads, 0.001, 0.3);
-    A = UniformFloats(random, dims.heads, -16 * decay_scale, -0.1 * decay_scale);
-    D = RandomFloats(random, dims.heads);
-    state = RandomFloats(random, dims.StateSize());
-  }
-  size_t y_size() const { return T * dims.heads * dims.head_dim; }
-  SsmInput Input(size_t t = 0) const {
-    const size_t row = dims.heads * dims.head_dim, group_row = dims.groups * dims.state;
-    return {x.data() + t * row,
-            row,
-            B.data() + t * group_row,
-            group_row,
-            C.data() + t * group_row,
-            group_row,
-            dt.data() + t * dims.heads,
-            dims.heads,
-            A.data(),
-            D.data()};
-  }
-};
-
-struct Expected {
-  std::vector<double> y, state;
-  std::vector<double> y_magnitude, state_magnitude;  // the same sums of absolute values
-};
-
-Expected Reference(const Case& c, const std::vector<float>& initial) {
-  Expected e;
-  e.state = Widen(initial);
-  e.y.resize(c.y_size());
-  reference::SsmScan(c.dims, Widen(c.x).data(), Widen(c.B).data(), Widen(c.C).data(),
-                     Widen(c.dt).data(), Widen(c.A).data(), Widen(c.D).data(), c.T, e.state.data(),
-                     e.y.data());
-  // A decay e^-a is off by (a + 3) roundings, relatively; a e^-a <= e^(-a/2), hence half the decay in the bound.
-  auto half_decay = Widen(c.A);
-  for (double& a : half_decay) a /= 2;
-  e.state_magnitude = Magnitudes(initial);
-  e.y_magnitude.resize(c.y_size());
-  reference::SsmScan(c.dims, Magnitudes(c.x).data(), Magnitudes(c.B).data(), Magnitudes(c.C).data(),
-                     Widen(c.dt).data(), half_decay.data(), Magnitudes(c.D).data(), c.T,
-                     e.state_magnitude.data(), e.y_magnitude.data());
-  return e;
-}
-
 // A term passes up to `steps` of four roundings (decay, two products, sum), then the sum over N.
-void ExpectMatches(const Case& c, const Expected& e, size_t steps, const std::vector<float>& y,
-                   const std::vector<float>& state) {
+void ExpectMatches(const SsdCase& c, const SsdExpected& e, size_t steps,
+                   const std::vector<float>& y, const std::vector<float>& state) {
   const double roundings = static_cast<double>(4 * steps + c.dims.state) + 8;
   ExpectWithin(
       y.data(), e.y, [&](size_t i) { return roundings * kRoundoff * e.y_magnitude[i]; }, "y");
@@ -87,9 +30,9 @@ TEST(Ssm, ScanMatchesReferenceForAllShapesAndLengths) {
   ForEachSimdLevel([] {
     for (const SsmDims& dims : kShapes) {
       for (size_t T : {1u, 2u, 3u, 17u, 32u, 33u, 71u}) {
-        const Case c(dims, T, 14 + T);
+        const SsdCase c(dims, T, 14 + T);
         std::vector<float> state = c.state, y(c.y_size());
-        SsmScan(dims, c.Input(), T, state.data(), y.data(), dims.heads * dims.head_dim);
+        SsmScan(dims, c.ScanInput(), T, state.data(), y.data(), dims.heads * dims.head_dim);
         ExpectMatches(c, Reference(c, c.state), T, y, state);
       }
     }
@@ -99,16 +42,16 @@ TEST(Ssm, ScanMatchesReferenceForAllShapesAndLengths) {
 TEST(Ssm, AnyCutOfTheTokensGivesTheSameBits) {
   ForEachSimdLevel([] {
     for (const SsmDims& dims : kShapes) {
-      const Case c(dims, 75, 15);
+      const SsdCase c(dims, 75, 15);
       const size_t row = dims.heads * dims.head_dim;
       std::vector<float> whole_state = c.state, whole(c.y_size());
-      SsmScan(dims, c.Input(), c.T, whole_state.data(), whole.data(), row);
+      SsmScan(dims, c.ScanInput(), c.T, whole_state.data(), whole.data(), row);
       Random random(16);
       for (int trial = 0; trial < 4; ++trial) {
         std::vector<float> state = c.state, y(c.y_size());
         for (size_t t = 0; t < c.T;) {
           const size_t n = trial == 0 ? 1 : std::min<size_t>(c.T - t, 1 + random.Below(40));
-          SsmScan(dims, c.Input(t), n, state.data(), y.data() + t * row, row);
+          SsmScan(dims, c.ScanInput(t), n, state.data(), y.data() + t * row, row);
           t += n;
         }
         ExpectSameBits(whole, y, "y");
@@ -120,13 +63,13 @@ TEST(Ssm, AnyCutOfTheTokensGivesTheSameBits) {
 
 TEST(Ssm, ThreadCountDoesNotChangeABit) {
   const SsmDims dims{6, 10, 20, 3};
-  const Case c(dims, 700, 17);
+  const SsdCase c(dims, 700, 17);
   std::vector<std::vector<float>> y, state;
   for (int threads : {1, 2, 3}) {
     const ThreadCountScope scope(threads);
     y.emplace_back(c.y_size());
     state.push_back(c.state);
-    SsmScan(dims, c.Input(), c.T, state.back().data(), y.back().data(), 60);
+    SsmScan(dims, c.ScanInput(), c.T, state.back().data(), y.back().data(), 60);
     ExpectSameBits(y[0], y.back(), "y");
     ExpectSameBits(state[0], state.back(), "state");
   }
@@ -134,7 +77,7 @@ TEST(Ssm, ThreadCountDoesNotChangeABit) {
 
 TEST(Ssm, StridedInputAndOutputOfAWiderMatrixAreRead) {
   const SsmDims dims{4, 6, 10, 2};
-  const Case c(dims, 37, 18);
+  const SsdCase c(dims, 37, 18);
   // One row: x | B | C as the convolution writes them; y inside wider rows.
   const size_t row = 24 + 20 + 20, y_stride = 29;
   std::vector<float> xbc(c.T * row);
@@ -143,7 +86,7 @@ TEST(Ssm, StridedInputAndOutputOfAWiderMatrixAreRead) {
     std::copy_n(&c.B[t * 20], 20, &xbc[t * row + 24]);
     std::copy_n(&c.C[t * 20], 20, &xbc[t * row + 44]);
   }
-  SsmInput strided = c.Input();
+  SsmInput strided = c.ScanInput();
   strided.x = &xbc[0];
   strided.B = &xbc[24];
   strided.C = &xbc[44];
@@ -153,13 +96,26 @@ TEST(Ssm, StridedInputAndOutputOfAWiderMatrixAreRead) {
   const auto gather = [&] {
     for (size_t t = 0; t < c.T; ++t) std::copy_n(&wide[t * y_stride], 24, &gathered[t * 24]);
   };
-  SsmScan(dims, c.Input(), c.T, state.data(), y.data(), 24);
+  SsmScan(dims, c.ScanInput(), c.T, state.data(), y.data(), 24);
   SsmScan(dims, strided, c.T, strided_state.data(), wide.data(), y_stride);
   gather();
   ExpectSameBits(y, gathered, "y");
   ExpectSameBits(state, strided_state, "state");
-  SsdChunkScan(dims, c.Input(), c.T, 16, c.state.data(), state.data(), y.data(), 24);
-  SsdChunkScan(dims, strided, c.T, 16, c.state.data(), strided_state.data(), wide.data(), y_stride);
+  y = c.Forward(16, c.state.data(), state.data());
+  const size_t wide_row = row + 7;
+  std::vector<float> wide_xbc(c.T * wide_row), steps(c.T * 6);
+  for (size_t t = 0; t < c.T; ++t) {
+    std::copy_n(&xbc[t * row], row, &wide_xbc[t * wide_row + 3]);
+    std::copy_n(&c.dt[t * 4], 4, &steps[t * 6]);
+  }
+  SsdInput input = c.Input();
+  input.xbc = &wide_xbc[3];
+  input.stride = wide_row;
+  input.dt = steps.data();
+  input.dt_stride = 6;
+  const SsdJob job{input,       c.T,      c.state.data(), strided_state.data(),
+                   wide.data(), y_stride, nullptr};
+  SsdChunkScan(dims, 16, {&job, 1});
   gather();
   ExpectSameBits(y, gathered, "chunked y");
   ExpectSameBits(state, strided_state, "chunked state");
@@ -173,19 +129,17 @@ TEST(Ssd, ChunkedScanMatchesRecurrenceAroundChunkBorders) {
       for (size_t Q : {1u, 16u, 64u, 128u, 256u}) {
         for (size_t T : {size_t{1}, Q - 1, Q, Q + 1, 2 * Q + 3}) {
           if (T == 0) continue;
-          const Case c(dims, T, 19 + T + Q);
-          const size_t row = dims.heads * dims.head_dim;
+          const SsdCase c(dims, T, 19 + T + Q);
           const auto expected = Reference(c, c.state);
-          std::vector<float> state(c.state.size()), y(c.y_size());
-          SsdChunkScan(dims, c.Input(), T, Q, c.state.data(), state.data(), y.data(), row);
+          std::vector<float> state(c.state.size());
+          const std::vector<float> y = c.Forward(Q, c.state.data(), state.data());
           ExpectMatches(c, expected, T, y, state);
           if (::testing::Test::HasFailure()) {
             ADD_FAILURE() << "Q " << Q << " T " << T;
             return;
           }
-          std::vector<float> in_place = c.state, y_again(c.y_size());
-          SsdChunkScan(dims, c.Input(), T, Q, in_place.data(), in_place.data(), y_again.data(),
-                       row);
+          std::vector<float> in_place = c.state;
+          const std::vector<float> y_again = c.Forward(Q, in_place.data(), in_place.data());
           ExpectSameBits(state, in_place, "state in place");
           ExpectSameBits(y, y_again, "y in place");
         }
@@ -196,12 +150,12 @@ TEST(Ssd, ChunkedScanMatchesRecurrenceAroundChunkBorders) {
 
 TEST(Ssd, ChunkStatesAreTheRecurrenceAtChunkStarts) {
   const SsmDims dims{4, 6, 9, 2};
-  const size_t Q = 16, T = 3 * Q + 5, row = 24;
-  const Case c(dims, T, 20);
-  std::vector<float> y(c.y_size()), states(4 * dims.StateSize());
-  SsdChunkScan(dims, c.Input(), T, Q, nullptr, nullptr, y.data(), row, states.data());
+  const size_t Q = 16, T = 3 * Q + 5;
+  const SsdCase c(dims, T, 20);
+  std::vector<float> states(4 * dims.StateSize());
+  c.Forward(Q, nullptr, nullptr, states.data());
   for (size_t k = 0; k < 4; ++k) {
-    Case prefix = c;
+    SsdCase prefix = c;
     prefix.T = k * Q;
     const auto expected = Reference(prefix, std::vector<float>(dims.StateSize(), 0.0f));
     const double roundings = 4.0 * static_cast<double>(prefix.T) + 8;
@@ -211,33 +165,31 @@ TEST(Ssd, ChunkStatesAreTheRecurrenceAtChunkStarts) {
   }
 }
 
-TEST(Ssd, ManyDocumentsOverManyBlocksGiveTheBitsOfSeparateCalls) {
-  // CB of a chunk is G * Q * Q = 0.5 Mi floats, so the 8 or so chunks of a block end inside documents.
+TEST(Ssd, ManyDocumentsGiveTheBitsOfSeparateCalls) {
   const SsmDims dims{8, 3, 4, 8};
-  const size_t Q = 256, row = 24;
+  const size_t Q = 256;
   const std::vector<size_t> lengths = {700, 1, 0, 2500, 256, 3000};
-  std::vector<Case> cases;
+  std::vector<SsdCase> cases;
   for (size_t T : lengths) cases.emplace_back(dims, T, 21 + T);
   for (bool wants_state : {true, false}) {
     std::vector<std::vector<float>> y_alone, state_alone;
-    for (const Case& c : cases) {
-      y_alone.emplace_back(c.y_size());
+    for (const SsdCase& c : cases) {
       state_alone.push_back(c.state);
-      SsdChunkScan(dims, c.Input(), c.T, Q, c.state.data(),
-                   wants_state ? state_alone.back().data() : nullptr, y_alone.back().data(), row);
+      y_alone.push_back(
+          c.Forward(Q, c.state.data(), wants_state ? state_alone.back().data() : nullptr));
     }
     for (int threads : {1, 2, 3}) {
       const ThreadCountScope scope(threads);
       std::vector<std::vector<float>> y, state;
       std::vector<SsdJob> jobs;
-      for (const Case& c : cases) {
+      for (const SsdCase& c : cases) {
         y.emplace_back(c.y_size());
         state.push_back(c.state);
       }
       for (size_t i = 0; i < cases.size(); ++i) {
-        const Case& c = cases[i];
+        const SsdCase& c = cases[i];
         jobs.push_back({c.Input(), c.T, c.state.data(), wants_state ? state[i].data() : nullptr,
-                        y[i].data(), row, nullptr});
+                        y[i].data(), dims.XSize(), nullptr});
       }
       SsdChunkScan(dims, Q, jobs);
       for (size_t i = 0; i < cases.size(); ++i) {
@@ -256,28 +208,65 @@ TEST(Ssd, StrongAndVanishingDecaysNeitherOverflowNorLosePrecision) {
   ForEachSimdLevel([] {
     for (double decay_scale : {1e-6, 30.0, 1e4, 1e30}) {
       const SsmDims dims{4, 8, 16, 2};
-      const Case c(dims, 300, 22, decay_scale);
+      const SsdCase c(dims, 300, 22, decay_scale);
       const auto expected = Reference(c, c.state);
       std::vector<float> state = c.state, y(c.y_size());
-      SsmScan(dims, c.Input(), c.T, state.data(), y.data(), 32);
+      SsmScan(dims, c.ScanInput(), c.T, state.data(), y.data(), 32);
       ExpectMatches(c, expected, c.T, y, state);
       for (size_t Q : {16u, 256u}) {
-        SsdChunkScan(dims, c.Input(), c.T, Q, c.state.data(), state.data(), y.data(), 32);
+        y = c.Forward(Q, c.state.data(), state.data());
         ExpectMatches(c, expected, c.T, y, state);
       }
     }
   });
 }
 
+class SsdHalf : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override { LimitIsa(GetParam()); }
+  void TearDown() override { LimitIsa(""); }
+};
+
+TEST_P(SsdHalf, ChunkedScanWithHalfOperandsMatchesRecurrenceAroundChunkBorders) {
+  const ThreadCountScope scope(1);
+  for (const SsmDims& dims : {SsmDims{4, 5, 7, 2}, SsmDims{2, 16, 32, 1}, SsmDims{2, 19, 33, 2}}) {
+    for (size_t Q : {1u, 16u, 48u, 128u}) {
+      for (size_t T : {size_t{1}, Q + 1, 2 * Q + 3}) {
+        SsdCase c(dims, T, 25 + T + Q);
+        c.RoundToBf16();
+        const auto expected = Reference(c, c.state);
+        std::vector<float> state(c.state.size());
+        const std::vector<float> y = c.Forward(Q, c.state.data(), state.data());
+        // Rounded once each: M or S, the decayed x that made S, and y when it is stored.
+        const double exact = static_cast<double>(4 * T + dims.state) * kRoundoff;
+        ExpectWithin(
+            y.data(), expected.y,
+            [&](size_t i) { return (3.1 * kHalfRoundoff + exact) * expected.y_magnitude[i]; }, "y");
+        ExpectWithin(
+            state.data(), expected.state,
+            [&](size_t i) { return (1.1 * kHalfRoundoff + exact) * expected.state_magnitude[i]; },
+            "state");
+        if (HasFailure()) {
+          ADD_FAILURE() << "Q " << Q << " T " << T << " N " << dims.state;
+          return;
+        }
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, SsdHalf, testing::ValuesIn(IsaLevels()),
+                         [](const auto& param) { return param.param; });
+
 TEST(Ssd, NoTokensLeaveTheStateAsItWas) {
   const SsmDims dims{2, 3, 4, 1};
-  const Case c(dims, 0, 23);
+  const SsdCase c(dims, 0, 23);
   std::vector<float> state = c.state, final_state(c.state.size(), 7.0f);
-  SsmScan(dims, c.Input(), 0, state.data(), nullptr, 6);
+  SsmScan(dims, c.ScanInput(), 0, state.data(), nullptr, 6);
   ExpectSameBits(c.state, state, "state");
-  SsdChunkScan(dims, c.Input(), 0, 16, c.state.data(), final_state.data(), nullptr, 6);
+  c.Forward(16, c.state.data(), final_state.data());
   ExpectSameBits(c.state, final_state, "final state");
-  SsdChunkScan(dims, c.Input(), 0, 16, nullptr, final_state.data(), nullptr, 6);
+  c.Forward(16, nullptr, final_state.data());
   ExpectSameBits(std::vector<float>(c.state.size(), 0.0f), final_state, "zero state");
 }
 

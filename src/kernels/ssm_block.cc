@@ -104,15 +104,16 @@ class GroupTask {
   void Convolve(size_t begin, size_t count) {
     const size_t conv_dim = layer_.conv_dim();
     for (const Columns& c : Parts()) {
-      const ConvBlock block{run_.in + layer_.d_in() + c.from,
-                            layer_.in_width(),
-                            run_.conv + c.from,
-                            conv_dim,
-                            layer_.conv_taps + c.from,
-                            conv_dim,
-                            layer_.conv_bias != nullptr ? layer_.conv_bias + c.from : nullptr,
-                            layer_.conv_width,
-                            c.count};
+      const ConvBlock<float> block{
+          run_.in + layer_.d_in() + c.from,
+          layer_.in_width(),
+          run_.conv + c.from,
+          conv_dim,
+          layer_.conv_taps + c.from,
+          conv_dim,
+          layer_.conv_bias != nullptr ? layer_.conv_bias + c.from : nullptr,
+          layer_.conv_width,
+          c.count};
       ConvTokens(block, begin, begin + count, xbc_ + c.to, row_);
     }
   }

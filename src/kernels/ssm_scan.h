@@ -9,6 +9,19 @@
 
 namespace planish {
 
+struct SsmInput {
+  const float* x;  // [T, H*P], after convolution
+  size_t x_stride;
+  const float* B;  // [T, G*N]
+  size_t b_stride;
+  const float* C;  // [T, G*N]
+  size_t c_stride;
+  const float* dt;  // [T, H], after PrepareDt; >= 0
+  size_t dt_stride;
+  const float* A;  // [H], negative: -exp(A_log)
+  const float* D;  // [H]
+};
+
 // T consecutive tokens of one sequence. state: [H, N, P], in and out; y: [T, H*P], rows y_stride apart, must not overlap the
 // input. Parallel over heads.
 void SsmScan(const SsmDims& dims, const SsmInput& input, size_t T, float* state, float* y,

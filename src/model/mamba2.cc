@@ -8,8 +8,6 @@
 #include "base/phases.h"
 #include "kernels/conv1d.h"
 #include "kernels/matmul.h"
-#include "kernels/norm.h"
-#include "kernels/ssm_scan.h"
 
 namespace planish {
 
@@ -64,78 +62,6 @@ SsmLayer Mamba2::Layer() const {
           .dt_low = static_cast<float>(mamba_.time_step_low),
           .dt_high = static_cast<float>(mamba_.time_step_high),
           .norm_eps = norm_eps_};
-}
-
-void Mamba2::Forward(const Pass& pass, const float* x, float* y,
-                     std::unique_ptr<Saved>* saved) const {
-  const SeqLayout& layout = pass.layout;
-  Workspace* workspace = pass.workspace;
-  const Workspace::Scope scope(*workspace);
-  const PhaseScope phase(Phase::kScan);
-  const SsmLayer layer = Layer();
-  const size_t T = layout.tokens(), H = mamba_.n_heads, d_in = layer.d_in(),
-               conv_dim = layer.conv_dim(), width = layer.in_width();
-  float* zxbcdt = workspace->Take(T * width);
-  float* xbc = workspace->Take(T * conv_dim);
-  float* dt = workspace->Take(T * H);
-  float* core = workspace->Take(T * d_in);
-  {
-    const PhaseScope matmul(Phase::kMatMulMamba);
-    in_proj_.Forward(pass, T, x, zxbcdt);
-  }
-  PrepareDt(zxbcdt + d_in + conv_dim, width, layer.dt_bias, T, H, layer.dt_low, layer.dt_high, dt);
-  std::vector<ConvJob> convs;
-  std::vector<SsdJob> scans;
-  for (size_t s = 0; s < layout.sequences(); ++s) {
-    const size_t begin = layout.begin(s), count = layout.length(s);
-    float* rows = xbc + begin * conv_dim;
-    convs.push_back({.x = zxbcdt + begin * width + d_in,
-                     .x_stride = width,
-                     .history = nullptr,
-                     .T = count,
-                     .out = rows,
-                     .out_stride = conv_dim});
-    scans.push_back({.input = {.x = rows,
-                               .x_stride = conv_dim,
-                               .B = rows + d_in,
-                               .b_stride = conv_dim,
-                               .C = rows + d_in + mamba_.n_groups * mamba_.state_size,
-                               .c_stride = conv_dim,
-                               .dt = dt + begin * H,
-                               .dt_stride = H,
-                               .A = layer.A,
-                               .D = layer.D},
-                     .T = count,
-                     .initial_state = nullptr,
-                     .final_state = nullptr,
-                     .y = core + begin * d_in,
-                     .y_stride = d_in,
-                     .chunk_states = nullptr});
-  }
-  {
-    const PhaseScope conv(Phase::kConv);
-    CausalConv1d({conv_dim, layer.conv_width}, layer.conv_taps, layer.conv_bias, convs);
-  }
-  SsdChunkScan(layer.dims, mamba_.chunk_size, scans);
-  if (saved != nullptr) {
-    auto kept = std::make_unique<Mamba2Saved>();
-    kept->zxbcdt = KeepRows(zxbcdt, T, width, DType::kF32);
-    kept->xbc = KeepRows(xbc, T, conv_dim, DType::kF32);
-    kept->dt = KeepRows(dt, T, H, DType::kF32);
-    kept->y = KeepRows(core, T, d_in, DType::kF32);
-    *saved = std::move(kept);
-  }
-  {
-    const PhaseScope norm(Phase::kNorm);
-    GatedGroupRmsNorm(core, d_in, zxbcdt, width, layer.norm, T, d_in, mamba_.n_groups, norm_eps_,
-                      core);
-  }
-  const PhaseScope matmul(Phase::kMatMulMamba);
-  out_proj_.Forward(pass, T, core, y);
-}
-
-void Mamba2::Backward(const Pass&, const float*, const Saved&, const float*, float*) const {
-  PLANISH_CHECK(false, "backward of Mamba-2");
 }
 
 void Mamba2::Step(const StepBatch& batch, const float* x, float* y, Workspace* workspace) const {

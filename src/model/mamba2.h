@@ -10,12 +10,19 @@
 
 namespace planish {
 
+struct Mamba2Slice;
+struct Mamba2Gradients;
+
+// Rows are of the pass's row type; what decides decays stays float.
 struct Mamba2Saved : Saved {
-  Tensor zxbcdt;  // [T, 2*d_in + 2*G*N + H] output of in_proj
-  Tensor xbc;     // [T, conv_dim] after conv and SiLU
-  Tensor dt;      // [T, H] after softplus and clamp
+  Tensor zxbc;    // [T, d_in + conv_dim] of in_proj: z | x | B | C
+  Tensor dt_raw;  // [T, H] of in_proj
+  Tensor states;  // [cuts, H, N, P] where a document goes from one slice of tokens to the next
+  Tensor xbc;     // [T, conv_dim] after conv and SiLU; this and y unless the pass is selective
   Tensor y;       // [T, d_in] before gate and norm
-  size_t bytes() const override { return zxbcdt.bytes() + xbc.bytes() + dt.bytes() + y.bytes(); }
+  size_t bytes() const override {
+    return zxbc.bytes() + dt_raw.bytes() + states.bytes() + xbc.bytes() + y.bytes();
+  }
 };
 
 // Conv window and SSM state of one sequence in one layer.
@@ -55,6 +62,14 @@ class Mamba2 : public Mixer {
     return {mamba_.n_heads, mamba_.head_dim, mamba_.state_size, mamba_.n_groups};
   }
   SsmLayer Layer() const;
+  // Training, in mamba2_training.cc.
+  struct SliceRows;
+  void ConvAndScan(const Pass& pass, const Mamba2Slice& slice, const SliceRows& rows,
+                   const float* initial, float* final_state) const;
+  void BackwardSlice(const Pass& pass, const Mamba2Slice& slice, const SliceRows& rows,
+                     const float* x, const float* dy, const float* initial,
+                     Mamba2Gradients* gradients, float* dx) const;
+  void AddGradients(const Mamba2Gradients& gradients) const;
 
   Mamba2Config mamba_;
   size_t hidden_size_;

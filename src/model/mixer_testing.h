@@ -59,8 +59,6 @@ inline std::vector<MixerKind> MixerKinds() {
 inline std::vector<MixerKind> TrainableMixerKinds() {
   std::vector<MixerKind> kinds;
   for (const MixerKind& kind : MixerKinds()) {
-    // TODO(Mamba-2 until its backward has landed)
-    if (kind.name.starts_with("mamba2")) continue;
     if (kind.types.kv == DType::kF32) kinds.push_back(kind);
   }
   return kinds;
