@@ -79,7 +79,8 @@ struct PanelProduct {
   size_t from_stride = 0;
   float* c = nullptr;  // [M, N], rows c_stride apart
   size_t c_stride = 0;
-  PanelPrefetch next[2];  // may be empty; only a hint
+  bool bypass_caches = false;  // C is too large to be found in a cache by its reader; only a hint
+  PanelPrefetch next[2];       // may be empty; only a hint
   // Elements from panel to panel where K is a part of what was packed (the operands then stand at its first tile); 0: K is
   // all of it.
   size_t left_panel = 0, right_panel = 0;

@@ -62,6 +62,7 @@ PLANISH_BF16 inline __m512i InterleaveHalves() {
 template <bool kIsF32, bool kFromPairs, bool kTranspose>
 PLANISH_BF16 void Pack(const PanelSource& x, size_t R, size_t K, uint16_t* out) {
   constexpr size_t kBytes = kIsF32 ? 4 : 2;
+  constexpr size_t kAhead = 512;  // bytes
   const size_t stride = x.stride * kBytes;
   const __m512i interleave = InterleaveHalves();
   for (size_t r0 = 0; r0 < R; r0 += kPanelRows) {
@@ -74,11 +75,14 @@ PLANISH_BF16 void Pack(const PanelSource& x, size_t R, size_t K, uint16_t* out) 
       for (size_t i = 0; i < 16; ++i) {
         if constexpr (kFromPairs) {
           const std::byte* first = from + 2 * i * stride;
+          _mm_prefetch(first + kPanelDepth * stride, _MM_HINT_T0);
+          _mm_prefetch(first + (kPanelDepth + 1) * stride, _MM_HINT_T0);
           v[i] = 2 * i < depth
                      ? LoadPair<kIsF32>(first, 2 * i + 1 < depth ? first + stride : nullptr, rows,
                                         interleave)
                      : _mm512_setzero_si512();
         } else {
+          _mm_prefetch(from + i * stride + kAhead, _MM_HINT_T0);
           v[i] = i < rows ? LoadRow<kIsF32>(from + i * stride, depth) : _mm512_setzero_si512();
         }
       }

@@ -55,9 +55,7 @@ struct Matrix {
     RoundRows(f32(), count, DType::kBF16, halves.data());
   }
   float* f32() { return reinterpret_cast<float*>(memory.data()); }
-  const void* Data(DType type) const {
-    return type == DType::kF32 ? memory.data() : halves.data();
-  }
+  const void* Data(DType type) const { return type == DType::kF32 ? memory.data() : halves.data(); }
   AlignedBuffer memory, halves;
 };
 
@@ -66,7 +64,13 @@ constexpr const char* kNames[] = {"fprop", "dgrad", "wgrad"};
 
 struct Layer {
   Layer(size_t rows, size_t inputs, size_t outputs)
-      : T(rows), in(inputs), out(outputs), x(T * in), w(out * in), y(T * out), result(std::max({T * in, T * out, in * out}) * 4) {}
+      : T(rows),
+        in(inputs),
+        out(outputs),
+        x(T * in),
+        w(out * in),
+        y(T * out),
+        result(std::max({T * in, T * out, in * out}) * 4) {}
   void Run(Product product, DType rows, DType weights) {
     auto* c = reinterpret_cast<float*>(result.data());
     if (product == kForward)
@@ -107,7 +111,8 @@ double OneDnnSeconds(const Layer& layer, Product product) {
   }
   const dnnl::matmul::primitive_desc desc(dnnl::matmul::desc(a, b, c), attributes, engine);
   const dnnl::matmul matmul(desc);
-  const dnnl::memory a_memory(a, engine), b_memory(desc.weights_desc(), engine), c_memory(c, engine);
+  const dnnl::memory a_memory(a, engine), b_memory(desc.weights_desc(), engine),
+      c_memory(c, engine);
   const auto fill = [](const dnnl::memory& memory, size_t bytes) {
     Random random(1);
     auto* values = static_cast<uint16_t*>(memory.get_data_handle());
@@ -148,8 +153,8 @@ void Run(const std::string& only_shape) {
         for (const Product product : {kForward, kInputGradient, kWeightGradient}) {
           const double rate = layer.flops() / seconds(product) / 1e9;
           std::printf("  %6.0f %4.0f%%", rate, 100 * rate / peak[threads]);
-          ReportBenchRow(std::string("gemm bf16 ") + operands + " " + kNames[product] + " " + shape +
-                             " " + std::to_string(threads) + "t",
+          ReportBenchRow(std::string("gemm bf16 ") + operands + " " + kNames[product] + " " +
+                             shape + " " + std::to_string(threads) + "t",
                          rate / peak[threads]);
           std::fflush(stdout);
         }

@@ -97,6 +97,24 @@ TEST_P(GemmBf16Test, LargeOutputsHoldTheBitsOfSmallOnesAndNothingElseIsWritten) 
   }
 }
 
+// More rows than one pass takes: both operands are packed beforehand and tasks are cut otherwise.
+TEST_P(GemmBf16Test, ManyRowsHoldTheBitsOfSingleOnes) {
+  constexpr size_t M = 530, N = 560, K = 530;
+  for (const int kind : {0, 3, 5, 6}) {
+    const bool accumulate = (kind & 4) != 0;
+    const Operand a(M, K, (kind & 1) != 0, 1), b(N, K, (kind & 2) != 0, 2);
+    AlignedBuffer memory(M * N * sizeof(float));
+    const std::span<float> c(reinterpret_cast<float*>(memory.data()), M * N);
+    std::fill(c.begin(), c.end(), 3.0f);
+    GemmBf16(a.source, b.source, M, N, K, accumulate, c.data(), N);
+    for (size_t m = 0; m < M; m += 107) {
+      std::vector<float> row(N, 3.0f);
+      GemmBf16(a.source.At(m, 0), b.source, 1, N, K, accumulate, row.data(), N);
+      ExpectSameBits({c.data() + m * N, c.data() + (m + 1) * N}, row, "row");
+    }
+  }
+}
+
 TEST_P(GemmBf16Test, AnEmptySumIsZeroOrAddsNothing) {
   float c[4] = {1, 2, 3, 4};
   GemmBf16({}, {}, 2, 2, 0, /*accumulate=*/true, c, 2);

@@ -90,6 +90,7 @@ void MultiplyChunk(std::span<const Weight* const> ws, const float* x, size_t fir
         left, task * rows, std::min(w.out(), (task + 1) * rows),
         [&](size_t n, size_t count_n, size_t k, size_t depth, uint16_t* out) {
           MakeRight(source, n, count_n, k, depth, mine.rows(), out);
+          return out;
         },
         [&](size_t n, size_t count_n, size_t k, size_t depth) {
           return source.Stored(n, count_n, k, depth);

@@ -2,8 +2,7 @@
 // The cache blocking of bf16 products: C[M, N] (+)= A[M, K] B[N, K]^T with A packed once and the panels of B made on the way
 // from whatever they are stored as. A task owns some rows of B (columns of C). K is taken kDepthBlock at a time: a block of A
 // (M x kDepthBlock, 512 KiB for 512 rows) stays in the second-level cache while two panels of B after the other are made in
-// the first-level cache and multiplied with it. Sums stay in a buffer until the task has seen all of K; then its part of C is
-// written in long pieces of rows. Every element is summed over ascending k, so neither the blocking nor M nor the cut into
+// the first-level cache and multiplied with it. Sums stay in a buffer until the last block of k, which writes C. Every element is summed over ascending k, so neither the blocking nor M nor the cut into
 // tasks changes its bits.
 #pragma once
 
@@ -18,9 +17,8 @@ namespace planish {
 
 inline constexpr size_t kDepthBlock = 512;   // k per block, a multiple of every block type's length
 inline constexpr size_t kMaxLeftRows = 512;  // rows of A per pass
-// Rows of B per task: 768 KiB of sums beside the block of A. At T = 512, 256 is some 10 % slower (A is read more often) and
-// 512 equal within the noise.
-inline constexpr size_t kMaxTaskRows = 384;
+// Rows of B per task: at most 1 MiB of sums beside the block of A.
+inline constexpr size_t kMaxTaskRows = 512;
 inline constexpr size_t kRightRows = 4 * kPanelRows;  // rows of B made at a time, at most
 
 // Rows of B per task: even tasks, several for each thread, of which the sums fit the second-level cache.
@@ -30,13 +28,17 @@ size_t TaskRows(size_t N);
 class LeftPanels {
  public:
   // Packs on the thread team. `memory` holds the panels and must outlive this object.
-  LeftPanels(const PanelSource& a, size_t rows, size_t depth, Scratch& memory);
+  LeftPanels(const PanelSource& a, size_t rows, size_t depth, Scratch& memory)
+      : LeftPanels(a, rows, depth,
+                   reinterpret_cast<uint16_t*>(memory.Floats(PackedElems(rows, depth) / 2))) {}
+  LeftPanels(const PanelSource& a, size_t rows, size_t depth, uint16_t* memory);
   size_t M() const { return M_; }
   size_t K() const { return K_; }
   // The panels of [M, min(kDepthBlock, K - k)] from k on, k a multiple of kDepthBlock.
   const uint16_t* Block(size_t k) const { return data_ + PanelCount(M_) * kPanelRows * k; }
   // Part `part` of `parts` of the block after k (of the first, after the last), to be fetched while block k is in use.
   PanelPrefetch NextBlock(size_t k, size_t part, size_t parts) const {
+    if (K_ <= kDepthBlock) return {};
     const size_t next = k + kDepthBlock < K_ ? k + kDepthBlock : 0;
     const size_t bytes =
         PackedElems(M_, std::min(kDepthBlock, K_ - next)) * sizeof(uint16_t) / parts;
@@ -63,32 +65,29 @@ struct TaskMemory {
   float* memory_;
 };
 
-// Sums of a task: [columns / step][M][step]. A block of 32 x 32 is one page, not 32 places.
-struct TaskSums {
-  const float* data;
-  size_t M, columns, step;
-  // To c: [M, columns], rows c_stride apart. `bypass_caches`: C is too large to be found there by its reader.
-  void CopyTo(float* c, size_t c_stride, bool bypass_caches) const;
-};
 inline constexpr size_t kCachedBytes = 256 << 10;  // of a task's part of C
 
-// Columns [begin, end) of C, end - begin <= kMaxTaskRows. make_right(n, rows, k, depth, out) writes the right panels of
-// B[n, n + rows) x [k, k + depth); n is `begin` plus a multiple of 32. stored(n, rows, k, depth) says where that is stored.
+// Columns [begin, end) of C, end - begin <= kMaxTaskRows. make_right(n, rows, k, depth, memory) returns the right panels of
+// B[n, n + rows) x [k, k + depth), made in `memory` or elsewhere before; n is `begin` plus a multiple of 32. stored(n, rows, k,
+// depth) says where what it reads is stored.
 template <typename MakeRight, typename Stored>
 void MultiplyTask(const LeftPanels& left, size_t begin, size_t end, const MakeRight& make_right,
                   const Stored& stored, bool accumulate, float* c, size_t c_stride,
                   const TaskMemory& memory) {
   const PanelScope scope;
   const size_t step = left.M() <= kPanelRows ? 4 * kPanelRows : 2 * kPanelRows;
+  const bool is_large = left.M() * (end - begin) * sizeof(float) > kCachedBytes;
   for (size_t k = 0; k < left.K(); k += kDepthBlock) {
     const size_t depth = std::min(kDepthBlock, left.K() - k);
+    const bool is_last = k + depth == left.K();
     for (size_t n = begin; n < end; n += step) {
       const size_t rows = std::min(step, end - n);
-      make_right(n, rows, k, depth, memory.right());
-      PanelProduct product = {.left = left.Block(k), .right = memory.right()};
+      PanelProduct product = {.left = left.Block(k)};
+      product.right = make_right(n, rows, k, depth, memory.right());
       product.M = left.M();
       product.N = rows;
       product.K = depth;
+      // Sums of a step are [M][step]: a block of 32 x 32 is one page, not 32 places.
       float* sums = memory.sums() + (n - begin) * left.M();
       if (k != 0) {
         product.from = sums;
@@ -97,8 +96,9 @@ void MultiplyTask(const LeftPanels& left, size_t begin, size_t end, const MakeRi
         product.from = c + n;
         product.from_stride = c_stride;
       }
-      product.c = sums;
-      product.c_stride = step;
+      product.c = is_last ? c + n : sums;
+      product.c_stride = is_last ? c_stride : step;
+      product.bypass_caches = is_last && is_large && !accumulate;
       // Meanwhile: what the next panels are made from, and a part of the left block that comes next.
       const bool wraps = n + step >= end;
       const size_t next_n = wraps ? begin : n + step, next_k = wraps ? k + depth : k;
@@ -109,9 +109,6 @@ void MultiplyTask(const LeftPanels& left, size_t begin, size_t end, const MakeRi
       MultiplyPanels(product);
     }
   }
-  const size_t bytes = left.M() * (end - begin) * sizeof(float);
-  TaskSums{memory.sums(), left.M(), end - begin, step}.CopyTo(
-      c + begin, c_stride, /*bypass_caches=*/!accumulate && bytes > kCachedBytes);
 }
 
 }  // namespace planish
