@@ -2,45 +2,20 @@
 #include "infer/generate.h"
 
 #include "base/error.h"
+#include "text/thinking_toggle.h"
 
 namespace planish {
 namespace {
 
 using Toggle = ThinkingSupport::Toggle;
 
-// Puts the toggle where the template looks for it; the user's own text is never rewritten, only extended.
 void ApplyToggle(const ThinkingSupport& support, Thinking thinking, ChatInput* input) {
   if (thinking == Thinking::kDefault) return;
-  const bool on = thinking == Thinking::kOn;
-  if (!support.supported) {
-    if (on)
-      throw Error(ExitCode::kUsage,
-                  "this model has no thinking mode: its chat template does not react to any toggle",
-                  "a reasoning model, or no --think");
-    return;
-  }
-  if (support.toggle == Toggle::kKwarg) {
-    input->kwargs.Set(support.kwarg, on);
-    return;
-  }
-  if (support.toggle == Toggle::kNone) return;  // always thinks; EncodeChat closes the tag for it
-  const std::string command = support.toggle == Toggle::kSlashCommand
-                                  ? (on ? "/think" : "/no_think")
-                                  : (on ? "detailed thinking on" : "detailed thinking off");
-  Json::Array& messages = input->messages.AsArray();
-  const bool has_system = !messages.empty() && messages[0].is_object() &&
-                          messages[0].Find("role") != nullptr &&
-                          *messages[0].Find("role") == Json("system");
-  if (!has_system) {
-    Json system = Json::MakeObject();
-    system.Set("role", "system");
-    system.Set("content", command);
-    messages.insert(messages.begin(), std::move(system));
-    return;
-  }
-  const Json* content = messages[0].Find("content");
-  const std::string text = content != nullptr && content->is_string() ? content->AsString() : "";
-  messages[0].Set("content", command + "\n" + text);
+  if (thinking == Thinking::kOn && !support.supported)
+    throw Error(ExitCode::kUsage,
+                "this model has no thinking mode: its chat template does not react to any toggle",
+                "a reasoning model, or no --think");
+  SetThinking(support, thinking == Thinking::kOn, input);
 }
 
 ReasoningSplitter::Mode ModeAfter(const ThinkingSupport& support, const std::string& rendered) {
