@@ -33,7 +33,9 @@ FaultHook& TheFaultHook() {
 template <typename Call>
 auto Guarded(std::string_view name, Call call) -> decltype(call()) {
   if (const FaultHook& hook = TheFaultHook()) {
-    if (const int error = hook(name); error != 0) {
+    const int error = hook(name);
+    if (error == kFaultSkip) return 0;
+    if (error != 0) {
       errno = error;
       return -1;
     }
@@ -357,6 +359,25 @@ void RenamePath(const std::string& from, const std::string& to) {
                        Reason(errno));
   }
   SyncFolder(std::filesystem::path(to).parent_path().string());
+}
+
+void ExchangePaths(const std::string& a, const std::string& b) {
+  int result = Guarded("rename", [&] {
+    return renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE);
+  });
+  if (result != 0 && (errno == EINVAL || errno == ENOSYS)) {  // a file system that cannot
+    const std::string aside = a + ".aside";
+    result = Guarded("rename", [&] {
+      return rename(b.c_str(), aside.c_str()) == 0 && rename(a.c_str(), b.c_str()) == 0
+                 ? rename(aside.c_str(), a.c_str())
+                 : -1;
+    });
+  }
+  if (result != 0) {
+    throw RuntimeError("{} and {} cannot be exchanged: {}", Quoted(a, 300), Quoted(b, 300),
+                       Reason(errno));
+  }
+  SyncFolder(std::filesystem::path(b).parent_path().string());
 }
 
 void RemoveTree(const std::string& path) {

@@ -115,13 +115,17 @@ class AppendFile {
 void SyncFolder(const std::string& path);  // its entries
 // `to` may be an existing file, or an absent or empty folder. Flushed to disk.
 void RenamePath(const std::string& from, const std::string& to);
+// Exchanges two existing paths of one file system: in one step where that can be done. Flushed to disk.
+void ExchangePaths(const std::string& a, const std::string& b);
 // Removes a file or a folder with all it holds; no error if there is none. Not flushed.
 void RemoveTree(const std::string& path);
 // Bytes that this user may still write where `path` is.
 uint64_t FreeDiskBytes(const std::string& path);
 
-// Fault injection, for tests: called before each system call of a writer with its name ("open", "write", "fsync",
-// "close", "rename", "truncate", "remove", "mkdir"); a non-zero result is used as errno instead of making the call. Null switches it off.
+// Fault injection, for tests: called before each system call of a writer with its name ("open", "write", "fsync", "close",
+// "rename", "truncate", "remove", "mkdir"). A positive result is used as errno instead of making the call; kFaultSkip leaves
+// the call out as if it had succeeded (tests need not wait for the disk). Null switches it off.
+inline constexpr int kFaultSkip = -1;
 using FaultHook = std::function<int(std::string_view call)>;
 void SetFaultHook(FaultHook hook);
 

@@ -360,5 +360,79 @@ TEST(FileBytes, EmptyFilesFoldersAndMissingFilesAreDefined) {
   }
 }
 
+TEST(AppendFile, KeepsWhatItIsToldAndGrowsAtTheEnd) {
+  const TemporaryDir folder;
+  const std::string path = folder / "log";
+  {
+    AppendFile file(path, 0);
+    file.Append("one\n");
+    file.Append("two\n");
+    EXPECT_EQ(file.size(), 8u);
+    EXPECT_EQ(ReadFile(path, kMax), "one\ntwo\n");  // there already
+  }
+  {
+    AppendFile file(path, 4);
+    EXPECT_EQ(ReadFile(path, kMax), "one\n");
+    file.Append("three\n");
+    EXPECT_EQ(ReadFile(path, kMax), "one\nthree\n");
+  }
+  ExpectContains(MessageOf(ExitCode::kFailure, [&] { AppendFile(path, 11); }),
+                 "is 10 bytes, expected at least 11");
+  ExpectContains(MessageOf(ExitCode::kFailure, [&] { AppendFile(folder.path(), 0); }),
+                 "cannot be written");
+  for (const int n : {0, 1, 2}) {
+    const FaultAt fault(n, ENOSPC);
+    ExpectContains(MessageOf(ExitCode::kFailure, [&] { AppendFile(path, 4).Append("lost"); }),
+                   "No space left on device");
+  }
+  EXPECT_EQ(ReadFile(path, kMax), "one\n");
+}
+
+TEST(Folders, AreRenamedExchangedAndRemovedAsAWhole) {
+  const TemporaryDir folder;
+  MakeDirectories(folder / "a/inner");
+  Put(folder / "a/inner/file", "of a");
+  MakeDirectories(folder / "b");
+  Put(folder / "b/file", "of b");
+  SyncFolder(folder / "a");
+  ExpectContains(MessageOf(ExitCode::kFailure, [&] { RenamePath(folder / "a", folder / "b"); }),
+                 "renamed");
+  ExchangePaths(folder / "a", folder / "b");
+  EXPECT_EQ(ReadFile(folder / "a/file", kMax), "of b");
+  EXPECT_EQ(ReadFile(folder / "b/inner/file", kMax), "of a");
+  RenamePath(folder / "b", folder / "c");
+  EXPECT_EQ(Listing(folder.path()), (std::vector<std::string>{"a", "c"}));
+  RemoveTree(folder / "c");
+  RemoveTree(folder / "c");  // no error
+  EXPECT_EQ(Listing(folder.path()), std::vector<std::string>{"a"});
+  ExpectContains(
+      MessageOf(ExitCode::kFailure, [&] { ExchangePaths(folder / "a", folder / "none"); }),
+      "cannot be exchanged");
+  ExpectContains(MessageOf(ExitCode::kFailure, [&] { SyncFolder(folder / "none"); }),
+                 "cannot be opened");
+  EXPECT_GT(FreeDiskBytes(folder.path()), 0u);
+}
+
+TEST(Folders, FaultsReachEveryCall) {
+  const TemporaryDir folder;
+  MakeDirectories(folder / "a");
+  MakeDirectories(folder / "b");
+  const std::vector<std::pair<std::string, std::function<void()>>> calls = {
+      {"mkdir", [&] { MakeDirectories(folder / "c"); }},
+      {"rename", [&] { RenamePath(folder / "a", folder / "d"); }},
+      {"rename", [&] { ExchangePaths(folder / "a", folder / "b"); }},
+      {"fsync", [&] { SyncFolder(folder / "a"); }},
+      {"remove", [&] { RemoveTree(folder / "a"); }}};
+  for (const auto& [name, call] : calls) {
+    const FaultAt fault(0, EIO);
+    ExpectContains(MessageOf(ExitCode::kFailure, call), "Input/output error");
+    EXPECT_EQ(fault.calls(), std::vector<std::string>{name});
+  }
+  EXPECT_EQ(Listing(folder.path()), (std::vector<std::string>{"a", "b"}));
+  const FaultAt skipped(0, kFaultSkip);
+  RemoveTree(folder / "a");
+  EXPECT_TRUE(IsDirectory(folder / "a"));
+}
+
 }  // namespace
 }  // namespace planish

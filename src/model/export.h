@@ -24,6 +24,7 @@ struct ExportOptions {
   // Where the values come from when not from `opened->model`, whose parameters may then be empty; needs `type`.
   ParamRows rows;
   GgufMetadata notes;  // more keys for a GGUF file
+  bool uses_team = true;  // false when called from another thread than the team's
 };
 
 // `type`: of matrices (what CanQuantize says); nullopt keeps each as it is stored, as far as GGUF has the type. Vectors,

@@ -41,7 +41,7 @@ TensorToWrite ToWrite(const Param& param, DType type, const ExportOptions& optio
     QuantizeRow(type, values.data() + begin * columns, out, (end - begin) * columns);
   };
   TensorToWrite tensor{.name = param.name, .dtype = type, .shape = param.shape};
-  tensor.is_parallel = param.weight != nullptr;
+  tensor.is_parallel = param.weight != nullptr && options.uses_team;
   if (param.weight != nullptr)
     tensor.fill = fill_matrix;
   else

@@ -4,52 +4,32 @@
 //   master.safetensors   every float parameter (masters), by its Hugging Face name
 //   optim.safetensors    moments "m" [n] and "v" [n] of the flat parameter space, metadata: range, space, layout (a hash of
 //                        names and offsets); of R ranks optim-0000r-of-0000R.safetensors, ranges of any cut
-//   state.json           the manifest: TrainState, and size and SHA-256 of every file; written last
+//   state.json           the manifest (train/train_state.h), written last
 // Commit: all of it goes to step-N.tmp, each file flushed; state.json; folder flushed; rename to step-N; parent flushed. A
 // folder under its final name is whole. `latest` names the newest, as a hint for people. The newest is the one saved last
 // (TrainState::generation), which is another than the one of the most steps after going back to an earlier checkpoint.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/error.h"
-#include "base/json.h"
 #include "model/pretrained.h"
 #include "train/optimizer.h"
+#include "train/train_state.h"
 
 namespace planish {
-
-// Everything but tensors. With the weights and moments it makes the rest of the run a pure function of recipe and data.
-struct TrainState {
-  uint64_t step = 0;     // of the run: applied and skipped ones
-  uint64_t samples = 0;  // that went into applied or skipped steps: where the loader goes on
-  uint64_t tokens = 0;   // likewise
-  uint64_t schedule_samples = 0;  // of applied steps only: progress of the schedule
-  uint64_t schedule_tokens = 0;
-  uint64_t optimizer_steps = 0;  // filled by saving: Optimizer::steps()
-  uint64_t skipped_steps = 0;
-  uint64_t seed = 0;
-  double loss_ema = 0;
-  uint64_t log_offset = 0;  // RunLogWriter::offset()
-  uint64_t ranks = 1;
-  uint64_t generation = 0;  // filled by saving: one more than the newest checkpoint's
-  std::string config_hash;  // SHA-256 of what a run may not change
-  std::string code_version, isa;
-  std::string recipe;                  // its TOML text, in full
-  Json schedule = Json::MakeObject();  // the trainer's own
-  Json blend = Json::MakeObject();     // counters of datasets
-};
 
 struct CheckpointPolicy {
   uint64_t keep_last = 2;         // at least 2
   uint64_t keep_every_steps = 0;  // checkpoints of these steps stay for good; 0: none
 };
 
-// What is saved. All pointers outlive the call (SaveAsync copies the tensors, and uses config, tokenizer and the list of
-// parameters later: they must outlive the store).
+// What is saved. SaveAsync copies the tensors, but uses config, tokenizer and the list of parameters later: the model must
+// outlive the store.
 struct CheckpointParts {
   Pretrained* model = nullptr;           // masters in model->model
   const Optimizer* optimizer = nullptr;  // of the whole flat space
@@ -67,29 +47,34 @@ class CheckpointStore {
 
   // Saves and gives the checkpoint's folder. Then removes what the policy does not keep, never before the new one was read
   // back and verified. Error(kFailure) if anything failed (a full disk, say): older checkpoints are untouched, what was
-  // written is removed.
+  // written is removed. Calls Wait first, whose result is lost.
   std::string Save(const CheckpointParts& parts);
-  // The same on a thread of its own from a copy of the tensors; waits for the one before, whose failure Wait then reports.
+  // The same on a thread of its own from a copy of the tensors. Calls Wait first, whose result is lost.
   void SaveAsync(const CheckpointParts& parts);
-  // Waits for the save under way. The failure of the last one, once; nullopt if there was none.
+  // Waits for the save under way. The failure of the last SaveAsync, once; nullopt if there was none.
   std::optional<Error> Wait();
 
   // The newest checkpoint that verifies; those passed over are warned of. nullopt if there is none at all.
   // Error(kBadFile) if there are some and none is good.
   std::optional<std::string> NewestValid() const;
 
-  // For several ranks: rank 0 begins, every rank writes its shard, rank 0 commits once all have succeeded, or discards.
-  // `parts.optimizer` may then be null.
+  // For several ranks: rank 0 begins, every rank writes its shard (WriteOptimizerShard), rank 0 commits once all have
+  // succeeded, or discards. `parts.optimizer` is not used.
   std::string Begin(uint64_t step) const;  // the temporary folder, empty
-  std::string Commit(const std::string& temporary, const CheckpointParts& parts);
+  std::string Commit(const std::string& temporary, const CheckpointParts& parts) const;
   void Discard(const std::string& temporary) const noexcept;
 
  private:
-  struct Snapshot;
+  struct Tensors;
+  std::string SaveTensors(const CheckpointParts& parts, const Tensors& tensors) const;
+  std::string CommitTensors(const std::string& temporary, const CheckpointParts& parts,
+                            const Tensors& tensors) const;
+  void RemoveOld() const;
+
   std::string folder_;
   CheckpointPolicy policy_;
   std::thread writer_;
-  std::optional<Error> failure_;  // of writer_, after it ended
+  std::optional<Error> failure_;  // of writer_, once it has ended
 };
 
 // The moments of the optimizer's range, as shard `rank` of `ranks`, into a folder being written.
@@ -99,12 +84,12 @@ void WriteOptimizerShard(const Optimizer& optimizer, size_t rank, size_t ranks,
 // Reads the manifest and checks every file against it. Error(kBadFile) naming the file that is missing or changed.
 TrainState VerifyCheckpoint(const std::string& folder);
 
-// Every float parameter of the model (vectors, and matrices that HoldMasters made) from master.safetensors. The caller
-// verified the folder; then calls FlatParams::ValuesChanged or Model::ParamsChanged. Error(kBadFile) on a missing tensor or
-// another shape.
+// Every float parameter of the model (vectors, and matrices that HoldMasters made) from master.safetensors of a verified
+// folder. Call FlatParams::ValuesChanged or Model::ParamsChanged then. Error(kBadFile) naming a tensor that is missing, of
+// another shape or unknown to the model.
 void LoadMasters(const std::string& folder, Model* model);
 // Moments of the optimizer's range, whatever number of ranks wrote them, and its step counter. Error(kBadFile) if they belong
-// to other parameters, or are of another type.
+// to other parameters, or m is of another type.
 void LoadOptimizer(const std::string& folder, const TrainState& state, Optimizer* optimizer);
 
 }  // namespace planish
