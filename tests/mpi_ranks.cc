@@ -58,10 +58,8 @@ int Main(int argc, char** argv) {
   } else if (mode == "wait") {
     std::ofstream(std::string(argv[2]) + "." + std::to_string(comm->rank())) << getpid() << "\n";
     char never = 0;
-    comm->Wait(comm->Start({{.peer = (comm->rank() + 1) % comm->size(),
-                             .tag = 77,
-                             .receive = &never,
-                             .bytes = 1}}));
+    comm->Wait(comm->Start(
+        {{.peer = (comm->rank() + 1) % comm->size(), .tag = 77, .receive = &never, .bytes = 1}}));
   } else if (mode == "differ") {
     RequireEqual(*comm, "program version", comm->rank() == 1 ? "b" : "a");
   } else {

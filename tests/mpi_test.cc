@@ -35,9 +35,9 @@ TEST(Mpi, RanksThatDisagreeAreRefused) {
 
 // Runs `wait` on two ranks, sends the signal to rank 1, and gives the outcome and how long it took.
 std::pair<Outcome, double> AfterSignal(int signal) {
-  const std::string file = (std::filesystem::temp_directory_path() /
-                            ("planish_mpi_wait_" + std::to_string(getpid())))
-                               .string();
+  const std::string file =
+      (std::filesystem::temp_directory_path() / ("planish_mpi_wait_" + std::to_string(getpid())))
+          .string();
   double seconds = 0;
   std::thread killer([&] {
     pid_t pid = 0;
@@ -50,8 +50,7 @@ std::pair<Outcome, double> AfterSignal(int signal) {
     const auto begin = std::chrono::steady_clock::now();
     while (pid != 0 && seconds < 60 && FileExists(file + ".0")) {
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
-      seconds =
-          std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+      seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     }
     if (pid != 0 && signal == SIGSTOP) kill(pid, SIGKILL);
   });

@@ -97,11 +97,11 @@ std::unique_ptr<MixerState> Attention::NewState(const StateTypes& types) const {
 void Attention::Project(const Rows& rows, const float* x, float* q, float* k, float* v) const {
   const size_t T = rows.total;
   const auto [H, K, P] = std::tuple(attention_.n_heads, attention_.n_kv_heads, attention_.head_dim);
-  const Weight* weights[] = {&q_proj_.weight, &k_proj_.weight, &v_proj_.weight};
+  const Projection* projections[] = {&q_proj_, &k_proj_, &v_proj_};
   float* outputs[] = {q, k, v};
   {
     const PhaseScope matmul(Phase::kMatMulAttention);
-    MatMulMany(weights, x, rows, outputs);
+    StepMany(rows, projections, x, outputs);
   }
   if (attention_.has_qk_norm) {
     RmsNorm(q, q_norm_.f32(), T * H, P, norm_eps_, q);

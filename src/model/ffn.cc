@@ -30,9 +30,9 @@ void Ffn::Step(const StepBatch& batch, const float* x, float* y, Workspace* work
   float* up = workspace->Take(T * F);  // [T, F]
   if (IsGated()) {
     float* gate = workspace->Take(T * F);  // [T, F]
-    const Weight* weights[] = {&gate_.weight, &up_.weight};
+    const Projection* projections[] = {&gate_, &up_};
     float* outputs[] = {gate, up};
-    MatMulMany(weights, x, batch.rows, outputs);
+    StepMany(batch.rows, projections, x, outputs);
     const PhaseScope activation(Phase::kActivation);
     SiluMul(gate, up, up, T * F);
   } else {

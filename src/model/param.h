@@ -22,7 +22,10 @@ enum class ParamRole {
   kSsmALog,
   kSsmD,
   kSsmDtBias,
+  kAdapter,  // matrices of a low-rank adapter; not part of the checkpoint
 };
+
+class Projection;
 
 // Exactly one of weight and vector is set.
 struct Param {
@@ -30,7 +33,8 @@ struct Param {
   Shape shape;       // as on disk: [out, in], [n], or [conv_dim, 1, conv_kernel]
   ParamRole role;
   Weight* weight = nullptr;
-  Tensor* vector = nullptr;  // f32, elements of `shape`
+  Tensor* vector = nullptr;          // f32, elements of `shape`
+  Projection* projection = nullptr;  // the linear layer that `weight` belongs to, where it does
   // Where the owner keeps a pointer to the gradient [elements of `shape`], float, to which Backward adds. Null there: frozen,
   // and nothing is computed for it. The buffer belongs to whoever sets the pointer.
   float** grad = nullptr;

@@ -2,39 +2,22 @@
 #include "model/projection.h"
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include "base/parallel.h"
 #include "kernels/gemm_bf16.h"
+#include "kernels/gemm_f32.h"
 
 namespace planish {
 namespace {
 
-PanelSource Source(const RowsView& rows, size_t width, bool is_transposed = false) {
-  return {rows.data, width, rows.dtype, is_transposed};
-}
 PanelSource Source(const Weight& weight, bool is_transposed = false) {
   return {weight.data(), weight.in(), weight.dtype(), is_transposed};
 }
 
 bool IsPlain(const Weight& weight) {
   return weight.dtype() == DType::kF32 || weight.dtype() == DType::kBF16;
-}
-
-// c [M, N] = a [M, K] b [N, K]^T in float, either stored transposed.
-void MultiplyF32(const float* a, bool a_transposed, const float* b, bool b_transposed, size_t M,
-                 size_t N, size_t K, bool accumulate, float* c) {
-  const auto rows = [](const float* x, bool transposed, size_t R, size_t C) {
-    Weight result("operand", R, C);
-    auto* out = reinterpret_cast<float*>(result.mutable_data());
-    for (size_t r = 0; r < R; ++r)
-      for (size_t k = 0; k < C; ++k) out[r * C + k] = transposed ? x[k * R + r] : x[r * C + k];
-    return result;
-  };
-  const Weight left = rows(a, a_transposed, M, K), right = rows(b, b_transposed, N, K);
-  std::vector<float> product(M * N);
-  MatMul(right, reinterpret_cast<const float*>(left.data()), M, product.data());
-  for (size_t i = 0; i < M * N; ++i) c[i] = accumulate ? c[i] + product[i] : product[i];
 }
 
 // dx (+)= dy W for a weight that is stored quantised (frozen under an adapter): blocks of its rows become floats, and their
@@ -48,7 +31,7 @@ void BackwardThroughBlocks(const Pass& pass, const Weight& weight, size_t T, con
     const size_t rows = std::min(kRows, weight.out() - begin);
     ParallelFor(rows,
                 [&](size_t r, int) { weight.DequantizeRow(begin + r, block + r * weight.in()); });
-    GemmBf16(Source(dy, weight.out()).At(0, begin), {block, weight.in(), DType::kF32, true}, T,
+    GemmBf16(dy.Source(weight.out()).At(0, begin), {block, weight.in(), DType::kF32, true}, T,
              weight.in(), rows, accumulate || begin > 0, dx, weight.in());
   }
 }
@@ -59,51 +42,74 @@ void Projection::Forward(const Pass& pass, size_t T, const RowsView& x, float* y
   if (pass.precision == Precision::kF32) {
     MatMul(weight, x.f32(), T, y);
   } else if (IsPlain(weight)) {
-    GemmBf16(Source(x, weight.in()), Source(weight), T, weight.out(), weight.in(),
+    GemmBf16(x.Source(weight.in()), Source(weight), T, weight.out(), weight.in(),
              /*accumulate=*/false, y, weight.out());
   } else {
     MatMul(weight, x.f32(), Rows(T, 0, ActMode::kBf16), y);
   }
+  if (adapter != nullptr) adapter->Forward(pass, T, x, y);
 }
 
 void Projection::BackwardInput(const Pass& pass, size_t T, const RowsView& dy, float* dx,
                                bool accumulate) const {
   if (!IsPlain(weight)) {
     BackwardThroughBlocks(pass, weight, T, dy, dx, accumulate);
-  } else if (pass.precision == Precision::kF32) {
-    MultiplyF32(dy.f32(), false, reinterpret_cast<const float*>(weight.data()), true, T,
-                weight.in(), weight.out(), accumulate, dx);
   } else {
-    GemmBf16(Source(dy, weight.out()), Source(weight, /*is_transposed=*/true), T, weight.in(),
-             weight.out(), accumulate, dx, weight.in());
+    const auto gemm =
+        pass.precision == Precision::kF32 && weight.dtype() == DType::kF32 ? GemmF32 : GemmBf16;
+    gemm(dy.Source(weight.out()), Source(weight, /*is_transposed=*/true), T, weight.in(),
+         weight.out(), accumulate, dx, weight.in());
   }
+  if (adapter != nullptr) adapter->BackwardInput(pass, T, dy, dx);
 }
 
 void Projection::BackwardWeight(const Pass& pass, size_t T, const RowsView& x,
                                 const RowsView& dy) const {
-  if (grad == nullptr) return;
-  if (pass.precision == Precision::kF32) {
-    MultiplyF32(dy.f32(), true, x.f32(), true, weight.out(), weight.in(), T, true, grad);
-  } else {
-    GemmBf16(Source(dy, weight.out(), true), Source(x, weight.in(), true), weight.out(),
-             weight.in(), T, /*accumulate=*/true, grad, weight.in());
+  if (grad != nullptr) {
+    const auto gemm = pass.precision == Precision::kF32 ? GemmF32 : GemmBf16;
+    gemm(dy.Source(weight.out(), true), x.Source(weight.in(), true), weight.out(), weight.in(), T,
+         /*accumulate=*/true, grad, weight.in());
   }
+  if (adapter != nullptr) adapter->BackwardWeight(pass, T, x, dy);
+}
+
+void Projection::Step(const Rows& rows, const float* x, float* y) const {
+  MatMul(weight, x, rows, y);
+  if (adapter != nullptr) adapter->Step(rows.total, x, y);
 }
 
 void Projection::Visit(const char* name, size_t out, size_t in, ParamRole role,
                        const ParamVisitor& visit) {
-  visit({.name = name, .shape = {out, in}, .role = role, .weight = &weight, .grad = &grad});
+  visit({.name = name,
+         .shape = {out, in},
+         .role = role,
+         .weight = &weight,
+         .projection = this,
+         .grad = &grad});
+  if (adapter != nullptr) adapter->Visit(name, visit);
 }
 
 void ForwardMany(const Pass& pass, size_t T, std::span<const Projection* const> projections,
                  const RowsView& x, std::span<float* const> ys) {
-  if (pass.precision == Precision::kF32) {
-    std::vector<const Weight*> weights;
-    for (const Projection* projection : projections) weights.push_back(&projection->weight);
-    MatMulMany(weights, x.f32(), T, ys);
+  if (pass.precision != Precision::kF32) {
+    for (size_t i = 0; i < projections.size(); ++i) projections[i]->Forward(pass, T, x, ys[i]);
     return;
   }
-  for (size_t i = 0; i < projections.size(); ++i) projections[i]->Forward(pass, T, x, ys[i]);
+  std::vector<const Weight*> weights;
+  for (const Projection* projection : projections) weights.push_back(&projection->weight);
+  MatMulMany(weights, x.f32(), T, ys);
+  for (size_t i = 0; i < projections.size(); ++i)
+    if (projections[i]->adapter != nullptr) projections[i]->adapter->Forward(pass, T, x, ys[i]);
+}
+
+void StepMany(const Rows& rows, std::span<const Projection* const> projections, const float* x,
+              std::span<float* const> ys) {
+  std::array<const Weight*, 3> weights{};  // q|k|v at most
+  PLANISH_CHECK(projections.size() <= weights.size());
+  for (size_t i = 0; i < projections.size(); ++i) weights[i] = &projections[i]->weight;
+  MatMulMany({weights.data(), projections.size()}, x, rows, ys);
+  for (size_t i = 0; i < projections.size(); ++i)
+    if (projections[i]->adapter != nullptr) projections[i]->adapter->Step(rows.total, x, ys[i]);
 }
 
 }  // namespace planish

@@ -3,35 +3,19 @@
 // bf16, FP8) meets a weight. Backward: dx = dy W, dW += dy^T x.
 #pragma once
 
+#include <memory>
 #include <span>
 
 #include "kernels/matmul.h"
-#include "model/param.h"
-#include "model/pass.h"
+#include "model/low_rank.h"
 
 namespace planish {
 
-// [T, width] contiguous rows of float or bf16, not owned.
-struct RowsView {
-  const void* data = nullptr;
-  DType dtype = DType::kF32;
-  RowsView(const float* rows) : data(rows) {}                               // NOLINT
-  RowsView(const Tensor& rows) : data(rows.data()), dtype(rows.dtype()) {}  // NOLINT
-  RowsView(const void* rows, DType type) : data(rows), dtype(type) {}
-  const float* f32() const {
-    PLANISH_CHECK(dtype == DType::kF32);
-    return static_cast<const float*>(data);
-  }
-  // From row t on.
-  RowsView From(size_t t, size_t width) const {
-    return {static_cast<const std::byte*>(data) + BytesOf(dtype, t * width), dtype};
-  }
-};
-
 class Projection {
  public:
-  Weight weight;          // [out, in]
-  float* grad = nullptr;  // [out, in], not owned; null: frozen
+  Weight weight;                     // [out, in]
+  float* grad = nullptr;             // [out, in], not owned; null: frozen
+  std::unique_ptr<LowRank> adapter;  // added to the product where there is one
 
   // y [T, out] = x [T, in] W^T. T is given where it is not the pass's: a slice of its rows.
   void Forward(const Pass& pass, size_t T, const RowsView& x, float* y) const;
@@ -41,13 +25,16 @@ class Projection {
   // grad += dy^T x unless frozen.
   void BackwardWeight(const Pass& pass, size_t T, const RowsView& x, const RowsView& dy) const;
   // The engine's product (kernels/matmul.h).
-  void Step(const Rows& rows, const float* x, float* y) const { MatMul(weight, x, rows, y); }
+  void Step(const Rows& rows, const float* x, float* y) const;
 
+  // The weight, then those of the adapter. `name` ends in ".weight" or is "weight".
   void Visit(const char* name, size_t out, size_t in, ParamRole role, const ParamVisitor& visit);
 };
 
 // Projections of the same rows (q|k|v, gate|up); bits as one by one.
 void ForwardMany(const Pass& pass, size_t T, std::span<const Projection* const> projections,
                  const RowsView& x, std::span<float* const> ys);
+void StepMany(const Rows& rows, std::span<const Projection* const> projections, const float* x,
+              std::span<float* const> ys);
 
 }  // namespace planish
