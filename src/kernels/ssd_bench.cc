@@ -180,8 +180,8 @@ void Run(const Shape& shape, DType type, size_t chunk, int threads, const Machin
     std::printf(" %s %.3f", times[i].name, us);
     if (std::string_view(times[i].name) == "scan") {
       const bool is_forward = i < forward_count;
-      const double share = (is_forward ? ForwardOps(dims, chunk) : BackwardOps(dims, chunk)) /
-                           (us * 1e-6) / limit;
+      const double share =
+          (is_forward ? ForwardOps(dims, chunk) : BackwardOps(dims, chunk)) / (us * 1e-6) / limit;
       std::printf(" (%.0f%%)", 100 * share);
       ReportBenchRow(std::string("ssd ") + (is_forward ? "forward " : "backward ") + shape.name +
                          (type == DType::kF32 ? " f32 " : " bf16 ") + std::to_string(threads) + "t",
@@ -208,9 +208,10 @@ int main(int argc, char** argv) {
   };
   SetThreadCount(2);
   const MachinePeaks peaks = LoadOrMeasurePeaks(10);
-  std::printf("%s; f32 %.0f / %.0f, bf16 %.0f / %.0f GFLOP/s; us a token and layer, forward | backward\n",
-              IsaName().c_str(), peaks.f32().one_thread / 1e9, peaks.f32().team / 1e9,
-              peaks.bf16().one_thread / 1e9, peaks.bf16().team / 1e9);
+  std::printf(
+      "%s; f32 %.0f / %.0f, bf16 %.0f / %.0f GFLOP/s; us a token and layer, forward | backward\n",
+      IsaName().c_str(), peaks.f32().one_thread / 1e9, peaks.f32().team / 1e9,
+      peaks.bf16().one_thread / 1e9, peaks.bf16().team / 1e9);
   for (const int threads : {1, 2}) {
     for (const Shape& shape : kSmall) {
       if (wants("bf16")) Run(shape, DType::kBF16, 128, threads, peaks);

@@ -35,8 +35,8 @@ std::vector<std::pair<std::string, Projection*>> Projections(Model* model) {
 // The names that checkpoints of a family use for the same module: Nemotron-H is published as backbone.*, saved by transformers
 // as model.*.
 std::string OtherSpelling(const std::string& module) {
-  for (const auto& [from, to] : {std::pair<std::string, std::string>{"backbone.", "model."},
-                                 {"model.", "backbone."}})
+  for (const auto& [from, to] :
+       {std::pair<std::string, std::string>{"backbone.", "model."}, {"model.", "backbone."}})
     if (module.starts_with(from)) return to + module.substr(from.size());
   return module;
 }
@@ -88,9 +88,9 @@ void AddAdapters(Model* model, const AdapterConfig& config, uint64_t seed) {
             config.target_modules.end())
       continue;
     unused.erase(name);
-    projection->adapter = std::make_unique<LowRank>(
-        projection->weight.out(), projection->weight.in(), config.rank, config.alpha,
-        config.rank_stabilised);
+    projection->adapter =
+        std::make_unique<LowRank>(projection->weight.out(), projection->weight.in(), config.rank,
+                                  config.alpha, config.rank_stabilised);
     projection->adapter->Initialise(seed, module);
   }
   if (unused.empty()) return;
@@ -127,11 +127,11 @@ AdapterConfig LoadAdapter(const std::string& folder, Model* model) {
       throw BadFile("{}: {} has only one of lora_A and lora_B", path, module);
     const size_t rank = a->second.shape.rank() == 2 ? a->second.shape[0] : 0;
     if (rank == 0 || rank > kMaxRank)
-      throw BadFile("{}: {} is {}, expected [rank, {}]", path, a->first,
-                    a->second.shape.ToString(), projection->weight.in());
-    projection->adapter = std::make_unique<LowRank>(
-        projection->weight.out(), projection->weight.in(), rank, config.alpha,
-        config.rank_stabilised);
+      throw BadFile("{}: {} is {}, expected [rank, {}]", path, a->first, a->second.shape.ToString(),
+                    projection->weight.in());
+    projection->adapter =
+        std::make_unique<LowRank>(projection->weight.out(), projection->weight.in(), rank,
+                                  config.alpha, config.rank_stabilised);
     CopyInto(a->second, path + ": " + a->first, &projection->adapter->a);
     CopyInto(b->second, path + ": " + b->first, &projection->adapter->b);
     used += 2;
@@ -158,8 +158,9 @@ void SaveAdapter(const std::string& folder, Model* model, const AdapterConfig& c
     for (const auto& [matrix, weight] :
          {std::pair<std::string, const Weight*>{".lora_A.weight", &adapter->a},
           {".lora_B.weight", &adapter->b}})
-      tensors.push_back(ToWrite(std::string(kPrefix) + module + matrix,
-                                TensorView{DType::kF32, {weight->out(), weight->in()}, weight->data()}));
+      tensors.push_back(
+          ToWrite(std::string(kPrefix) + module + matrix,
+                  TensorView{DType::kF32, {weight->out(), weight->in()}, weight->data()}));
   }
   WriteSafetensors(folder + "/adapter_model.safetensors", tensors);
   Json json = Json::MakeObject();

@@ -84,8 +84,10 @@ TEST(Adapter, AFolderHoldsTheSameAdapterInEitherSpelling) {
     GTEST_SKIP() << "no golden models";
   const testing::TemporaryDir dir;
   Pretrained first = OpenGolden("nemotron_h_a"), second = OpenGolden("nemotron_h_a");
-  const AdapterConfig config{
-      .rank = 4, .alpha = 5, .target_modules = {"in_proj", "out_proj", "q_proj"}, .base_model = "x"};
+  const AdapterConfig config{.rank = 4,
+                             .alpha = 5,
+                             .target_modules = {"in_proj", "out_proj", "q_proj"},
+                             .base_model = "x"};
   AddAdapters(first.model.get(), config, 1);
   Randomise(first.model.get());
   SaveAdapter(dir.path() + "/a", first.model.get(), config);
@@ -126,14 +128,15 @@ TEST(Adapter, WhatDoesNotFitIsNamed) {
   Pretrained llama = OpenGolden("llama_a"), hybrid = OpenGolden("nemotron_h_a");
   EXPECT_NE(ErrorOf([&] {
               AddAdapters(llama.model.get(), {.target_modules = {"q_proj", "in_proj"}}, 1);
-            }).find("no projection called \"in_proj\""),
+            }).find("no projection called 'in_proj'"),
             std::string::npos);
   const AdapterConfig config{.rank = 2, .target_modules = {"q_proj"}};
   Pretrained other = OpenGolden("llama_a");
   AddAdapters(other.model.get(), config, 1);
   SaveAdapter(dir.path(), other.model.get(), config);
-  EXPECT_NE(ErrorOf([&] { LoadAdapter(dir.path(), hybrid.model.get()); }).find("fits no projection"),
-            std::string::npos);
+  EXPECT_NE(
+      ErrorOf([&] { LoadAdapter(dir.path(), hybrid.model.get()); }).find("fits no projection"),
+      std::string::npos);
   const std::string path = dir.path() + "/adapter_config.json";
   const std::string good = ReadFile(path, 1 << 20);
   for (const auto& [key, value] : {std::pair<std::string, std::string>{"use_dora", "true"},

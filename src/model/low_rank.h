@@ -21,8 +21,8 @@ class LowRank {
   // A uniform in +-1/sqrt(in), a function of (seed, name, place); B zero, so that the adapter changes nothing at first.
   void Initialise(uint64_t seed, const std::string& name);
 
-  void Forward(const Pass& pass, size_t T, const RowsView& x, float* y) const;                // y +=
-  void BackwardInput(const Pass& pass, size_t T, const RowsView& dy, float* dx) const;        // dx +=
+  void Forward(const Pass& pass, size_t T, const RowsView& x, float* y) const;          // y +=
+  void BackwardInput(const Pass& pass, size_t T, const RowsView& dy, float* dx) const;  // dx +=
   void BackwardWeight(const Pass& pass, size_t T, const RowsView& x, const RowsView& dy) const;
   // The engine's rows, always in float: y +=.
   void Step(size_t T, const float* x, float* y) const;

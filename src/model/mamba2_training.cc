@@ -22,7 +22,9 @@ namespace planish {
 namespace {
 
 // Tokens of a slice: enough that packing the weights again costs little beside their product, and at most 2^24 floats.
-size_t SliceTokens(size_t width) { return std::clamp<size_t>((size_t{1} << 24) / width, 512, 4096); }
+size_t SliceTokens(size_t width) {
+  return std::clamp<size_t>((size_t{1} << 24) / width, 512, 4096);
+}
 
 // Scratch for [rows, width] elements of `type`.
 void* TakeRows(Workspace* workspace, DType type, size_t rows, size_t width) {
@@ -113,8 +115,7 @@ void Mamba2::Forward(const Pass& pass, const float* x, float* y,
   const size_t T = pass.tokens(), H = mamba_.n_heads, d_in = layer.d_in(),
                conv_dim = layer.conv_dim(), zxbc_width = d_in + conv_dim, D = hidden_size_,
                front = mamba_.conv_kernel - 1;
-  const auto slices =
-      CutSlices(pass.layout, mamba_.chunk_size, SliceTokens(layer.in_width()));
+  const auto slices = CutSlices(pass.layout, mamba_.chunk_size, SliceTokens(layer.in_width()));
   size_t most = 0, cuts = 0;
   for (const Mamba2Slice& slice : slices) {
     most = std::max(most, slice.count);
@@ -135,7 +136,8 @@ void Mamba2::Forward(const Pass& pass, const float* x, float* y,
   // What is not kept lies in scratch of one slice, zxbc behind room for the convolution's window.
   SliceRows own{};
   if (kept == nullptr) {
-    own.zxbc = RowsAt(TakeRows(workspace, type, front + most, zxbc_width), type, front * zxbc_width);
+    own.zxbc =
+        RowsAt(TakeRows(workspace, type, front + most, zxbc_width), type, front * zxbc_width);
     own.dt_raw = workspace->Take(most * H);
   }
   if (!keeps_all) {
@@ -220,8 +222,8 @@ void Mamba2::Backward(const Pass& pass, const float* x, const Saved& saved, cons
     const Mamba2Slice& slice = slices[i];
     // Kept rows are only read.
     const auto rows_of = [&](const Tensor& tensor, size_t width) {
-      return const_cast<void*>(RowsAt(static_cast<const void*>(tensor.data()), tensor.dtype(),
-                                      slice.begin * width));
+      return const_cast<void*>(
+          RowsAt(static_cast<const void*>(tensor.data()), tensor.dtype(), slice.begin * width));
     };
     SliceRows rows = own;
     rows.zxbc = rows_of(kept.zxbc, d_in + conv_dim);
@@ -293,18 +295,17 @@ void Mamba2::BackwardSlice(const Pass& pass, const Mamba2Slice& slice, const Sli
                      .dxbc_stride = conv_dim,
                      .ddt = ddt + t * H,
                      .ddt_stride = H});
-    convs.push_back(
-        {.type = type,
-         .x = RowsAt(rows.zxbc, type, t * (d_in + conv_dim) + d_in),
-         .x_stride = d_in + conv_dim,
-         .before = std::min(piece.offset, mamba_.conv_kernel - 1),
-         .T = piece.count,
-         .dout = dxbc + t * conv_dim,
-         .dout_stride = conv_dim,
-         .g_behind = piece.is_last ? nullptr : gradients->g_behind,
-         .g_front = piece.offset > 0 ? gradients->g_front : nullptr,
-         .dx = RowsAt(dzxbcdt, type, t * width + d_in),
-         .dx_stride = width});
+    convs.push_back({.type = type,
+                     .x = RowsAt(rows.zxbc, type, t * (d_in + conv_dim) + d_in),
+                     .x_stride = d_in + conv_dim,
+                     .before = std::min(piece.offset, mamba_.conv_kernel - 1),
+                     .T = piece.count,
+                     .dout = dxbc + t * conv_dim,
+                     .dout_stride = conv_dim,
+                     .g_behind = piece.is_last ? nullptr : gradients->g_behind,
+                     .g_front = piece.offset > 0 ? gradients->g_front : nullptr,
+                     .dx = RowsAt(dzxbcdt, type, t * width + d_in),
+                     .dx_stride = width});
   }
   {
     const PhaseScope scan(Phase::kScan);
