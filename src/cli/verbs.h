@@ -10,6 +10,7 @@ std::unique_ptr<Verb> MakeBench();
 std::unique_ptr<Verb> MakeChat();
 std::unique_ptr<Verb> MakeCompare();
 std::unique_ptr<Verb> MakeConvert();
+std::unique_ptr<Verb> MakeData();
 std::unique_ptr<Verb> MakeDemo();
 std::unique_ptr<Verb> MakeGenerate();
 std::unique_ptr<Verb> MakeInfo();

@@ -5,6 +5,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <numeric>
 
@@ -47,6 +49,13 @@ void WriteDocuments(const std::string& path, const TokenFileInfo& info,
   for (const Document& document : documents)
     writer.Append(document.ids, document.source_bytes, document.mask);
   writer.Commit();
+}
+
+// Thousands of damaged files are tried: nothing here waits for the disk, as WriteFile does, and as some file systems do
+// when a file is cut to nothing and written again.
+void Overwrite(const std::string& path, std::string_view content) {
+  std::filesystem::remove(path);
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
 }
 
 std::string FailureOf(const std::function<void()>& call) {
@@ -155,13 +164,13 @@ TEST(TokenFile, TruncatedAtAnyByteOrGrownItDoesNotOpen) {
                    RandomDocuments(9, 300, has_mask, 1));
     const std::string whole = ReadFile(dir / "a.tokens", 1 << 20);
     for (size_t size = 0; size < whole.size(); ++size) {
-      WriteFile(dir / "b.tokens", whole.substr(0, size));
+      Overwrite(dir / "b.tokens", whole.substr(0, size));
       EXPECT_NE(FailureOf([&] { TokenFile::Open(dir / "b.tokens"); }), "") << size;
     }
     for (const size_t more : {1u, 64u, 128u}) {
-      WriteFile(dir / "b.tokens", whole + std::string(more, '\0'));
+      Overwrite(dir / "b.tokens", whole + std::string(more, '\0'));
       EXPECT_NE(FailureOf([&] { TokenFile::Open(dir / "b.tokens"); }), "") << more;
-      WriteFile(dir / "b.tokens", whole + whole.substr(whole.size() - more));
+      Overwrite(dir / "b.tokens", whole + whole.substr(whole.size() - more));
       EXPECT_NE(FailureOf([&] { TokenFile::Open(dir / "b.tokens"); }), "") << more;
     }
   }
@@ -174,7 +183,7 @@ TEST(TokenFile, EveryFlippedBitIsNoticed) {
   for (size_t i = 0; i < whole.size(); ++i) {
     std::string damaged = whole;
     damaged[i] = static_cast<char>(damaged[i] ^ (1 << (i % 8)));
-    WriteFile(dir / "b.tokens", damaged);
+    Overwrite(dir / "b.tokens", damaged);
     EXPECT_NE(FailureOf([&] { TokenFile::Open(dir / "b.tokens"); }), "") << i;
   }
 }
@@ -200,7 +209,7 @@ TEST(TokenFile, LyingNumbersAreErrorsOrHarmlessWithoutTheCheckOfContents) {
     for (const uint64_t lie : lies) {
       std::string damaged = whole;
       std::memcpy(damaged.data() + at, &lie, 8);
-      WriteFile(dir / "b.tokens", damaged);
+      Overwrite(dir / "b.tokens", damaged);
       std::shared_ptr<const TokenFile> file;
       FailureOf([&] { file = TokenFile::Open(dir / "b.tokens", TokenFile::Check::kStructure); });
       if (file == nullptr) continue;
@@ -228,7 +237,7 @@ TEST(TokenFile, UnorderedDocumentsAndIdsBeyondTheVocabularyAreNamed) {
   const auto failure_with = [&](size_t at, uint64_t value, size_t bytes) {
     std::string damaged = whole;
     std::memcpy(damaged.data() + at, &value, bytes);
-    WriteFile(dir / "b.tokens", damaged);
+    Overwrite(dir / "b.tokens", damaged);
     return FailureOf([&] { TokenFile::Open(dir / "b.tokens"); });
   };
   // ids at 128 (10 bytes), document starts at 192, source bytes at 256, footer at 320.
@@ -241,7 +250,7 @@ TEST(TokenFile, UnorderedDocumentsAndIdsBeyondTheVocabularyAreNamed) {
   EXPECT_NE(failure_with(8, 2, 4).find("version 2"), std::string::npos);
   std::string damaged = whole;
   damaged[129] = 9;  // the first id becomes 2305
-  WriteFile(dir / "b.tokens", damaged);
+  Overwrite(dir / "b.tokens", damaged);
   const auto file = TokenFile::Open(dir / "b.tokens", TokenFile::Check::kStructure);
   std::vector<TokenId> ids(5);
   EXPECT_NE(FailureOf([&] { file->ReadIds(0, ids); }).find("holds id 2305"), std::string::npos);
