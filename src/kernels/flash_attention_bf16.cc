@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Training attention with bf16 operands and float sums on x86: products by MultiplyPanels (AMX, or vdpbf16ps), the rest by
-// AVX-512. Scores are kept transposed, [keys, 32 queries]: softmax then works on vectors of queries, and rounded probabilities
+// Training attention with bf16 operands and float sums on x86: products by AMX or vdpbf16ps, the rest by AVX-512.
+// Scores are kept transposed, [keys, 32 queries]: softmax then works on vectors of queries, and rounded probabilities
 // p and score gradients ds are rows of a left operand as they are (for dv = p dout, dk = ds q) and, zipped in pairs of keys,
 // rows of a right one (for out = v p and dq = k ds, both kept as [channels, queries]). Nothing is transposed but the results.
 // Zipping inside 128-bit lanes permutes the queries of such a result: see PlaceOf. Only if Has(Isa::kBf16).
@@ -15,6 +15,8 @@
 #include <numbers>
 
 #include "kernels/bf16_panels.h"
+#include "kernels/flash_product.h"
+#include "kernels/isa.h"
 #include "kernels/scratch.h"
 #include "kernels/transpose_avx512-inl.h"
 
@@ -27,8 +29,9 @@
 namespace planish {
 namespace {
 
-constexpr size_t kBlock = 128;     // keys, and in backward also queries, of one product
-constexpr size_t kColumns = 32;    // queries whose softmax is done at a time
+constexpr size_t kBlock = 128;       // keys of a block
+constexpr size_t kQueryBlock = 256;  // queries of a block of backward
+constexpr size_t kColumns = 32;      // queries whose softmax is done at a time, and keys of a strip
 constexpr float kLowest = -1e30f;  // maximum of no scores; finite, so that differences are numbers
 // Probabilities may exceed one by 2^8 before the sums are brought to a new maximum: bf16 rounds them alike, and most blocks
 // then leave the sums alone.
@@ -48,18 +51,35 @@ class FlushSubnormals {
 
 // Sizes in elements that both directions use.
 struct Sizes {
-  size_t group;     // heads of a kv head
-  size_t P;         // channels
-  size_t rows;      // channels rounded up to panels
-  size_t depth;     // elements of a panel of 16 rows x P
-  size_t channels;  // elements of P panels rows x kBlock
+  size_t group;  // heads of a kv head
+  size_t P;      // channels
+  size_t rows;   // channels rounded up to whole blocks of products
+  size_t tiles;  // of P
+  size_t depth;  // elements of a panel of 16 rows x P
   explicit Sizes(const FlashShape& shape)
       : group(shape.heads / shape.kv_heads),
         P(shape.head_dim),
-        rows(RoundUp(P, kPanelRows)),
-        depth(TileCount(P) * kTileElems),
-        channels(PackedElems(P, kBlock)) {}
+        rows(RoundUp(P, 32)),
+        tiles(TileCount(P)),
+        depth(tiles * kTileElems) {}
+  // Elements of panels [rows, n].
+  size_t Channels(size_t n) const { return rows / kPanelRows * TileCount(n) * kTileElems; }
 };
+
+void Multiply(bool has_amx, const FlashProduct& x) {
+  if (has_amx) return FlashMultiplyAmx(x);
+  MultiplyPanels({.left = x.left,
+                  .right = x.right,
+                  .M = x.M,
+                  .N = x.N,
+                  .K = x.tiles * kPanelDepth,
+                  .from = x.from,
+                  .from_stride = x.from_stride,
+                  .c = x.c,
+                  .c_stride = x.c_stride,
+                  .left_panel = x.left_panel,
+                  .right_panel = x.right_panel});
+}
 
 // Hands out the parts of a scratch buffer; of none, only counts.
 class Parts {
@@ -88,7 +108,7 @@ struct ForwardPlaces {
     const size_t columns = size.group * FlashForwardRows(shape);
     q = parts.Bf16(columns / kPanelRows * size.depth);  // right [columns, P]
     k = parts.Bf16(kBlock / kPanelRows * size.depth);   // left [kBlock, P]
-    v = parts.Bf16(size.channels);                      // left [P, kBlock]
+    v = parts.Bf16(size.Channels(kBlock));              // left [P, kBlock]
     p = parts.Bf16(kColumns * kBlock);                  // right [kColumns, kBlock]
     scores = parts.Floats(kBlock * kColumns);           // [kBlock, kColumns]
     sums = parts.Floats(columns * size.rows);           // [columns / kColumns][channels, kColumns]
@@ -105,20 +125,20 @@ struct BackwardPlaces {
   BackwardPlaces(const FlashShape& shape, float* memory) {
     Parts parts(memory);
     const Sizes size(shape);
-    const size_t stripe = FlashStripe(shape), blocks = stripe / kBlock;
+    const size_t stripe = FlashStripe(shape), query_block = std::min(stripe, kQueryBlock);
     k = parts.Bf16(stripe / kPanelRows * size.depth);     // left [stripe, P]
     v = parts.Bf16(stripe / kPanelRows * size.depth);     // left [stripe, P]
-    k_channels = parts.Bf16(blocks * size.channels);      // [blocks] left [P, kBlock]
+    k_channels = parts.Bf16(size.Channels(stripe));       // [blocks] left [P, kBlock]
     q = parts.Bf16(stripe / kPanelRows * size.depth);     // right [stripe, P]
     dout = parts.Bf16(stripe / kPanelRows * size.depth);  // right [stripe, P]
-    q_channels = parts.Bf16(blocks * size.channels);      // [blocks] right [P, kBlock]
-    dout_channels = parts.Bf16(blocks * size.channels);   // [blocks] right [P, kBlock]
-    p = parts.Bf16(kBlock * kBlock);                      // left [keys, queries]
-    ds = parts.Bf16(kBlock * kBlock);                     // left [keys, queries]
-    ds_pairs = parts.Bf16(kBlock * kBlock);               // right [queries, keys]
-    scores = parts.Floats(kBlock * kColumns);             // [keys, kColumns]
-    products = parts.Floats(kBlock * kColumns);           // [keys, kColumns], less delta
-    dq = parts.Floats(blocks * size.rows * kBlock);       // [blocks][channels, kBlock]
+    q_channels = parts.Bf16(size.Channels(stripe));       // [query blocks] right [P, block]
+    dout_channels = parts.Bf16(size.Channels(stripe));    // [query blocks] right [P, block]
+    p = parts.Bf16(kBlock * query_block);                 // left [keys, queries]
+    ds = parts.Bf16(kBlock * query_block);                // left [keys, queries]
+    ds_pairs = parts.Bf16(kColumns * kBlock);             // right [kColumns, keys]
+    scores = parts.Floats(2 * kColumns * kColumns);       // two of [keys, kColumns]
+    products = parts.Floats(2 * kColumns * kColumns);     // likewise, less delta
+    dq = parts.Floats(stripe * size.rows);                // [parts][channels, kColumns]
     dk = parts.Floats(stripe * size.rows);                // [stripe, channels]
     dv = parts.Floats(stripe * size.rows);                // [stripe, channels]
     floats = parts.used();
@@ -131,6 +151,15 @@ PanelSource Source(const FlashMatrix& x, size_t row, size_t heads, size_t head, 
   PanelSource source = PanelSource{x.data, heads * P, x.dtype}.At(row, head * P);
   source.is_transposed = is_transposed;
   return source;
+}
+
+// Channels [P, n] of n rows from `row` on, with zeros to a whole block of rows.
+void PackChannels(void (*pack)(const PanelSource&, size_t, size_t, uint16_t*) noexcept,
+                  const FlashMatrix& x, size_t row, size_t heads, size_t head, const Sizes& size,
+                  size_t n, uint16_t* out) {
+  pack(Source(x, row, heads, head, size.P, true), size.P, n, out);
+  const size_t used = PackedElems(size.P, n);
+  std::memset(out + used, 0, (size.Channels(n) - used) * 2);
 }
 
 // 2^x for x <= 0 (a little above is fine) to 2.7e-6 relative, by a polynomial of degree 4 in x - floor(x) (minimax). -inf gives
@@ -199,11 +228,11 @@ PLANISH_FLASH_INLINE void Exponentials(const float* scores, size_t rows, __m512 
   }
 }
 
-// 32 queries with `keys` keys (a multiple of 32): scores become probabilities in p, right panels of `tiles` tiles; maximum
+// 32 queries with `keys` keys (a multiple of 32): scores become probabilities in p, two right panels; maximum
 // (of scores), total and sums [channels, kColumns] are brought up to date. is_diagonal: the last 32 keys are the queries' own.
-PLANISH_FLASH void UpdateSoftmax(const float* scores, size_t keys, size_t tiles, bool is_diagonal,
-                                 float scale, size_t channels, float* maximum, float* total,
-                                 float* sums, uint16_t* p) {
+PLANISH_FLASH void UpdateSoftmax(const float* scores, size_t keys, bool is_diagonal, float scale,
+                                 size_t channels, float* maximum, float* total, float* sums,
+                                 uint16_t* p) {
   const size_t seen_by_all = is_diagonal ? keys - 32 : keys;
   const float factor = scale * std::numbers::log2e_v<float>;
   __m512 before[2], largest[2], shift[2], sum[2];
@@ -245,7 +274,7 @@ PLANISH_FLASH void UpdateSoftmax(const float* scores, size_t keys, size_t tiles,
     }
   }
   const __m512 factors = _mm512_set1_ps(factor);
-  uint16_t* second = p + tiles * kTileElems;
+  uint16_t* second = p + keys / kPanelDepth * kTileElems;
   Exponentials<false>(scores, seen_by_all, factors, shift, sum, p, second);
   if (is_diagonal) {
     const size_t offset = seen_by_all / kPanelDepth * kTileElems;
@@ -253,9 +282,6 @@ PLANISH_FLASH void UpdateSoftmax(const float* scores, size_t keys, size_t tiles,
                        second + offset);
   }
   for (size_t i = 0; i < 2; ++i) _mm512_store_ps(total + 16 * i, sum[i]);
-  const size_t used = keys / kPanelDepth;
-  std::memset(p + used * kTileElems, 0, (tiles - used) * kTileElems * 2);
-  std::memset(second + used * kTileElems, 0, (tiles - used) * kTileElems * 2);
 }
 
 // to[query][c] (+)= factors[query] * sums[c][column of the query], for `queries` of 32 queries and P channels. Rows of sums are
@@ -300,6 +326,7 @@ PLANISH_FLASH void Forward(const FlashForwardCall& call, const FlashForwardTask&
                            float* memory) noexcept {
   const PanelScope tiles_scope;
   const FlushSubnormals flush;
+  const bool has_amx = Has(Isa::kAmx);
   const FlashShape& shape = call.shape;
   const FlashInput& input = call.input;
   const size_t H = shape.heads, K = shape.kv_heads, P = shape.head_dim;
@@ -324,32 +351,36 @@ PLANISH_FLASH void Forward(const FlashForwardCall& call, const FlashForwardTask&
     const size_t keys = std::min(kBlock, seen - k0), tiles = TileCount(keys);
     const size_t row = task.begin + k0;
     PackLeft(Source(input.k, row, K, task.kv_head, P, false), keys, P, at.k);
-    PackLeft(Source(input.v, row, K, task.kv_head, P, true), P, keys, at.v);
+    PackChannels(PackLeft, input.v, row, K, task.kv_head, size, keys, at.v);
     for (size_t g = 0; g < size.group; ++g) {
       for (size_t part = 0; part < parts; ++part) {
         const size_t q0 = task.first + part * kColumns;
         if (q0 < k0) continue;
         const size_t visible = RoundUp(std::min(keys, q0 + kColumns - k0), kColumns);
-        const size_t c = column(g, part);
+        const size_t c = column(g, part), p_tiles = visible / kPanelDepth;
         float* sums = at.sums + c * size.rows;
-        MultiplyPanels({.left = at.k,
-                        .right = at.q + c / kPanelRows * size.depth,
-                        .M = visible,
-                        .N = kColumns,
-                        .K = P,
-                        .c = at.scores,
-                        .c_stride = kColumns});
-        UpdateSoftmax(at.scores, visible, tiles, k0 + visible == q0 + kColumns, shape.scale,
-                      size.rows, at.maximum + c, at.total + c, sums, at.p);
-        MultiplyPanels({.left = at.v,
-                        .right = at.p,
-                        .M = size.rows,
-                        .N = kColumns,
-                        .K = keys,
-                        .from = sums,
-                        .from_stride = kColumns,
-                        .c = sums,
-                        .c_stride = kColumns});
+        Multiply(has_amx, {.left = at.k,
+                           .left_panel = size.depth,
+                           .right = at.q + c / kPanelRows * size.depth,
+                           .right_panel = size.depth,
+                           .M = visible,
+                           .N = kColumns,
+                           .tiles = size.tiles,
+                           .c = at.scores,
+                           .c_stride = kColumns});
+        UpdateSoftmax(at.scores, visible, k0 + visible == q0 + kColumns, shape.scale, size.rows,
+                      at.maximum + c, at.total + c, sums, at.p);
+        Multiply(has_amx, {.left = at.v,
+                           .left_panel = tiles * kTileElems,
+                           .right = at.p,
+                           .right_panel = p_tiles * kTileElems,
+                           .M = size.rows,
+                           .N = kColumns,
+                           .tiles = p_tiles,
+                           .from = sums,
+                           .from_stride = kColumns,
+                           .c = sums,
+                           .c_stride = kColumns});
       }
     }
   }
@@ -371,26 +402,25 @@ PLANISH_FLASH void Forward(const FlashForwardCall& call, const FlashForwardTask&
   }
 }
 
-// Where the probabilities and score gradients of 32 queries of a block go; in elements of 16 bits.
-struct GradientPanels {
-  uint16_t *p, *ds;          // left panels: tile of the queries in the first panel
-  size_t panel;              // from one panel of p and ds to the next
+// Where the probabilities and score gradients of 32 keys and 32 queries go; in elements of 16 bits.
+struct GradientTiles {
+  uint16_t *p, *ds;          // left panels: the tile of the first 16 keys
+  size_t panel;              // to that of the other 16
   uint16_t *first, *second;  // right panels of pairs of keys
 };
 
-// `rows` rows, a multiple of 2, from row `row` on: p = 2^(factor * score + neg_lse), ds = p * product. kIsMasked: row `row` is the
-// key of query 0 if is_diagonal, and only the queries in `valid` exist.
+// 32 keys: p = 2^(factor * score + neg_lse), ds = p * product. kIsMasked: key 0 is at the position of query 0 if is_diagonal, and
+// only the queries in `valid` exist; everything else becomes zero.
 template <bool kIsMasked>
-PLANISH_FLASH_INLINE void ScoreGradients(const float* scores, const float* products, size_t row,
-                                         size_t rows, __m512 factor, const __m512 (&neg_lse)[2],
-                                         bool is_diagonal, uint32_t valid,
-                                         const GradientPanels& to) {
-  for (size_t r = row; r < row + rows; r += 2) {
+PLANISH_FLASH_INLINE void StripGradients(const float* scores, const float* products, __m512 factor,
+                                         const __m512 (&neg_lse)[2], bool is_diagonal,
+                                         uint32_t valid, const GradientTiles& to) {
+  for (size_t r = 0; r < kColumns; r += 2) {
     __m512i p_row[2], ds_row[2];
 #pragma GCC unroll 2
     for (size_t key = 0; key < 2; ++key) {
       __m512 p[2], ds[2];
-      const uint32_t lanes = valid & (is_diagonal ? Sees(r + key - row) : ~uint32_t{0});
+      const uint32_t lanes = valid & (is_diagonal ? Sees(r + key) : ~uint32_t{0});
 #pragma GCC unroll 2
       for (size_t i = 0; i < 2; ++i) {
         const size_t place = (r + key) * kColumns + 16 * i;
@@ -412,120 +442,136 @@ PLANISH_FLASH_INLINE void ScoreGradients(const float* scores, const float* produ
   }
 }
 
-// 32 queries and `keys` keys (a multiple of 32); the panels hold `all_keys` keys, of which the others get zeros. is_diagonal: the
-// last 32 keys are the queries' own.
-PLANISH_FLASH void BlockGradients(const float* scores, const float* products, size_t keys,
-                                  size_t all_keys, bool is_diagonal, uint32_t valid, float scale,
-                                  const float* neg_lse, const GradientPanels& to) {
-  const float log2e = std::numbers::log2e_v<float>;
-  const __m512 factor = _mm512_set1_ps(scale * log2e);
-  const __m512 shift[2] = {_mm512_mul_ps(_mm512_loadu_ps(neg_lse), _mm512_set1_ps(log2e)),
-                           _mm512_mul_ps(_mm512_loadu_ps(neg_lse + 16), _mm512_set1_ps(log2e))};
-  const size_t before = is_diagonal ? keys - 32 : keys;
-  if (valid == ~uint32_t{0})
-    ScoreGradients<false>(scores, products, 0, before, factor, shift, false, valid, to);
-  else
-    ScoreGradients<true>(scores, products, 0, before, factor, shift, false, valid, to);
-  if (is_diagonal)
-    ScoreGradients<true>(scores, products, before, 32, factor, shift, true, valid, to);
-  for (size_t r = keys; r < all_keys; r += kPanelRows) {
-    std::memset(to.p + r / kPanelRows * to.panel, 0, kTileElems * 2);
-    std::memset(to.ds + r / kPanelRows * to.panel, 0, kTileElems * 2);
-  }
-  std::memset(to.first + keys * 16, 0, (all_keys - keys) * 32);
-  std::memset(to.second + keys * 16, 0, (all_keys - keys) * 32);
-}
 
-// The products of one block of keys with one block of queries of a head. Offsets of the blocks from the start of their stripes.
+// One block of keys and one of queries of a head. Offsets from the start of their stripes.
 struct BlockPair {
   size_t key_offset, keys;
   size_t query_offset, queries;
   const float *neg_lse, *neg_delta;  // of the first query
 };
 
+// dk, dv of the block's keys and dq of its queries. Products skip what no query sees: nothing is written there either.
 PLANISH_FLASH void BackwardBlock(const FlashShape& shape, const FlashBackwardTask& task,
-                                 const BlockPair& block, const BackwardPlaces& at) {
+                                 const BlockPair& block, const BackwardPlaces& at, bool has_amx) {
   const Sizes size(shape);
-  const size_t P = size.P, k0 = task.key_first + block.key_offset;
-  const size_t key_block = block.key_offset / kBlock, query_block = block.query_offset / kBlock;
+  const size_t k0 = task.key_first + block.key_offset;
+  const size_t q_begin = task.query_first + block.query_offset;
   const size_t key_tiles = TileCount(block.keys), query_tiles = TileCount(block.queries);
+  const size_t query_panel = query_tiles * kTileElems,
+               query_block = std::min(FlashStripe(shape), kQueryBlock);
   const uint16_t* k = at.k + block.key_offset / kPanelRows * size.depth;
   const uint16_t* v = at.v + block.key_offset / kPanelRows * size.depth;
-  for (size_t part = 0; part < query_tiles; ++part) {
+  const uint16_t* k_channels = at.k_channels + block.key_offset / kBlock * size.Channels(kBlock);
+  const __m512 factor = _mm512_set1_ps(shape.scale * std::numbers::log2e_v<float>);
+  // The first part of the queries that sees keys from tile `strip` on.
+  const auto first_part = [&](size_t strip) {
+    const size_t key = k0 + strip * kColumns;
+    return key <= q_begin ? 0 : (key - q_begin) / kColumns;
+  };
+  for (size_t part = first_part(0); part < query_tiles; ++part) {
     const size_t offset = block.query_offset + part * kColumns, q0 = task.query_first + offset;
-    const size_t visible =
-        q0 < k0 ? 0 : RoundUp(std::min(block.keys, q0 + kColumns - k0), kColumns);
-    if (visible != 0) {
-      PanelProduct product = {.left = k,
-                              .right = at.q + offset / kPanelRows * size.depth,
-                              .M = visible,
-                              .N = kColumns,
-                              .K = P,
-                              .c = at.scores,
-                              .c_stride = kColumns};
-      MultiplyPanels(product);
-      product.left = v;
-      product.right = at.dout + offset / kPanelRows * size.depth;
-      product.from = block.neg_delta + part * kColumns;  // the same row again and again
-      product.from_stride = 0;
-      product.c = at.products;
-      MultiplyPanels(product);
-    }
+    const size_t strips = std::min(key_tiles, (q0 - k0) / kColumns + 1);
     const size_t missing = kColumns - std::min(kColumns, block.queries - part * kColumns);
-    const GradientPanels to = {at.p + part * kTileElems, at.ds + part * kTileElems,
-                               query_tiles * kTileElems,
-                               at.ds_pairs + 2 * part * key_tiles * kTileElems,
-                               at.ds_pairs + (2 * part + 1) * key_tiles * kTileElems};
-    BlockGradients(at.scores, at.products, visible, key_tiles * kPanelDepth,
-                   visible != 0 && k0 + visible == q0 + kColumns, ~uint32_t{0} >> missing,
-                   shape.scale, block.neg_lse + part * kColumns, to);
+    const uint32_t valid = ~uint32_t{0} >> missing;
+    const __m512 log2e = _mm512_set1_ps(std::numbers::log2e_v<float>);
+    const float* lse = block.neg_lse + part * kColumns;
+    const __m512 neg_lse[2] = {_mm512_mul_ps(_mm512_loadu_ps(lse), log2e),
+                               _mm512_mul_ps(_mm512_loadu_ps(lse + 16), log2e)};
+    const auto multiply = [&](size_t strip) {
+      const size_t buffer = strip % 2 * kColumns * kColumns;
+      FlashProduct product = {.left = k + strip * 2 * size.depth,
+                              .left_panel = size.depth,
+                              .right = at.q + offset / kPanelRows * size.depth,
+                              .right_panel = size.depth,
+                              .M = kColumns,
+                              .N = kColumns,
+                              .tiles = size.tiles,
+                              .c = at.scores + buffer,
+                              .c_stride = kColumns};
+      Multiply(has_amx, product);
+      product.left = v + strip * 2 * size.depth;
+      product.right = at.dout + offset / kPanelRows * size.depth;
+      product.from = block.neg_delta + part * kColumns;
+      product.c = at.products + buffer;
+      Multiply(has_amx, product);
+    };
+    multiply(0);
+    for (size_t strip = 0; strip < strips; ++strip) {
+      // The unit works on the next strip while this one's vectors are computed.
+      if (strip + 1 < strips) multiply(strip + 1);
+      const size_t buffer = strip % 2 * kColumns * kColumns;
+      const size_t left = strip * 2 * query_panel + part * kTileElems;
+      const GradientTiles to = {at.p + left, at.ds + left, query_panel,
+                                at.ds_pairs + strip * kTileElems,
+                                at.ds_pairs + (strips + strip) * kTileElems};
+      const bool is_diagonal = k0 + strip * kColumns == q0;
+      if (is_diagonal || missing != 0)
+        StripGradients<true>(at.scores + buffer, at.products + buffer, factor, neg_lse, is_diagonal,
+                             valid, to);
+      else
+        StripGradients<false>(at.scores + buffer, at.products + buffer, factor, neg_lse, false,
+                              valid, to);
+    }
+    float* dq = at.dq + offset * size.rows;
+    Multiply(has_amx, {.left = k_channels,
+                       .left_panel = key_tiles * kTileElems,
+                       .right = at.ds_pairs,
+                       .right_panel = strips * kTileElems,
+                       .M = size.rows,
+                       .N = kColumns,
+                       .tiles = strips,
+                       .from = dq,
+                       .from_stride = kColumns,
+                       .c = dq,
+                       .c_stride = kColumns});
   }
-  float* dk = at.dk + block.key_offset * size.rows;
-  float* dv = at.dv + block.key_offset * size.rows;
-  PanelProduct product = {.left = at.p,
-                          .right = at.dout_channels + query_block * size.channels,
-                          .M = RoundUp(block.keys, kPanelRows),
-                          .N = size.rows,
-                          .K = block.queries,
-                          .from = dv,
-                          .from_stride = size.rows,
-                          .c = dv,
-                          .c_stride = size.rows};
-  MultiplyPanels(product);
-  product.left = at.ds;
-  product.right = at.q_channels + query_block * size.channels;
-  product.from = product.c = dk;
-  MultiplyPanels(product);
-  float* dq = at.dq + query_block * size.rows * kBlock;
-  MultiplyPanels({.left = at.k_channels + key_block * size.channels,
-                  .right = at.ds_pairs,
-                  .M = size.rows,
-                  .N = query_tiles * kColumns,
-                  .K = block.keys,
-                  .from = dq,
-                  .from_stride = kBlock,
-                  .c = dq,
-                  .c_stride = kBlock});
+  for (size_t strip = 0; strip < key_tiles; ++strip) {
+    const size_t part = first_part(strip);
+    if (part >= query_tiles) break;
+    const size_t key = (block.key_offset + strip * kColumns) * size.rows;
+    const size_t left = strip * 2 * query_panel + part * kTileElems;
+    const size_t right =
+        block.query_offset / query_block * size.Channels(query_block) + part * kTileElems;
+    FlashProduct product = {.left = at.p + left,
+                            .left_panel = query_panel,
+                            .right = at.dout_channels + right,
+                            .right_panel = query_panel,
+                            .M = kColumns,
+                            .N = size.rows,
+                            .tiles = query_tiles - part,
+                            .from = at.dv + key,
+                            .from_stride = size.rows,
+                            .c = at.dv + key,
+                            .c_stride = size.rows};
+    Multiply(has_amx, product);
+    product.left = at.ds + left;
+    product.right = at.q_channels + right;
+    product.from = product.c = at.dk + key;
+    Multiply(has_amx, product);
+  }
 }
 
 PLANISH_FLASH void Backward(const FlashBackwardCall& call, const FlashBackwardTask& task,
                             float* memory) noexcept {
   const PanelScope tiles_scope;
   const FlushSubnormals flush;
+  const bool has_amx = Has(Isa::kAmx);
   const FlashShape& shape = call.shape;
   const FlashInput& input = call.input;
   const size_t H = shape.heads, K = shape.kv_heads, P = shape.head_dim;
   const Sizes size(shape);
   const BackwardPlaces at(shape, memory);
+  const size_t query_block = std::min(FlashStripe(shape), kQueryBlock);
   const size_t key_row = task.begin + task.key_first, query_row = task.begin + task.query_first;
   PackLeft(Source(input.k, key_row, K, task.kv_head, P, false), task.key_rows, P, at.k);
   PackLeft(Source(input.v, key_row, K, task.kv_head, P, false), task.key_rows, P, at.v);
   for (size_t j = 0; j < task.key_rows; j += kBlock) {
-    PackLeft(Source(input.k, key_row + j, K, task.kv_head, P, true), P,
-             std::min(kBlock, task.key_rows - j), at.k_channels + j / kBlock * size.channels);
+    PackChannels(PackLeft, input.k, key_row + j, K, task.kv_head, size,
+                 std::min(kBlock, task.key_rows - j),
+                 at.k_channels + j / kBlock * size.Channels(kBlock));
   }
-  std::fill_n(at.dk, RoundUp(task.key_rows, kPanelRows) * size.rows, 0.0f);
-  std::fill_n(at.dv, RoundUp(task.key_rows, kPanelRows) * size.rows, 0.0f);
+  std::fill_n(at.dk, RoundUp(task.key_rows, kColumns) * size.rows, 0.0f);
+  std::fill_n(at.dv, RoundUp(task.key_rows, kColumns) * size.rows, 0.0f);
 
   for (size_t head = task.kv_head * size.group; head < (task.kv_head + 1) * size.group; ++head) {
     const FlashMatrix dout{call.dout, DType::kF32};
@@ -536,30 +582,30 @@ PLANISH_FLASH void Backward(const FlashBackwardCall& call, const FlashBackwardTa
       if (PanelCount(task.query_rows) % 2 != 0) {
         std::memset(places.first + PanelCount(task.query_rows) * size.depth, 0, size.depth * 2);
       }
-      for (size_t i = 0; i < task.query_rows; i += kBlock) {
-        PackRight(Source(*x, query_row + i, H, head, P, true), P,
-                  std::min(kBlock, task.query_rows - i),
-                  places.second + i / kBlock * size.channels);
+      for (size_t i = 0; i < task.query_rows; i += query_block) {
+        PackChannels(PackRight, *x, query_row + i, H, head, size,
+                     std::min(query_block, task.query_rows - i),
+                     places.second + i / query_block * size.Channels(query_block));
       }
     }
-    std::fill_n(at.dq, RoundUp(task.query_rows, kBlock) * size.rows, 0.0f);
+    std::fill_n(at.dq, RoundUp(task.query_rows, kColumns) * size.rows, 0.0f);
     const size_t term = head * call.term_stride + query_row;
     for (size_t j = 0; j < task.key_rows; j += kBlock) {
       // On the diagonal both stripes have the same grid.
-      for (size_t i = task.is_diagonal() ? j : 0; i < task.query_rows; i += kBlock) {
+      for (size_t i = task.is_diagonal() ? j / query_block * query_block : 0; i < task.query_rows;
+           i += query_block) {
         BackwardBlock(
             shape, task,
-            {j, std::min(kBlock, task.key_rows - j), i, std::min(kBlock, task.query_rows - i),
+            {j, std::min(kBlock, task.key_rows - j), i, std::min(query_block, task.query_rows - i),
              call.neg_lse + term + i, call.neg_delta + term + i},
-            at);
+            at, has_amx);
       }
     }
     float scales[kColumns];
     std::fill_n(scales, kColumns, shape.scale);
     for (size_t i = 0; i < task.query_rows; i += kColumns) {
-      WriteQueries(at.dq + i / kBlock * size.rows * kBlock + i % kBlock, kBlock,
-                   std::min(kColumns, task.query_rows - i), P, scales, !task.is_diagonal(),
-                   call.dq + ((query_row + i) * H + head) * P, H * P);
+      WriteQueries(at.dq + i * size.rows, kColumns, std::min(kColumns, task.query_rows - i), P,
+                   scales, !task.is_diagonal(), call.dq + ((query_row + i) * H + head) * P, H * P);
     }
   }
   const size_t place = (key_row * K + task.kv_head) * P;

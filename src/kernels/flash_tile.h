@@ -39,9 +39,9 @@ struct FlashBackwardCall {
   float *dq, *dk, *dv;
 };
 
-// Positions of a forward task and of a stripe: multiples of 128. A stripe's packed operands and sums fit the second-level cache.
+// Positions of a forward task and of a stripe: multiples of 256. A stripe's packed operands and sums fit the second-level cache.
 constexpr size_t FlashForwardRows(const FlashShape& shape) {
-  return shape.heads / shape.kv_heads <= 2 ? 256 : 128;
+  return shape.heads / shape.kv_heads <= 2 ? 512 : 256;
 }
 constexpr size_t FlashStripe(const FlashShape& shape) { return shape.head_dim <= 64 ? 512 : 256; }
 
