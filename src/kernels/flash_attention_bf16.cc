@@ -153,6 +153,32 @@ PanelSource Source(const FlashMatrix& x, size_t row, size_t heads, size_t head, 
   return source;
 }
 
+// Asks for rows of memory while something else is computed: rows of one head lie too far apart for the hardware to foresee.
+void Fetch(const void* data, size_t stride_bytes, size_t row_bytes, size_t rows) {
+  const auto* row = static_cast<const std::byte*>(data);
+  for (size_t r = 0; r < rows; ++r, row += stride_bytes)
+    for (size_t i = 0; i < row_bytes; i += 64) __builtin_prefetch(row + i, 0, 2);
+}
+
+// Parts of three sets of rows, one part a step.
+struct RowsAhead {
+  struct Rows {
+    const void* data = nullptr;  // null: none
+    size_t stride_bytes = 0, row_bytes = 0;
+  };
+  Rows sets[3];
+  size_t rows = 0, rows_per_step = 0, done = 0;
+  void Step() {
+    const size_t count = std::min(rows_per_step, rows - done);
+    for (const Rows& set : sets) {
+      if (set.data == nullptr) continue;
+      Fetch(static_cast<const std::byte*>(set.data) + done * set.stride_bytes, set.stride_bytes,
+            set.row_bytes, count);
+    }
+    done += count;
+  }
+};
+
 // Channels [P, n] of n rows from `row` on, with zeros to a whole block of rows.
 void PackChannels(void (*pack)(const PanelSource&, size_t, size_t, uint16_t*) noexcept,
                   const FlashMatrix& x, size_t row, size_t heads, size_t head, const Sizes& size,
@@ -368,8 +394,14 @@ PLANISH_FLASH void Forward(const FlashForwardCall& call, const FlashForwardTask&
                            .tiles = size.tiles,
                            .c = at.scores,
                            .c_stride = kColumns});
-        UpdateSoftmax(at.scores, visible, k0 + visible == q0 + kColumns, shape.scale, size.rows,
-                      at.maximum + c, at.total + c, sums, at.p);
+        const bool is_last = k0 + visible == q0 + kColumns;  // and on the diagonal
+        if (is_last) {
+          const size_t head = task.kv_head * size.group + g;
+          Fetch(call.out + ((task.begin + q0) * H + head) * P, H * P * sizeof(float),
+                P * sizeof(float), std::min(kColumns, task.first + task.rows - q0));
+        }
+        UpdateSoftmax(at.scores, visible, is_last, shape.scale, size.rows, at.maximum + c,
+                      at.total + c, sums, at.p);
         Multiply(has_amx, {.left = at.v,
                            .left_panel = tiles * kTileElems,
                            .right = at.p,
@@ -442,7 +474,6 @@ PLANISH_FLASH_INLINE void StripGradients(const float* scores, const float* produ
   }
 }
 
-
 // One block of keys and one of queries of a head. Offsets from the start of their stripes.
 struct BlockPair {
   size_t key_offset, keys;
@@ -452,7 +483,8 @@ struct BlockPair {
 
 // dk, dv of the block's keys and dq of its queries. Products skip what no query sees: nothing is written there either.
 PLANISH_FLASH void BackwardBlock(const FlashShape& shape, const FlashBackwardTask& task,
-                                 const BlockPair& block, const BackwardPlaces& at, bool has_amx) {
+                                 const BlockPair& block, const BackwardPlaces& at, bool has_amx,
+                                 RowsAhead* ahead) {
   const Sizes size(shape);
   const size_t k0 = task.key_first + block.key_offset;
   const size_t q_begin = task.query_first + block.query_offset;
@@ -496,6 +528,7 @@ PLANISH_FLASH void BackwardBlock(const FlashShape& shape, const FlashBackwardTas
       Multiply(has_amx, product);
     };
     multiply(0);
+    ahead->Step();
     for (size_t strip = 0; strip < strips; ++strip) {
       // The unit works on the next strip while this one's vectors are computed.
       if (strip + 1 < strips) multiply(strip + 1);
@@ -590,6 +623,17 @@ PLANISH_FLASH void Backward(const FlashBackwardCall& call, const FlashBackwardTa
     }
     std::fill_n(at.dq, RoundUp(task.query_rows, kColumns) * size.rows, 0.0f);
     const size_t term = head * call.term_stride + query_row;
+    // This head's rows of dq, to which it will add, and the next head's operands.
+    RowsAhead ahead = {.rows = task.query_rows};
+    ahead.rows_per_step = task.is_diagonal() ? 16 : 8;
+    const size_t place = (query_row * H + head) * P, floats = P * sizeof(float);
+    ahead.sets[0] = {call.dq + place, H * floats, floats};
+    if (head + 1 < (task.kv_head + 1) * size.group) {
+      const size_t element = input.q.dtype == DType::kF32 ? sizeof(float) : sizeof(uint16_t);
+      ahead.sets[1] = {call.dout + place + P, H * floats, floats};
+      ahead.sets[2] = {static_cast<const std::byte*>(input.q.data) + (place + P) * element,
+                       H * P * element, P * element};
+    }
     for (size_t j = 0; j < task.key_rows; j += kBlock) {
       // On the diagonal both stripes have the same grid.
       for (size_t i = task.is_diagonal() ? j / query_block * query_block : 0; i < task.query_rows;
@@ -598,7 +642,7 @@ PLANISH_FLASH void Backward(const FlashBackwardCall& call, const FlashBackwardTa
             shape, task,
             {j, std::min(kBlock, task.key_rows - j), i, std::min(query_block, task.query_rows - i),
              call.neg_lse + term + i, call.neg_delta + term + i},
-            at, has_amx);
+            at, has_amx, &ahead);
       }
     }
     float scales[kColumns];

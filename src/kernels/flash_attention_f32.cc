@@ -161,6 +161,20 @@ void Multiply(const Product& x) {
   for (size_t m = 0; m < x.M; m += kTileRows) MultiplyRows<kTileRows>(x, m);
 }
 
+// kLanes elements from `offset` on.
+template <bool kIsBf16>
+HWY_INLINE FloatVec LoadLanes(const FlashMatrix& x, size_t offset) {
+  const FloatTag d;
+  if constexpr (kIsBf16) {
+    const hn::RebindToUnsigned<FloatTag> du;
+    const hn::Rebind<uint16_t, FloatTag> half;
+    const auto bits = hn::LoadU(half, static_cast<const uint16_t*>(x.data) + offset);
+    return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du, bits)));
+  } else {
+    return hn::LoadU(d, static_cast<const float*>(x.data) + offset);
+  }
+}
+
 // n floats of elements [offset, offset + n), zeros behind to a whole vector.
 HWY_INLINE void LoadRow(const FlashMatrix& x, size_t offset, size_t n, float* to) {
   const FloatTag d;
@@ -169,13 +183,8 @@ HWY_INLINE void LoadRow(const FlashMatrix& x, size_t offset, size_t n, float* to
     const float* from = static_cast<const float*>(x.data) + offset;
     std::memcpy(to, from, n * sizeof(float));
   } else {
-    const hn::RebindToUnsigned<FloatTag> du;
-    const hn::Rebind<uint16_t, FloatTag> half;
     const uint16_t* from = static_cast<const uint16_t*>(x.data) + offset;
-    for (size_t i = 0; i < whole; i += kLanes) {
-      const auto bits = hn::PromoteTo(du, hn::LoadU(half, from + i));
-      hn::Store(hn::BitCast(d, hn::ShiftLeft<16>(bits)), d, to + i);
-    }
+    for (size_t i = 0; i < whole; i += kLanes) hn::Store(LoadLanes<true>(x, offset + i), d, to + i);
     for (size_t i = whole; i < n; ++i) to[i] = FloatFromBF16(from[i]);
   }
   std::fill(to + n, to + end, 0.0f);
@@ -356,25 +365,35 @@ void Backward(const FlashBackwardCall& call, const FlashBackwardTask& task, floa
   }
 }
 
-void RowTerms(const FlashShape& shape, const FlashMatrix& out, const float* lse, const float* dout,
-              size_t begin, size_t end, size_t term_stride, float* neg_lse, float* neg_delta) {
+template <bool kIsBf16>
+void RowTermsOf(const FlashShape& shape, const FlashMatrix& out, const float* lse,
+                const float* dout, size_t begin, size_t end, size_t term_stride, float* neg_lse,
+                float* neg_delta) {
   const FloatTag d;
-  const size_t H = shape.heads, P = shape.head_dim;
+  const size_t H = shape.heads, P = shape.head_dim, whole = P / kLanes * kLanes;
   for (size_t t = begin; t < end; ++t) {
     for (size_t h = 0; h < H; ++h) {
       const size_t row = (t * H + h) * P;
       FloatVec sum = hn::Zero(d);
-      for (size_t c = 0; c < P; c += kLanes) {
-        HWY_ALIGN float a[kLanes], b[kLanes];
-        const size_t n = std::min(kLanes, P - c);
-        LoadRow(out, row + c, n, a);
-        LoadRow({dout, DType::kF32}, row + c, n, b);
-        sum = hn::MulAdd(hn::Load(d, a), hn::Load(d, b), sum);
+      for (size_t c = 0; c < whole; c += kLanes)
+        sum = hn::MulAdd(LoadLanes<kIsBf16>(out, row + c), hn::LoadU(d, dout + row + c), sum);
+      if (whole < P) {
+        HWY_ALIGN float rest[kLanes];
+        LoadRow(out, row + whole, P - whole, rest);
+        sum = hn::MulAdd(hn::Load(d, rest), LoadTail(d, dout + row + whole, P - whole), sum);
       }
       neg_lse[h * term_stride + t] = -lse[t * H + h];
       neg_delta[h * term_stride + t] = -hn::GetLane(hn::SumOfLanes(d, sum));
     }
   }
+}
+
+void RowTerms(const FlashShape& shape, const FlashMatrix& out, const float* lse, const float* dout,
+              size_t begin, size_t end, size_t term_stride, float* neg_lse, float* neg_delta) {
+  if (out.dtype == DType::kBF16)
+    RowTermsOf<true>(shape, out, lse, dout, begin, end, term_stride, neg_lse, neg_delta);
+  else
+    RowTermsOf<false>(shape, out, lse, dout, begin, end, term_stride, neg_lse, neg_delta);
 }
 
 }  // namespace
