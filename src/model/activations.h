@@ -21,9 +21,6 @@ struct Recompute {
       1;  // kFull: blocks a segment; more is less memory between and more inside a segment
 };
 
-// Blocks at either end that stay bf16 under Precision::kFp8.
-inline constexpr size_t kBf16EdgeBlocks = 2;
-
 struct Activations {
   Recompute recompute;
   std::vector<Tensor>

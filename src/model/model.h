@@ -40,7 +40,7 @@ class Model {
   void Forward(std::span<const int32_t> ids, const SeqLayout& layout, float* hidden,
                Workspace* workspace, const Observer& observer = nullptr) const;
   // Training: as above in the pass's precision. `keep`, if not null, receives what Backward needs, as far as `recompute` lets
-  // it. kFp8 holds for all but the first and last `kBf16EdgeBlocks` blocks, which are bf16 (Nemotron Nano 2's recipe).
+  // it. kFp8 holds for all but the first and last blocks (Fp8Options), which are bf16.
   void Forward(const Pass& pass, std::span<const int32_t> ids, float* hidden,
                const Recompute& recompute, Activations* keep) const;
   // d_hidden: [T, D], gradient of the hidden states; destroyed. Adds parameter gradients where they are wanted, but for the

@@ -7,6 +7,7 @@
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
 #include "kernels/norm_backward.h"
+#include "model/fp8_recipe.h"
 #include "model/model.h"
 
 namespace planish {
@@ -18,7 +19,8 @@ Tensor CopyRows(const float* rows, size_t T, size_t D) { return KeepRows(rows, T
 
 Pass Model::PassOfBlock(const Pass& pass, size_t i) const {
   Pass own = pass;
-  const bool is_edge = i < kBf16EdgeBlocks || i + kBf16EdgeBlocks >= blocks_.size();
+  const Fp8Options options = pass.fp8 != nullptr ? *pass.fp8 : Fp8Options();
+  const bool is_edge = i < options.bf16_first || i + options.bf16_last >= blocks_.size();
   if (pass.precision == Precision::kFp8 && is_edge) own.precision = Precision::kBf16;
   return own;
 }

@@ -38,8 +38,14 @@ void BackwardThroughBlocks(const Pass& pass, const Weight& weight, size_t T, con
 
 }  // namespace
 
+bool Projection::IsFp8(const Pass& pass) const {
+  return pass.precision == Precision::kFp8 && IsPlain(weight);
+}
+
 void Projection::Forward(const Pass& pass, size_t T, const RowsView& x, float* y) const {
-  if (pass.precision == Precision::kF32) {
+  if (IsFp8(pass)) {
+    Fp8Forward(pass, weight, &fp8_, T, x, y);
+  } else if (pass.precision == Precision::kF32) {
     MatMul(weight, x.f32(), T, y);
   } else if (IsPlain(weight)) {
     GemmBf16(x.Source(weight.in()), Source(weight), T, weight.out(), weight.in(),
@@ -52,7 +58,9 @@ void Projection::Forward(const Pass& pass, size_t T, const RowsView& x, float* y
 
 void Projection::BackwardInput(const Pass& pass, size_t T, const RowsView& dy, float* dx,
                                bool accumulate) const {
-  if (!IsPlain(weight)) {
+  if (IsFp8(pass)) {
+    Fp8BackwardInput(pass, weight, &fp8_, T, dy, accumulate, dx);
+  } else if (!IsPlain(weight)) {
     BackwardThroughBlocks(pass, weight, T, dy, dx, accumulate);
   } else {
     const auto gemm =
@@ -65,7 +73,9 @@ void Projection::BackwardInput(const Pass& pass, size_t T, const RowsView& dy, f
 
 void Projection::BackwardWeight(const Pass& pass, size_t T, const RowsView& x,
                                 const RowsView& dy) const {
-  if (grad != nullptr) {
+  if (grad != nullptr && IsFp8(pass)) {
+    Fp8BackwardWeight(pass, weight.out(), weight.in(), T, x, dy, grad);
+  } else if (grad != nullptr) {
     const auto gemm = pass.precision == Precision::kF32 ? GemmF32 : GemmBf16;
     gemm(dy.Source(weight.out(), true), x.Source(weight.in(), true), weight.out(), weight.in(), T,
          /*accumulate=*/true, grad, weight.in());

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "kernels/matmul.h"
+#include "model/fp8_recipe.h"
 #include "model/low_rank.h"
 
 namespace planish {
@@ -29,6 +30,11 @@ class Projection {
 
   // The weight, then those of the adapter. `name` ends in ".weight" or is "weight".
   void Visit(const char* name, size_t out, size_t in, ParamRole role, const ParamVisitor& visit);
+
+ private:
+  bool IsFp8(const Pass& pass) const;
+  mutable Fp8Weight
+      fp8_;  // the weight as codes, of the version last used; passes run one at a time
 };
 
 // Projections of the same rows (q|k|v, gate|up); bits as one by one.
