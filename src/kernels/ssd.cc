@@ -117,6 +117,8 @@ class ForwardWalk {
   void Head(size_t h, size_t begin, size_t count, bool wants_state) {
     const FloatTag d;
     const size_t head = heads_.first + h, P = size_.P;
+    begin_ = begin;
+    head_ = head;
     decays_.Compute(in_.dt + begin * in_.dt_stride + head, in_.dt_stride, count, in_.A[head],
                     /*within=*/true);
     LoadRows(in_.type, ElementsAt(in_, begin, head * dims_.head_dim), in_.stride, count,
@@ -152,10 +154,21 @@ class ForwardWalk {
                            x_memory_);
   }
 
+  // Row i of the next head's x: of this chunk, or the first head's of the next chunk.
+  HWY_INLINE void PrefetchNext(size_t i) const {
+    const bool wraps = head_ + 1 == heads_.first + heads_.count;
+    const size_t row = begin_ + i + (wraps ? chunk_ : 0);
+    if (row >= job_.T) return;
+    const size_t head = wraps ? heads_.first : head_ + 1;
+    PrefetchRow(ElementsAt(in_, row, head * dims_.head_dim),
+                dims_.head_dim * (in_.type == DType::kF32 ? 4 : 2));
+  }
+
   // m[i, j] of rows [begin, begin + rows) for j < begin + kRowBlock.
   void DecayProducts(size_t begin, size_t rows) const {
     const FloatTag d;
     for (size_t r = 0; r < rows; ++r) {
+      PrefetchNext(begin + r);
       const size_t i = begin + r, block = i / kDecayBlock, diagonal = block * kDecayBlock;
       const float* cb = cb_.Row(i);
       float* out = m_.Row(r);
@@ -200,12 +213,13 @@ class ForwardWalk {
   SsdHeads heads_;
   size_t chunk_;
   SsdSizes size_;
-  bool is_zero_ = true;       // the states that enter the chunk
-  SsdMatrix b_, c_;           // [Q, N]
-  SsdMatrix cb_;              // [Q, Q]
-  SsdMatrix m_;               // [kRowBlock, Q]
-  SsdMatrix x_, scaled_, y_;  // [Q, P]
-  float* states_;             // [heads, N, P]
+  bool is_zero_ = true;          // the states that enter the chunk
+  size_t begin_ = 0, head_ = 0;  // at work
+  SsdMatrix b_, c_;              // [Q, N]
+  SsdMatrix cb_;                 // [Q, Q]
+  SsdMatrix m_;                  // [kRowBlock, Q]
+  SsdMatrix x_, scaled_, y_;     // [Q, P]
+  float* states_;                // [heads, N, P]
   float *c_memory_, *b_memory_, *bt_memory_, *m_memory_, *x_memory_, *s_memory_;
   Left c_left_{}, bt_left_{};
   ChunkDecays decays_;

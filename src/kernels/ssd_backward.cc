@@ -182,6 +182,7 @@ class BackwardWalk {
 
   void Head(size_t h, size_t c) {
     const size_t head = heads_.first + h, P = size_.P;
+    head_ = head;
     decays_.Compute(in_.dt + begin_ * in_.dt_stride + head, in_.dt_stride, count_, in_.A[head],
                     /*within=*/true);
     LoadX(begin_, count_, head);
@@ -228,6 +229,18 @@ class BackwardWalk {
     Operands::Multiply(x, columns, count_, size_.N, P, true, db_);
   }
 
+  // Row j of the next head's x, dy and dx: of this chunk, or the first head's of the chunk before it.
+  HWY_INLINE void PrefetchNext(size_t j) const {
+    const bool wraps = head_ + 1 == heads_.first + heads_.count;
+    if (wraps && begin_ < chunk_) return;
+    const size_t head = wraps ? heads_.first : head_ + 1,
+                 row = wraps ? begin_ - chunk_ + j : begin_ + j;
+    const size_t P = dims_.head_dim, size = in_.type == DType::kF32 ? 4 : 2;
+    PrefetchRow(ElementsAt(in_, row, head * P), P * size);
+    PrefetchRow(job_.dy + row * job_.dy_stride + head * P, P * sizeof(float));
+    PrefetchRow(job_.dxbc + row * job_.dxbc_stride + head * P, P * sizeof(float));
+  }
+
   // dX += M^T dY, dCB, and the sums of W over the rectangles i >= k, j < k.
   void WithinChunk() {
     const size_t P = size_.P, columns = RoundUpToLine(count_);
@@ -239,7 +252,12 @@ class BackwardWalk {
       const size_t rows = std::min(kRowBlock, count_ - j);
       Operands::Multiply(x.From(j, 0), dyt.From(0, j), rows, columns - j, P, false, g_);
       SumRows(
-          rows, [&](size_t r) HWY_ATTR { return DecayProducts(j, r); }, r_ + j);
+          rows,
+          [&](size_t r) HWY_ATTR {
+            PrefetchNext(j + r);
+            return DecayProducts(j, r);
+          },
+          r_ + j);
       const Left m = Operands::MakeLeft(m_, rows, count_ - j, m_left_);
       Operands::Multiply(m, dy.From(j, 0), rows, P, count_ - j, true, dx_.From(j, 0));
     }
@@ -390,6 +408,7 @@ class BackwardWalk {
   SsdSizes size_;
   SsdSums sums_;
   size_t begin_ = 0, count_ = 0;    // of the chunk at work
+  size_t head_ = 0;                 // at work
   bool has_state_ = false;          // a state other than zero enters it
   bool has_gamma_ = false;          // and a gradient other than zero comes back to its end
   bool wants_gamma_ = false;        // the gradient of the state that enters is wanted

@@ -17,12 +17,13 @@ struct SsdHeads {
   size_t block;         // index among the blocks of the group
 };
 
-// Eight blocks for each job or more: threads find work in a single document of one group too.
+// Four blocks for each job or more: threads find work in a single document of one group too. (More would make what the heads of a
+// group share, and write their parts of dB and dC, for fewer heads.)
 class SsdHeadBlocks {
  public:
   explicit SsdHeadBlocks(const SsmDims& dims)
       : heads_per_group_(dims.heads / dims.groups),
-        size_(std::clamp<size_t>(dims.heads / 8, 1, heads_per_group_)),
+        size_(std::clamp<size_t>(dims.heads / 4, 1, heads_per_group_)),
         per_group_((heads_per_group_ + size_ - 1) / size_),
         count_(per_group_ * dims.groups) {}
   size_t count() const { return count_; }

@@ -23,7 +23,7 @@ struct ExportOptions {
   ExportProgress progress;
   // Where the values come from when not from `opened->model`, whose parameters may then be empty; needs `type`.
   ParamRows rows;
-  GgufMetadata notes;  // more keys for a GGUF file
+  GgufMetadata notes;     // more keys for a GGUF file
   bool uses_team = true;  // false when called from another thread than the team's
 };
 

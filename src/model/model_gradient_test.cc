@@ -101,7 +101,8 @@ TEST(ModelGradientGolden, LossAndEveryGradientAgreeWithAutograd) {
     SCOPED_TRACE(name);
     const std::string prefix = testing::GoldenDir() + "/train/" + name;
     if (!FileExists(testing::GoldenDir() + "/models/" + name + "/config.json")) continue;
-    Pretrained opened = OpenPretrained(testing::GoldenDir() + "/models/" + name, {.needs_tokenizer = false});
+    Pretrained opened =
+        OpenPretrained(testing::GoldenDir() + "/models/" + name, {.needs_tokenizer = false});
     HoldMasters(opened.model.get());
     const Batch batch = ReadBatch(prefix + ".batch.safetensors");
     const Gradients found = BindGradients(opened.model.get());
