@@ -22,10 +22,11 @@ size_t TerminalWidth() {
 
 }  // namespace
 
-Progress::Progress(std::string label, uint64_t total, std::string unit)
+Progress::Progress(std::string label, uint64_t total, std::string unit, uint64_t begin)
     : label_(std::move(label)),
       unit_(std::move(unit)),
       total_(std::max<uint64_t>(total, 1)),
+      begin_(begin),
       is_terminal_(isatty(STDERR_FILENO) != 0),
       start_(Clock::now()),
       last_(start_) {}
@@ -37,7 +38,9 @@ Progress::~Progress() {
 std::string Progress::Line(uint64_t done, const std::string& detail, size_t width) const {
   const double share = std::min(1.0, static_cast<double>(done) / static_cast<double>(total_));
   const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
-  const auto left = static_cast<int64_t>(share > 0 ? elapsed / share - elapsed : 0);
+  const double rest = static_cast<double>(total_ - std::min(done, total_));
+  const auto left =
+      static_cast<int64_t>(done > begin_ ? elapsed / static_cast<double>(done - begin_) * rest : 0);
   const std::string before = fmt::format("{} {}/{} {} ", label_, done, total_, unit_);
   const std::string after = fmt::format(" {:.0f}% ETA {:02}:{:02}{}{}", 100 * share, left / 60,
                                         left % 60, detail.empty() ? "" : " ", detail);

@@ -11,8 +11,8 @@ namespace planish {
 
 class Progress {
  public:
-  // `unit` is counted in `total`: "MiB", "tensors".
-  Progress(std::string label, uint64_t total, std::string unit);
+  // `unit` is counted in `total`: "MiB", "tensors". `begin` of them were done earlier: time says nothing about those.
+  Progress(std::string label, uint64_t total, std::string unit, uint64_t begin = 0);
   ~Progress();  // erases the line of a terminal
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -22,7 +22,7 @@ class Progress {
  private:
   std::string Line(uint64_t done, const std::string& detail, size_t width) const;
   std::string label_, unit_;
-  uint64_t total_;
+  uint64_t total_, begin_;
   bool is_terminal_, was_drawn_ = false;
   std::chrono::steady_clock::time_point start_, last_;
 };

@@ -19,6 +19,8 @@
 namespace planish {
 namespace {
 
+std::string g_version;
+
 std::string EnvironmentName(const std::string& long_name) {
   std::string name = "PLANISH_";
   for (const char c : long_name)
@@ -223,6 +225,8 @@ int ParseFailure(const CLI::ParseError& error, CLI::App* app, const std::string&
 
 }  // namespace
 
+const std::string& ProgramVersion() { return g_version; }
+
 void FlushOutput() {
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
     throw RuntimeError("could not write to standard output");
@@ -252,6 +256,7 @@ uint64_t ParseBytes(const std::string& text) {
 }
 
 int RunCommandLine(int argc, char** argv, const std::string& version) {
+  g_version = version;
   std::signal(SIGPIPE, SIG_IGN);
   InstallInterruptHandler();
   const std::vector<std::unique_ptr<Verb>> verbs = AllVerbs();

@@ -62,6 +62,9 @@ std::vector<std::unique_ptr<Verb>> AllVerbs();
 // Parses the command line, runs the verb, turns errors into one line on stderr and the documented exit status.
 int RunCommandLine(int argc, char** argv, const std::string& version);
 
+// As given to RunCommandLine.
+const std::string& ProgramVersion();
+
 // Everything printed so far goes out; Error(kFailure) if any of it was lost (a closed pipe, a full disk).
 void FlushOutput();
 

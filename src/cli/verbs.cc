@@ -7,7 +7,7 @@ std::vector<std::unique_ptr<Verb>> AllVerbs() {
   std::vector<std::unique_ptr<Verb>> verbs;
   for (const auto make :
        {MakeInit, MakeConvert, MakeTokenize, MakeTemplate, MakeData, MakeChat, MakeGenerate,
-        MakeDemo, MakeInfo, MakePlan, MakeLogits, MakeCompare, MakeBench}) {
+        MakeDemo, MakeInfo, MakePlan, MakeLogits, MakeCompare, MakeBench, MakePretrain, MakeSft}) {
     verbs.push_back(make());
   }
   return verbs;

@@ -17,6 +17,8 @@ std::unique_ptr<Verb> MakeInfo();
 std::unique_ptr<Verb> MakeInit();
 std::unique_ptr<Verb> MakeLogits();
 std::unique_ptr<Verb> MakePlan();
+std::unique_ptr<Verb> MakePretrain();
+std::unique_ptr<Verb> MakeSft();
 std::unique_ptr<Verb> MakeTemplate();
 std::unique_ptr<Verb> MakeTokenize();
 

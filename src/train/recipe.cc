@@ -220,10 +220,10 @@ toml::table ParseSetting(const std::string& setting) {
 }  // namespace
 
 Recipe ParseRecipe(const std::string& text, const std::string& where, const std::string& folder,
-                   const std::vector<std::string>& settings) {
+                   const std::vector<std::string>& settings, const Recipe& defaults) {
   toml::table root = ParseToml(text, where);
   for (const std::string& setting : settings) Merge(ParseSetting(setting), &root);
-  Recipe recipe;
+  Recipe recipe = defaults;
   Reader reader(&root, folder, &recipe);
   VisitKeys(&reader, &recipe);
   reader.RefuseUnknown();
@@ -231,11 +231,12 @@ Recipe ParseRecipe(const std::string& text, const std::string& where, const std:
   return recipe;
 }
 
-Recipe LoadRecipe(const std::string& path, const std::vector<std::string>& settings) {
+Recipe LoadRecipe(const std::string& path, const std::vector<std::string>& settings,
+                  const Recipe& defaults) {
   if (!FileExists(path) || IsDirectory(path))
     throw UsageError("{}: there is no such recipe", Quoted(path, 300));
   return ParseRecipe(ReadFile(path, limits::kConfigBytes), path,
-                     fs::absolute(path).parent_path().string(), settings);
+                     fs::absolute(path).parent_path().string(), settings, defaults);
 }
 
 }  // namespace planish

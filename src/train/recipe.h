@@ -10,7 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "model/pass.h"
+#include "data/loader.h"
+#include "model/activations.h"
+#include "train/schedule.h"
 
 namespace planish {
 
@@ -35,13 +37,13 @@ struct PhaseEntry {
   std::vector<DatasetEntry> datasets;
 };
 
-enum class RowMode { kStream, kPacked };  // documents joined and cut | whole examples, best fit
-enum class EpochRule { kError, kRenormalise };  // when a dataset has been seen max_epochs times
 struct DataSection {
   RowMode mode = RowMode::kStream;
   bool doc_reset = true;  // attention, states, conv windows and positions start anew at documents
-  double max_epochs = 0;  // 0: no limit
-  EpochRule over_epochs = EpochRule::kError;
+  bool shuffle = true;
+  LongExample long_examples = LongExample::kTruncate;  // of packed rows
+  double max_epochs = 0;                               // 0: no limit
+  Exhausted over_epochs = Exhausted::kError;           // when a dataset was seen max_epochs times
   std::vector<PhaseEntry> phases;
 };
 
@@ -66,8 +68,6 @@ struct OptimizerSection {
   std::vector<GroupEntry> groups;
 };
 
-enum class ScheduleKind { kWsd, kCosine, kLinear, kConstant, kInverseSqrt };
-enum class DecayShape { kLinear, kCosine, kMinusSqrt, kExponential };
 // Lengths in tokens; each may be given in steps (or the run in epochs) instead.
 struct ScheduleSection {
   ScheduleKind kind = ScheduleKind::kWsd;
@@ -87,10 +87,9 @@ struct PrecisionSection {
   uint64_t fp8_first_bf16 = 2, fp8_last_bf16 = 2;  // blocks at either end that stay bf16
 };
 
-enum class RecomputePolicy { kNone, kSelective, kFull, kEvery };
 struct RecomputeSection {
-  RecomputePolicy policy = RecomputePolicy::kSelective;
-  uint64_t every = 0;  // with "every": groups of this many blocks keep only their input
+  Recompute::Kind policy = Recompute::Kind::kSelective;
+  uint64_t every = 1;  // blocks a segment of "full"
 };
 
 struct CheckpointSection {
@@ -107,7 +106,7 @@ struct LogSection {
 
 struct EvalSection {
   uint64_t every_steps = 0;  // 0: never
-  uint64_t samples = 64;     // rows of each dataset; 0: all
+  uint64_t tokens = 0;       // of each dataset; 0: all
   std::vector<DatasetEntry> datasets;
 };
 
@@ -148,11 +147,15 @@ struct Recipe {
 
 // `settings`: "section.key=value" each, the value in TOML (a bare word is taken as text); they win over the file. Relative
 // paths are relative to the recipe's folder, those of settings to the current one; what is read has absolute ones. Error(kUsage).
-Recipe LoadRecipe(const std::string& path, const std::vector<std::string>& settings = {});
+// `defaults`: values of keys that neither gives.
+Recipe LoadRecipe(const std::string& path, const std::vector<std::string>& settings = {},
+                  const Recipe& defaults = {});
 Recipe ParseRecipe(const std::string& text, const std::string& where, const std::string& folder,
-                   const std::vector<std::string>& settings = {});
+                   const std::vector<std::string>& settings = {}, const Recipe& defaults = {});
 // As TOML that LoadRecipe reads back to the same values, each key with its meaning and origin as a comment.
 std::string PrintRecipe(const Recipe& recipe);
+// "schedule.lr" -> "0.001": every key with its value in TOML.
+std::map<std::string, std::string> ValuesOf(const Recipe& recipe);
 // Error(kUsage) naming both keys (and where they stand) if two contradict each other or one lacks its other.
 void CheckRecipe(const Recipe& recipe);
 

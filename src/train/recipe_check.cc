@@ -76,6 +76,8 @@ void CheckData(const Recipe& r, const Checker& check) {
   }
   if (last != 1)
     throw UsageError("data.phases: the last phase ends at {}, expected until = 1", last);
+  check.OnlyIf("data.long_examples", r.data.mode == RowMode::kPacked, "data.mode", "packed");
+  check.OnlyIf("data.doc_reset", r.data.mode == RowMode::kStream, "data.mode", "stream");
   check.OnlyIf("data.over_epochs", r.data.max_epochs > 0, "data.max_epochs", "above 0");
 }
 
@@ -126,10 +128,8 @@ void CheckRest(const Recipe& r, const Checker& check) {
   for (const char* key : {"precision.fp8", "precision.fp8_power_of_two", "precision.fp8_first_bf16",
                           "precision.fp8_last_bf16"})
     check.OnlyIf(key, is_fp8, "precision.mode", "fp8");
-  const bool is_every = r.recompute.policy == RecomputePolicy::kEvery;
-  check.OnlyIf("recompute.every", is_every, "recompute.policy", "every");
-  check.Demand(!is_every || r.recompute.every > 0, "recompute.policy", "recompute.every",
-               "policy every needs the number of blocks of a group");
+  check.OnlyIf("recompute.every", r.recompute.policy == Recompute::Kind::kFull, "recompute.policy",
+               "full");
   check.Demand(r.eval.every_steps == 0 || !r.eval.datasets.empty(), "eval.every_steps",
                "eval.datasets", "there is nothing to evaluate on");
   if (!r.eval.datasets.empty()) CheckDatasets(r.eval.datasets, "eval");

@@ -11,13 +11,15 @@ constexpr uint64_t kManyTokens = uint64_t{1} << 50;
 constexpr uint64_t kManySteps = uint64_t{1} << 32;
 constexpr double kLargestRate = 1e3;
 
+// Texts of enumerations, in their order.
 constexpr const char* kRowModes[] = {"stream", "packed"};
+constexpr const char* kLongExamples[] = {"truncate", "drop", "split"};
 constexpr const char* kEpochRules[] = {"error", "renormalise"};
-constexpr const char* kSchedules[] = {"wsd", "cosine", "linear", "constant", "inverse_sqrt"};
+constexpr const char* kSchedules[] = {"constant", "linear", "cosine", "wsd", "inverse_sqrt"};
 constexpr const char* kDecayShapes[] = {"linear", "cosine", "minus_sqrt", "exponential"};
 constexpr const char* kPrecisions[] = {"f32", "bf16", "fp8"};
 constexpr const char* kFp8Scalings[] = {"blockwise", "tensorwise"};
-constexpr const char* kPolicies[] = {"none", "selective", "full", "every"};
+constexpr const char* kPolicies[] = {"none", "selective", "full"};
 
 void VisitModel(KeyVisitor* v, ModelSection* s) {
   v->Path("init", &s->init, "trained model to go on from: folder or GGUF file");
@@ -44,6 +46,9 @@ void VisitData(KeyVisitor* v, DataSection* s) {
   v->Choice("mode", &s->mode, kRowModes,
             "rows are a stream of joined documents, or packed from whole examples");
   v->Flag("doc_reset", &s->doc_reset, "nothing crosses from one document of a row to the next");
+  v->Flag("shuffle", &s->shuffle, "another order of rows or examples in every epoch");
+  v->Choice("long_examples", &s->long_examples, kLongExamples,
+            "what happens to examples longer than a packed row");
   v->Real("max_epochs", &s->max_epochs, 0, 1e6, "times a dataset may be seen; 0: any");
   v->Choice("over_epochs", &s->over_epochs, kEpochRules, "what happens then");
   v->List(
@@ -106,8 +111,8 @@ void VisitPrecision(KeyVisitor* v, PrecisionSection* s) {
 
 void VisitRecompute(KeyVisitor* v, RecomputeSection* s) {
   v->Choice("policy", &s->policy, kPolicies,
-            "what is computed again in the backward pass: nothing, cheap parts, blocks, groups");
-  v->Count("every", &s->every, 0, limits::kLayers, "blocks of a group of policy every");
+            "what is computed again on the way back: nothing, the cheap parts of blocks, blocks");
+  v->Count("every", &s->every, 1, limits::kLayers, "with full: blocks between kept rows");
 }
 
 void VisitCheckpoint(KeyVisitor* v, CheckpointSection* s) {
@@ -125,7 +130,7 @@ void VisitOutputs(KeyVisitor* v, Recipe* r) {
   });
   v->Section("eval", [=] {
     v->Count("every_steps", &r->eval.every_steps, 0, kManySteps, "0: never");
-    v->Count("samples", &r->eval.samples, 0, 1u << 30, "of each dataset; 0: all");
+    v->Count("tokens", &r->eval.tokens, 0, kManyTokens, "of each dataset; 0: all");
     VisitDatasets(v, &r->eval.datasets);
   });
   v->Section("sample", [=] {

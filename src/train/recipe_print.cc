@@ -18,6 +18,7 @@ class Printer : public KeyVisitor {
  public:
   explicit Printer(const Recipe& recipe) : recipe_(recipe) {}
   std::string text;
+  std::map<std::string, std::string> values;
 
   void Text(const char* key, std::string* value, const char* help) override {
     Line(key, InQuotes(*value), help);
@@ -66,6 +67,7 @@ class Printer : public KeyVisitor {
     path_ = path;
   }
   void Line(const char* key, const std::string& value, const std::string& help) {
+    values[path_ + key] = value;
     const auto origin = recipe_.origins.find(path_ + key);
     text +=
         fmt::format("{:<32} # {}{}\n", fmt::format("{} = {}", key, value), help,
@@ -82,6 +84,13 @@ std::string PrintRecipe(const Recipe& recipe) {
   Printer printer(recipe);
   VisitKeys(&printer, &copy);
   return printer.text;
+}
+
+std::map<std::string, std::string> ValuesOf(const Recipe& recipe) {
+  Recipe copy = recipe;
+  Printer printer(recipe);
+  VisitKeys(&printer, &copy);
+  return printer.values;
 }
 
 }  // namespace planish

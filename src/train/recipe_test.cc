@@ -151,7 +151,7 @@ TEST(Recipe, KeysThatContradictAreRefusedWithBothNamed) {
       {{"batch.tokens=1000"}, {"batch.tokens", "batch.seq_len"}},
       {{"batch.micro_samples=5"}, {"batch.tokens", "batch.micro_samples"}},
       {{"recompute.every=3"}, {"recompute.every", "recompute.policy"}},
-      {{"recompute.policy=every"}, {"recompute.every", "recompute.policy"}},
+      {{"data.long_examples=drop"}, {"data.long_examples", "data.mode"}},
       {{"precision.fp8=tensorwise"}, {"precision.fp8", "precision.mode"}},
       {{"eval.every_steps=3"}, {"eval.every_steps", "eval.datasets"}},
       {{"sample.every_steps=3"}, {"sample.every_steps", "sample.prompts"}},

@@ -72,7 +72,7 @@ StepRecord ReadStep(const RecordReader& r) {
                   .tokens_per_s = r.Real("tokens_per_s"),
                   .mfu = r.Real("mfu"),
                   .ms = {ms.Real("data"), ms.Real("forward"), ms.Real("backward"),
-                         ms.Real("reduce"), ms.Real("optimizer")},
+                         ms.Real("reduce"), ms.Real("optimizer"), ms.Real("loss")},
                   .rss = r.Count("rss"),
                   .skipped = r.Count("skipped"),
                   .datasets = {}};
@@ -160,7 +160,8 @@ void RunLogWriter::Write(const StepRecord& r) {
                                          {"forward", Number(r.ms.forward)},
                                          {"backward", Number(r.ms.backward)},
                                          {"reduce", Number(r.ms.reduce)},
-                                         {"optimizer", Number(r.ms.optimizer)}}},
+                                         {"optimizer", Number(r.ms.optimizer)},
+                                         {"loss", Number(r.ms.loss)}}},
                      {"rss", r.rss},
                      {"skipped", r.skipped},
                      {"datasets", std::move(datasets)}});

@@ -3,7 +3,7 @@
 //   start   once a session: name, command, version, isa, threads, ranks, precision, parameters, total_tokens, peak_flops,
 //           recipe (its TOML text)
 //   step    step, samples, tokens (all so far), loss, grad_norm, param_norm, lr, tokens_per_s, mfu, ms {data, forward, backward,
-//           reduce, optimizer}, rss (bytes), skipped (all so far), datasets {name: {loss, tokens (of this step)}}
+//           reduce, optimizer, loss}, rss (bytes), skipped (all so far), datasets {name: {loss, tokens (of this step)}}
 //   eval    step, tokens, name (of the dataset), loss, bits_per_byte
 //   sample  step, tokens, prompt, text
 //   event   step, event ("checkpoint", "resume", "skip", "spike", "stop", ...), message
@@ -28,7 +28,8 @@ struct StartRecord {
 };
 
 struct StepMs {
-  double data = 0, forward = 0, backward = 0, reduce = 0, optimizer = 0;
+  double data = 0, forward = 0, backward = 0, reduce = 0, optimizer = 0,
+         loss = 0;  // loss: head and its gradient
 };
 struct DatasetLoss {
   std::string name;

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// One micro-batch through the model and back: forward, fused head and loss, backward. Gradients are those of the SUM of the
+// losses and are added where FlatParams::BindGradients said; nothing here knows of steps, ranks or optimizers.
+#pragma once
+
+#include <vector>
+
+#include "data/token_batch.h"
+#include "model/model.h"
+#include "train/loss.h"
+
+namespace planish {
+
+struct PassSettings {
+  Precision precision = Precision::kBf16;
+  Recompute recompute;
+  double z_loss = 0;
+};
+
+struct DatasetSum {
+  double ce = 0;  // nats, summed
+  uint64_t kept = 0;
+};
+
+// Seconds of a step by kind of work; data, reduce and optimizer are filled by the trainer.
+struct StepTimes {
+  double data = 0, forward = 0, loss = 0, backward = 0, reduce = 0, optimizer = 0;
+  double total() const { return data + forward + loss + backward + reduce + optimizer; }
+};
+
+struct MicroResult {
+  LossSums loss;
+  std::vector<DatasetSum> by_dataset;  // [n_datasets]
+  uint64_t tokens = 0;
+  double contexts = 0;  // sum over tokens of how many each attends to, itself included
+};
+
+class MicroPass {
+ public:
+  MicroPass(const Model* model, const PassSettings& settings, size_t n_datasets)
+      : model_(model), settings_(settings), n_datasets_(n_datasets) {}
+
+  MicroResult Train(const TokenBatch& batch, StepTimes* times);
+  MicroResult Evaluate(const TokenBatch& batch);
+
+ private:
+  MicroResult Summarise(const TokenBatch& batch, const LossSums& sums) const;
+  LossInput Input(const TokenBatch& batch, const Tensor& hidden);
+
+  const Model* model_;
+  PassSettings settings_;
+  size_t n_datasets_;
+  Workspace workspace_;
+  std::vector<double> row_losses_;  // [T]
+};
+
+}  // namespace planish

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/train_model.h"
+
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/nearest.h"
+#include "base/parallel.h"
+#include "model/masters.h"
+#include "model/random_model.h"
+
+namespace planish {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Tokenizer and template of a folder (or file), put into `made`.
+void TakeTokenizer(const std::string& path, Pretrained* made) {
+  made->tokenizer = OpenTokenizer(path);
+  const std::string folder = IsDirectory(path) ? path : fs::path(path).parent_path().string();
+  if (FileExists(folder + "/chat_template.jinja") || FileExists(folder + "/tokenizer_config.json"))
+    made->chat_template = OpenTemplate(folder);
+  const auto text = [&](int32_t id) { return std::string(made->tokenizer->TokenBytes(id)); };
+  made->bos_token = made->config.bos_id ? text(*made->config.bos_id) : "";
+  made->eos_token = made->eos_ids.empty() ? "" : text(made->eos_ids[0]);
+}
+
+ModelConfig ConfigOf(const ModelSection& section) {
+  if (FileExists(section.config)) {
+    if (!section.config.ends_with(".gguf")) return ReadConfig(section.config);
+    return OpenPretrained(section.config, {.needs_tokenizer = false, .needs_weights = false})
+        .config;
+  }
+  if (const std::optional<Json> json = PublishedConfig(section.config))
+    return ConfigFromJson(*json, section.config);
+  throw Error(ExitCode::kUsage,
+              fmt::format("model.config: {} is neither a file nor a published name",
+                          Quoted(section.config, 300)),
+              Nearest(section.config, PublishedNames()));
+}
+
+// Shape and tokenizer of a new model; its parameters are empty.
+Pretrained NewModel(const ModelSection& section) {
+  ModelConfig config = ConfigOf(section);
+  if (section.initializer_range > 0) {
+    if (config.source.is_null()) config.source = ConfigToJson(config);
+    config.source.Set("initializer_range", section.initializer_range);
+  }
+  Pretrained made = RandomModel(config, fs::path(section.config).stem().string());
+  made.format = "safetensors";
+  made.path = section.config;
+  const std::string beside = IsDirectory(section.config) ? section.config : "";
+  if (!section.tokenizer.empty())
+    TakeTokenizer(section.tokenizer, &made);
+  else if (!beside.empty() && FileExists(beside + "/tokenizer.json"))
+    TakeTokenizer(beside, &made);
+  if (made.tokenizer != nullptr && made.tokenizer->vocab_size() > config.vocab_size)
+    throw BadFile("{}: the tokenizer has {} ids, but vocab_size of {} is {}",
+                  Quoted(section.tokenizer.empty() ? beside : section.tokenizer, 300),
+                  made.tokenizer->vocab_size(), Quoted(section.config, 300), config.vocab_size);
+  return made;
+}
+
+void FillRandomly(Pretrained* made, uint64_t seed) {
+  const ParamRows rows = RandomRows(made->config, seed);
+  made->model->VisitParams([&](const Param& param) {
+    if (param.vector != nullptr) {
+      *param.vector = Tensor::F32(param.shape);
+      return rows(param, 0, param.vector->f32());
+    }
+    const size_t out = param.shape[0], in = param.shape[1];
+    *param.weight = Weight(param.name, out, in);
+    auto* values = reinterpret_cast<float*>(param.weight->mutable_data());
+    ParallelFor(out, [&](size_t r, int) { rows(param, r, values + r * in); });
+  });
+  made->model->ParamsChanged();
+}
+
+}  // namespace
+
+Pretrained OpenForTraining(const ModelSection& section, uint64_t seed) {
+  if (section.init.empty()) {
+    Pretrained made = NewModel(section);
+    FillRandomly(&made, seed);
+    return made;
+  }
+  Pretrained opened =
+      OpenPretrained(section.init, {.needs_tokenizer = false, .checks_memory = false});
+  HoldMasters(opened.model.get());
+  return opened;
+}
+
+Pretrained DescribeForTraining(const ModelSection& section) {
+  if (section.init.empty()) {
+    Pretrained made = NewModel(section);
+    made.model = nullptr;
+    return made;
+  }
+  return OpenPretrained(section.init, {.needs_tokenizer = false, .needs_weights = false});
+}
+
+}  // namespace planish

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loop: data -> forward -> loss -> backward -> tree -> clip -> optimizer -> log -> checkpoint.
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/stopwatch.h"
+#include "train/grad_norm.h"
+#include "train/step_sums.h"
+#include "train/text_samples.h"
+
+namespace planish {
+
+TrainEnd Trainer::Run() {
+  while (!AtEnd()) {
+    Step step = ComputeGradients(/*attempt=*/0);
+    if (step.is_finite) {
+      Update(&step);
+      Advance(step, /*is_applied=*/true);
+      Report(step);
+    } else {
+      SkipNonFinite(step);
+    }
+    AfterStep();
+    if (state_.step == options_.stop_at_step) break;
+    if (options_.is_stop_asked != nullptr && options_.is_stop_asked()) break;
+  }
+  return Finish();
+}
+
+Trainer::Step Trainer::ComputeGradients(int attempt) {
+  Step step{.first_sample = state_.samples};
+  step.samples = recipe_.batch.tokens / loader_->SeqLenOf(state_.samples);
+  const size_t per_leaf = recipe_.batch.micro_samples;
+  const size_t leaves = step.samples / per_leaf / comm_->size();  // of this rank
+  const uint64_t first_leaf = leaves * comm_->rank();
+  if (sum_leaves_ != leaves) {
+    sum_ = nullptr;
+    sum_ = std::make_unique<GradientSum>(flat_.get(), comm_, leaves);
+    sum_leaves_ = leaves;
+  }
+  Stopwatch watch;
+  std::vector<MicroResult> results;
+  for (uint64_t leaf = first_leaf; leaf < first_leaf + leaves; ++leaf) {
+    const TokenBatch batch = loader_->Micro(step.first_sample + leaf * per_leaf, per_leaf);
+    watch.Lap(&step.times.data);
+    sum_->BeginLeaf();
+    watch.Lap(&step.times.reduce);
+    results.push_back(pass_->Train(batch, &step.times));
+    watch.Restart();
+    if (options_.on_gradients != nullptr) options_.on_gradients(state_.step, attempt, flat_.get());
+    sum_->EndLeaf();
+    watch.Lap(&step.times.reduce);
+  }
+  step.gradients = sum_->Finish();
+  step.sums = SumOverRanks(results, comm_);
+  step.squares = JoinRanks(ChunkSquares(*flat_, sum_->own_range(), step.gradients), comm_);
+  const auto kept = static_cast<double>(std::max<size_t>(step.sums.loss.kept, 1));
+  step.norm = NormOf(*flat_, step.squares) / kept;
+  step.is_finite = std::isfinite(step.norm) && std::isfinite(step.loss());
+  watch.Lap(&step.times.reduce);
+  return step;
+}
+
+double Trainer::Step::loss() const {
+  return sums.loss.kept == 0 ? 0 : sums.loss.ce / static_cast<double>(sums.loss.kept);
+}
+
+void Trainer::Update(Step* step) {
+  if (step->sums.loss.kept == 0) return;  // nothing to learn from: the weights stay as they are
+  Stopwatch watch;
+  const uint64_t begin = state_.schedule_tokens, end = begin + recipe_.batch.tokens;
+  const double scale = recipe_.data.phases[loader_->PhaseOf(state_.samples)].lr_scale;
+  step->lr = scale * LearningRateOfStep(schedule_, begin, end);
+  const double mean = 1.0 / static_cast<double>(step->sums.loss.kept);
+  optimizer_->Step(step->gradients, mean * ClipFactor(step->norm, recipe_.optimizer.clip),
+                   step->lr);
+  AllGatherValues(flat_.get(), comm_);
+  flat_->ValuesChanged();
+  watch.Lap(&step->times.optimizer);
+}
+
+void Trainer::Advance(const Step& step, bool is_applied) {
+  ++state_.step;
+  state_.samples += step.samples;
+  state_.tokens += step.sums.tokens;
+  if (!is_applied) return;
+  state_.schedule_samples += step.samples;
+  state_.schedule_tokens += recipe_.batch.tokens;
+  skipped_in_row_ = 0;
+  const double loss = step.loss(), spike = recipe_.log.spike_factor;
+  if (spike > 0 && state_.loss_ema > 0 && loss > spike * state_.loss_ema)
+    Tell("spike", fmt::format("loss {:.4f} after a mean of {:.4f}", loss, state_.loss_ema), true);
+  state_.loss_ema = state_.loss_ema == 0 ? loss : 0.98 * state_.loss_ema + 0.02 * loss;
+}
+
+bool Trainer::AtEnd() const {
+  return state_.schedule_tokens >= schedule_.total || state_.samples >= loader_->samples();
+}
+
+void Trainer::Report(const Step& step) {
+  if (state_.step % recipe_.log.every_steps != 0) return;
+  const std::vector<double> squares = ValueSquares(*flat_, flat_->all());
+  if (report_ == nullptr) return;
+  report_->Step({.step = state_.step,
+                 .samples = state_.samples,
+                 .tokens = state_.tokens,
+                 .loss = step.loss(),
+                 .grad_norm = step.norm,
+                 .param_norm = NormOf(*flat_, squares),
+                 .lr = step.lr,
+                 .skipped = state_.skipped_steps,
+                 .times = step.times,
+                 .step_tokens = step.sums.tokens,
+                 .contexts = step.sums.contexts,
+                 .by_dataset = &step.sums.by_dataset,
+                 .dataset_names = &dataset_names_});
+}
+
+void Trainer::AfterStep() {
+  const auto is_due = [&](uint64_t every) { return every > 0 && state_.step % every == 0; };
+  if (is_due(recipe_.eval.every_steps)) Evaluate();
+  if (is_due(recipe_.sample.every_steps)) WriteTextSamples();
+  if (is_due(recipe_.checkpoint.every_steps)) Save(SaveKind::kOnTheWay);
+}
+
+void Trainer::Evaluate() {
+  if (report_ == nullptr) return;  // the weights are the same everywhere
+  for (const ValidationSet& set : validation_) {
+    const ValidationResult result = set.Evaluate(pass_.get(), recipe_.batch.micro_samples);
+    report_->Evaluation(state_.step, state_.tokens, result.name, result.loss(),
+                        result.bits_per_byte());
+  }
+}
+
+void Trainer::WriteTextSamples() {
+  if (report_ == nullptr) return;
+  for (const TextSample& sample : WriteSamples(model_, recipe_.sample, recipe_.seed + state_.step))
+    report_->Sample(state_.step, state_.tokens, sample.prompt, sample.text);
+}
+
+TrainEnd Trainer::Finish() {
+  const bool is_end = AtEnd();
+  const uint64_t every = recipe_.eval.every_steps;
+  if (is_end && every > 0 && state_.step % every != 0) Evaluate();
+  Save(SaveKind::kLast);
+  if (report_ != nullptr) report_->End(state_.step, state_.tokens, is_end ? "finished" : "stopped");
+  return is_end ? TrainEnd::kFinished : TrainEnd::kStopped;
+}
+
+void Trainer::Tell(const std::string& event, const std::string& message, bool is_warning) {
+  if (report_ != nullptr) report_->Event(state_.step, event, message, is_warning);
+}
+
+}  // namespace planish

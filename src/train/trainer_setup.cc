@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// A trainer's beginning: cheap checks first, memory last.
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/parallel.h"
+#include "kernels/isa.h"
+#include "model/planner.h"
+#include "train/run_setup.h"
+#include "train/train_model.h"
+#include "train/trainer.h"
+
+namespace planish {
+namespace {
+
+const char* NameOf(Precision precision) {
+  static constexpr const char* kNames[] = {"f32", "bf16", "fp8"};
+  return kNames[static_cast<size_t>(precision)];
+}
+
+}  // namespace
+
+Trainer::Trainer(const Recipe& recipe, const TrainOptions& options)
+    : recipe_(recipe),
+      options_(options),
+      local_comm_(options.comm == nullptr ? MakeLocalComm() : nullptr),
+      comm_(options.comm == nullptr ? local_comm_.get() : options.comm) {
+  if (recipe_.lora.rank > 0) throw UsageError("lora.rank: adapters cannot be trained yet");
+  if (comm_->rank() == 0) folder_ = std::make_unique<RunFolder>(options_.folder);
+  comm_->Barrier();
+  const Pretrained described = DescribeForTraining(recipe_.model);
+  CheckTrainMemory(described.config, recipe_, options_.memory_limit);
+  loader_ = std::make_unique<Loader>(OpenLoader(recipe_, described));
+  validation_ = OpenValidation(recipe_, described);
+  schedule_ = ScheduleOf(recipe_, loader_->TokensBefore(loader_->samples()));
+  for (const Dataset& dataset : loader_->datasets()) dataset_names_.push_back(dataset.name);
+  checkpoints_ = std::make_unique<CheckpointStore>(
+      options_.folder + "/checkpoints",
+      CheckpointPolicy{recipe_.checkpoint.keep_last, recipe_.checkpoint.keep_every_steps});
+  OpenModel();
+  Resume();
+  OpenReport();
+}
+
+Trainer::~Trainer() = default;
+
+void Trainer::OpenModel() {
+  model_ = OpenForTraining(recipe_.model, recipe_.seed);
+  const OptimizerConfig config = OptimizerConfigOf(recipe_);
+  const ParamGroups groups(config.weight_decay, config.overrides);
+  std::vector<std::string> names;
+  model_.model->VisitParams([&](const Param& param) { names.push_back(param.name); });
+  groups.CheckAllUsed(names);
+  flat_ = std::make_unique<FlatParams>(
+      model_.model.get(), [&](const Param& param) { return !groups.Of(param).is_frozen; });
+  if (flat_->elements() == 0) throw UsageError("optimizer.groups freeze every parameter");
+  optimizer_ = std::make_unique<Optimizer>(flat_.get(), config,
+                                           flat_->RangeOf(comm_->rank(), comm_->size()));
+  pass_ = std::make_unique<MicroPass>(model_.model.get(), PassSettingsOf(recipe_),
+                                      loader_->datasets().size());
+  state_.seed = recipe_.seed;
+}
+
+void Trainer::OpenReport() {
+  if (comm_->rank() != 0) return;
+  WriteFile(folder_->recipe_path(), PrintRecipe(recipe_));
+  StartRecord start{.name = recipe_.name,
+                    .command = options_.command,
+                    .version = options_.version,
+                    .isa = IsaName(),
+                    .precision = NameOf(recipe_.precision.mode),
+                    .threads = static_cast<uint64_t>(ThreadCount()),
+                    .ranks = comm_->size(),
+                    .parameters = flat_->elements(),
+                    .total_tokens = schedule_.total,
+                    .recipe = PrintRecipe(recipe_)};
+  const uint64_t steps = schedule_.total / recipe_.batch.tokens;
+  report_ =
+      std::make_unique<TrainReport>(folder_->log_path(), state_.log_offset, std::move(start),
+                                    model_.config, recipe_.precision.mode, state_.step, steps);
+  LogInfo("{}: {} parameters ({}), {} tokens in {} steps of {}, {}", options_.folder,
+          flat_->elements(), DescribeBlocks(model_.config), schedule_.total, steps,
+          recipe_.batch.tokens, Describe(PlanTraining(model_.config, PlanRequestOf(recipe_))));
+  if (state_.step > 0) Tell("resume", fmt::format("goes on at sample {}", state_.samples));
+}
+
+}  // namespace planish
