@@ -2,7 +2,7 @@
 // gemm_bf16_bench [SECONDS [SHAPE]]: GFLOP/s of the bf16 products of training and their share of this machine's peak: forward
 // (Y = X W^T), dX = dY W and dW += dY^T X of layers of 30-150 M models, 1 and 2 threads, operands float and bf16 (as the trainer
 // has them: x and dy bf16, W float), beside oneDNN's bf16 matmul where it was found (all operands bf16 already, W reordered
-// beforehand into the form of its choice). Median of many runs. SHAPE ("2048x512x2048": T x in x out) limits the table.
+// beforehand into the form of its choice), and the FP8 products with the quantisation of their rows. Median of many runs. SHAPE ("2048x512x2048": T x in x out) limits the table.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "kernels/bench_rows.h"
 #include "kernels/gemm_bf16.h"
+#include "kernels/gemm_fp8.h"
 #include "kernels/isa.h"
 #include "kernels/machine_peaks.h"
 #include "kernels/rounding.h"
@@ -82,10 +83,42 @@ struct Layer {
       GemmBf16({y.Data(rows), out, rows, true}, {x.Data(rows), in, rows, true}, out, in, T, true, c,
                in);
   }
+  // With the quantisation of rows as training does it; weights are codes already.
+  void RunFp8(Product product) {
+    auto* c = reinterpret_cast<float*>(result.data());
+    const auto quantise = [](const Matrix& from, size_t R, size_t C, Fp8Tiles tiles,
+                             std::vector<uint16_t>* values, std::vector<float>* scales) {
+      values->resize(R * C);
+      scales->resize(Fp8ScaleRows(tiles, R) * Fp8ScaleColumns(tiles, C));
+      QuantizeFp8({from.Data(DType::kBF16), C, DType::kBF16}, R, C, {.tiles = tiles},
+                  values->data(), scales->data(), nullptr);
+      return tiles == Fp8Tiles::kRows
+                 ? Fp8Operand::AsStored(values->data(), scales->data(), C, tiles)
+                 : Fp8Operand::Transposed(values->data(), scales->data(), C, tiles);
+    };
+    if (codes.empty()) quantise(w, out, in, Fp8Tiles::kBlocks, &codes, &code_scales);
+    const auto weight = [&](bool is_transposed) {
+      return is_transposed
+                 ? Fp8Operand::Transposed(codes.data(), code_scales.data(), in, Fp8Tiles::kBlocks)
+                 : Fp8Operand::AsStored(codes.data(), code_scales.data(), in, Fp8Tiles::kBlocks);
+    };
+    if (product == kForward)
+      GemmFp8(quantise(x, T, in, Fp8Tiles::kRows, &row_codes, &row_scales), weight(false), T, out,
+              in, false, c, out);
+    if (product == kInputGradient)
+      GemmFp8(quantise(y, T, out, Fp8Tiles::kRows, &row_codes, &row_scales), weight(true), T, in,
+              out, false, c, in);
+    if (product == kWeightGradient)
+      GemmFp8(quantise(y, T, out, Fp8Tiles::kColumns, &row_codes, &row_scales),
+              quantise(x, T, in, Fp8Tiles::kColumns, &column_codes, &column_scales), out, in, T,
+              true, c, in);
+  }
   double flops() const { return 2.0 * static_cast<double>(T * in * out); }
   size_t T, in, out;
   Matrix x, w, y;
   AlignedBuffer result;
+  std::vector<uint16_t> codes, row_codes, column_codes;
+  std::vector<float> code_scales, row_scales, column_scales;
 };
 
 #if defined(PLANISH_HAVE_ONEDNN)
@@ -167,6 +200,7 @@ void Run(const std::string& only_shape) {
     print("bf16, W float", [&](Product product) {
       return MedianOf([&] { layer.Run(product, DType::kBF16, DType::kF32); });
     });
+    print("fp8", [&](Product product) { return MedianOf([&] { layer.RunFp8(product); }); });
 #if defined(PLANISH_HAVE_ONEDNN)
     print("oneDNN bf16", [&](Product product) { return OneDnnSeconds(layer, product); });
 #endif

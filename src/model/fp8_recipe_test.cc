@@ -7,7 +7,11 @@
 
 #include <cmath>
 
+#include "base/file.h"
 #include "base/random.h"
+#include "base/testing.h"
+#include "model/masters.h"
+#include "model/pretrained.h"
 #include "model/projection.h"
 
 namespace planish {
@@ -146,6 +150,32 @@ TEST(Fp8Recipe, WeightsAreQuantisedAgainAfterAStepAndOnlyThen) {
   const Products after = Compute(&layer, pass);
   EXPECT_EQ(statistics[0].count, 2 * Layer::kOut * Layer::kIn);
   for (size_t i = 0; i < after.y.size(); ++i) ASSERT_EQ(after.y[i], 2 * before.y[i]);
+}
+
+TEST(Fp8Recipe, BlocksAtBothEndsStayBf16) {
+  const std::string path = planish::testing::GoldenDir() + "/models/nemotron_h_a";
+  if (!FileExists(path + "/config.json")) GTEST_SKIP() << "no golden models";
+  Pretrained opened = OpenPretrained(path, {.needs_tokenizer = false});
+  HoldMasters(opened.model.get());
+  const SeqLayout layout = SeqLayout::Packed(std::vector<size_t>{40});
+  const std::vector<int32_t> ids(40, 7);
+  Workspace workspace;
+  const auto hidden = [&](Precision precision, const Fp8Options* options) {
+    Pass pass = {.layout = layout, .workspace = &workspace, .precision = precision};
+    pass.fp8 = options;
+    std::vector<float> rows(ids.size() * opened.model->config().hidden_size);
+    opened.model->Forward(pass, ids, rows.data(), {}, nullptr);
+    return rows;
+  };
+  Fp8ClassStatistics statistics;
+  const Fp8Options all_bf16 = {false, false, 4, 100, &statistics}, none_bf16 = {false, false, 0, 0};
+  const std::vector<float> bf16 = hidden(Precision::kBf16, nullptr);
+  EXPECT_EQ(hidden(Precision::kFp8, &all_bf16), bf16);
+  EXPECT_EQ(statistics[0].count, 0u);
+  const std::vector<float> some = hidden(Precision::kFp8, nullptr);
+  EXPECT_NE(some, bf16);
+  EXPECT_NE(some, hidden(Precision::kFp8, &none_bf16));
+  EXPECT_LT(RelativeDistance(some, bf16), 0.1);
 }
 
 }  // namespace
