@@ -70,14 +70,19 @@ uint64_t NextGeneration(const std::string& folder) {
 std::string ModelCard(const CheckpointParts& parts) {
   const TrainState& state = parts.state;
   return fmt::format(
-      "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags:\n- planish\n---\n"
+      "---\nlibrary_name: {}\npipeline_tag: text-generation\ntags:\n- planish\n---\n"
       "# {}, step {}\n\n{}{}"
       "A checkpoint of a training run of planish: {} samples, {} tokens, {} optimizer steps.\n\n"
-      "The model is `config.json`, `model*.safetensors` (bfloat16) and the tokenizer's files.\n"
+      "{}"
       "`master.safetensors`, `optim*.safetensors` and `state.json` are for going on with the "
       "training\nand may be deleted where only the model is wanted.\n",
+      parts.adapter != nullptr ? "peft" : "transformers",
       parts.model->name.empty() ? "Model" : parts.model->name, state.step, parts.description,
-      parts.description.empty() ? "" : "\n\n", state.samples, state.tokens, state.optimizer_steps);
+      parts.description.empty() ? "" : "\n\n", state.samples, state.tokens, state.optimizer_steps,
+      parts.adapter != nullptr ? "`adapter_config.json` and `adapter_model.safetensors` are a "
+                                 "low-rank adapter for PEFT.\n"
+                               : "The model is `config.json`, `model*.safetensors` (bfloat16) and "
+                                 "the tokenizer's files.\n");
 }
 
 void CheckSpace(const std::string& folder, uint64_t bytes) {
@@ -130,9 +135,13 @@ std::string CheckpointStore::CommitTensors(const std::string& temporary,
   }
   WriteSafetensors((root / kMasterName).string(), tensors.masters);
   WriteFile((root / "README.md").string(), ModelCard(parts));
-  ExportHf(
-      parts.model, temporary, DType::kBF16, kShardBytes,
-      {.progress = nullptr, .rows = tensors.Rows(), .notes = {}, .uses_team = tensors.uses_team});
+  if (parts.adapter != nullptr) {
+    SaveAdapter(temporary, parts.model->model.get(), *parts.adapter);
+  } else {
+    ExportHf(
+        parts.model, temporary, DType::kBF16, kShardBytes,
+        {.progress = nullptr, .rows = tensors.Rows(), .notes = {}, .uses_team = tensors.uses_team});
+  }
   Manifest manifest{.state = parts.state, .files = HashFiles(temporary)};
   manifest.state.generation = NextGeneration(folder_);
   WriteManifest(temporary, manifest);
@@ -193,6 +202,14 @@ std::string CheckpointStore::Save(const CheckpointParts& parts) {
 
 void CheckpointStore::SaveAsync(const CheckpointParts& parts) {
   Wait();
+  if (parts.adapter != nullptr) {
+    try {
+      Save(parts);
+    } catch (const Error& error) {
+      failure_ = error;
+    }
+    return;
+  }
   auto now = std::make_shared<CheckpointParts>(parts);
   now->state.optimizer_steps = parts.optimizer->steps();
   auto tensors = std::make_shared<Tensors>();
@@ -217,6 +234,7 @@ std::string CheckpointStore::Commit(const std::string& temporary,
                                     const CheckpointParts& parts) const {
   CheckpointParts masters = parts;
   masters.optimizer = nullptr;
+  masters.state.optimizer_steps = StepsOfShards(temporary);
   Tensors tensors;
   tensors.View(masters);
   return CommitTensors(temporary, masters, tensors);

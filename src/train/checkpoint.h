@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checkpoints of a training run. RUN/checkpoints/step-00000100/ is a Hugging Face model folder (bf16 weights, config,
-// tokenizer, template, model card) and beside it
+// tokenizer, template, model card), or a PEFT adapter's folder where low-rank adapters are trained, and beside it
 //   master.safetensors   every float parameter (masters), by its Hugging Face name
 //   optim.safetensors    moments "m" [n] and "v" [n] of the flat parameter space, metadata: range, space, layout (a hash of
 //                        names and offsets); of R ranks optim-0000r-of-0000R.safetensors, ranges of any cut
@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "model/adapter.h"
 #include "model/pretrained.h"
 #include "train/optimizer.h"
 #include "train/train_state.h"
@@ -33,6 +34,8 @@ struct CheckpointPolicy {
 struct CheckpointParts {
   Pretrained* model = nullptr;           // masters in model->model
   const Optimizer* optimizer = nullptr;  // of the whole flat space
+  // Of the model's adapters, if it has some: they are saved instead of the model.
+  const AdapterConfig* adapter = nullptr;
   TrainState state;
   std::string description;  // a paragraph for the model card
 };
@@ -49,7 +52,8 @@ class CheckpointStore {
   // back and verified. Error(kFailure) if anything failed (a full disk, say): older checkpoints are untouched, what was
   // written is removed. Calls Wait first, whose result is lost.
   std::string Save(const CheckpointParts& parts);
-  // The same on a thread of its own from a copy of the tensors. Calls Wait first, whose result is lost.
+  // The same on a thread of its own from a copy of the tensors. Calls Wait first, whose result is lost. Adapters, which are
+  // small, are saved before the call returns.
   void SaveAsync(const CheckpointParts& parts);
   // Waits for the save under way. The failure of the last SaveAsync, once; nullopt if there was none.
   std::optional<Error> Wait();

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 
 #include "base/hash.h"
 
@@ -33,6 +34,16 @@ uint64_t MetadataCount(const Json& metadata, const char* key, const std::string&
   if (error != std::errc() || end != text.data() + text.size())
     throw BadFile("{}: metadata {} is {}, expected a count", Quoted(path, 300), key, Quoted(text));
   return value;
+}
+
+std::vector<std::string> ShardsIn(const std::string& folder) {
+  std::vector<std::string> paths;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("optim") && name.ends_with(".safetensors"))
+      paths.push_back(entry.path().string());
+  }
+  return paths;
 }
 
 const StoredTensor& TensorNamed(const SafetensorsFile& file, const char* name, size_t elements,
@@ -79,6 +90,7 @@ void AddMoments(const Optimizer& optimizer, std::vector<TensorToWrite>* tensors,
   metadata->Set("begin", fmt::format("{}", optimizer.range().begin));
   metadata->Set("end", fmt::format("{}", optimizer.range().end));
   metadata->Set("space", fmt::format("{}", optimizer.params().size()));
+  metadata->Set("steps", fmt::format("{}", optimizer.steps()));
   metadata->Set("layout", LayoutHash(optimizer.params()));
 }
 
@@ -144,6 +156,19 @@ void WriteOptimizerShard(const Optimizer& optimizer, size_t rank, size_t ranks,
   WriteSafetensors((std::filesystem::path(folder) / name).string(), tensors, metadata);
 }
 
+uint64_t StepsOfShards(const std::string& folder) {
+  std::optional<uint64_t> steps;
+  for (const std::string& path : ShardsIn(folder)) {
+    const uint64_t found =
+        MetadataCount(ReadSafetensors(path, FileBytes::Access::kMap).metadata, "steps", path);
+    PLANISH_CHECK(steps.value_or(found) == found, "{}: shards of steps {} and {}", folder, *steps,
+                  found);
+    steps = found;
+  }
+  PLANISH_CHECK(steps, "{}: no shard was written", folder);
+  return *steps;
+}
+
 void LoadMasters(const std::string& folder, Model* model) {
   const std::string path = (std::filesystem::path(folder) / kMasterName).string();
   const SafetensorsFile file = ReadSafetensors(path, FileBytes::Access::kMap);
@@ -171,9 +196,7 @@ void LoadOptimizer(const std::string& folder, const TrainState& state, Optimizer
   const FlatRange& range = optimizer->range();
   const std::string layout = LayoutHash(optimizer->params());
   std::vector<FlatRange> found;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string(), path = entry.path().string();
-    if (!name.starts_with("optim") || !name.ends_with(".safetensors")) continue;
+  for (const std::string& path : ShardsIn(folder)) {
     const SafetensorsFile file = ReadSafetensors(path, FileBytes::Access::kMap);
     const FlatRange shard{MetadataCount(file.metadata, "begin", path),
                           MetadataCount(file.metadata, "end", path)};

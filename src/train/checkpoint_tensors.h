@@ -36,6 +36,8 @@ struct CheckpointStore::Tensors {
   uint64_t bytes() const;  // of all files, nearly
 };
 
+// Optimizer::steps() of the shards in a folder being written.
+uint64_t StepsOfShards(const std::string& folder);
 void AddMoments(const Optimizer& optimizer, std::vector<TensorToWrite>* tensors, Json* metadata);
 
 }  // namespace planish
