@@ -5,9 +5,9 @@ namespace planish {
 
 std::vector<std::unique_ptr<Verb>> AllVerbs() {
   std::vector<std::unique_ptr<Verb>> verbs;
-  for (const auto make :
-       {MakeInit, MakeConvert, MakeTokenize, MakeTemplate, MakeData, MakeChat, MakeGenerate,
-        MakeDemo, MakeInfo, MakePlan, MakeLogits, MakeCompare, MakeBench, MakePretrain, MakeSft}) {
+  for (const auto make : {MakeInit, MakePretrain, MakeSft, MakeConvert, MakeMerge, MakeTokenize,
+                          MakeTemplate, MakeData, MakeChat, MakeGenerate, MakeDemo, MakeInfo,
+                          MakePlan, MakeLogits, MakeCompare, MakeReport, MakeBench}) {
     verbs.push_back(make());
   }
   return verbs;

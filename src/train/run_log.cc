@@ -86,7 +86,8 @@ StepRecord ReadStep(const RecordReader& r) {
 
 void ReadRecord(const Json& json, const std::string& where, RunLog* log) {
   const RecordReader r(json, where);
-  const std::string kind = r.Text("kind");
+  std::string kind = r.Text("kind");
+  if (kind.empty() && json.Find("step") != nullptr && json.Find("loss") != nullptr) kind = "step";
   const double time = r.Real("time");
   if (kind == "start") {
     log->starts.push_back(ReadStart(r));

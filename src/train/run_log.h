@@ -8,7 +8,8 @@
 //   sample  step, tokens, prompt, text
 //   event   step, event ("checkpoint", "resume", "skip", "spike", "stop", ...), message
 //   end     step, tokens, reason, seconds (of this session)
-// A number that is not finite is null. Readers ignore keys and kinds that they do not know.
+// A number that is not finite is null. Readers ignore keys and kinds that they do not know, and take a line without a kind but
+// with step and loss for a step: so the logs of other trainers can be laid beside ours.
 #pragma once
 
 #include <string>

@@ -158,6 +158,16 @@ TEST(RunLog, AFullDiskLosesLinesButNeverTearsThemNorThrows) {
   EXPECT_EQ(writer.offset(), ReadFile(folder / "log.jsonl", kMax).size());
 }
 
+TEST(RunLog, LinesOfOtherTrainersAreStepsWhenTheySayStepAndLoss) {
+  const TemporaryDir folder;
+  WriteFile(folder / "log.jsonl",
+            "{\"step\": 1, \"tokens\": 512, \"loss\": 9.5, \"cpu_s\": 1.5}\n{\"step\": 2}\n");
+  const RunLog log = ReadRunLog(folder.path());
+  ASSERT_EQ(log.steps.size(), 1u);
+  EXPECT_EQ(log.steps[0].tokens, 512u);
+  EXPECT_EQ(log.steps[0].loss, 9.5);
+}
+
 TEST(RunLog, FilesThatAreNoLogAreErrors) {
   const TemporaryDir folder;
   EXPECT_THROW(ReadRunLog(folder.path()), Error);

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// Style and script of the training report. Colours of lines: eight that people with any colour vision can tell apart,
+// lighter ones on dark ground. The script only switches scales and theme, and shows values under the pointer; without it the
+// page is whole.
+#include "train/report.h"
+
+namespace planish {
+
+const char* const kReportStyle = R"css(
+:root{color-scheme:light dark;--ground:#fbfbfa;--panel:#fff;--text:#1c1f23;--soft:#667078;--line:#e3e5e8;--edge:#c9cdd2;
+--c0:#1f6fb4;--c1:#d9620f;--c2:#13865c;--c3:#b8408c;--c4:#8a6d00;--c5:#6a51b8;--c6:#2a98a8;--c7:#7a4a2b;--bad:#b3261e;--good:#13704c}
+@media(prefers-color-scheme:dark){:root:not([data-theme=light]){--ground:#14171a;--panel:#1c2024;--text:#e6e9ec;--soft:#97a1aa;
+--line:#2c3238;--edge:#4a525a;--c0:#62aef0;--c1:#f59a52;--c2:#4fc796;--c3:#ea86c4;--c4:#d9bb4a;--c5:#aa97f0;--c6:#62cfdc;--c7:#c99a77;
+--bad:#ff8a80;--good:#6fd6a8}}
+:root[data-theme=dark]{color-scheme:dark;--ground:#14171a;--panel:#1c2024;--text:#e6e9ec;--soft:#97a1aa;
+--line:#2c3238;--edge:#4a525a;--c0:#62aef0;--c1:#f59a52;--c2:#4fc796;--c3:#ea86c4;--c4:#d9bb4a;--c5:#aa97f0;--c6:#62cfdc;--c7:#c99a77;
+--bad:#ff8a80;--good:#6fd6a8}
+:root[data-theme=light]{color-scheme:light}
+*{box-sizing:border-box}
+body{margin:0;background:var(--ground);color:var(--text);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
+main{max-width:1280px;margin:0 auto;padding:20px 24px 60px}
+.top{display:flex;align-items:baseline;justify-content:space-between;gap:16px}
+h1{font-size:24px;font-weight:650;margin:8px 0 16px;overflow-wrap:anywhere}
+h2{font-size:17px;font-weight:650;margin:32px 0 10px}
+h3{font-size:15px;margin:16px 0 8px}
+button{font:inherit;font-size:12.5px;color:var(--soft);background:none;border:1px solid var(--line);border-radius:6px;padding:2px 9px;cursor:pointer}
+button:hover,button[aria-pressed=true]{color:var(--text);border-color:var(--edge)}
+.cards{display:flex;flex-wrap:wrap;gap:12px;margin-bottom:18px}
+.card{background:var(--panel);border:1px solid var(--line);border-radius:10px;padding:10px 18px 9px;min-width:132px}
+.card b{display:block;font-size:23px;font-weight:650;font-variant-numeric:tabular-nums}
+.card span{color:var(--soft);font-size:13px}
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,540px),1fr));gap:16px}
+.plot{position:relative;margin:0;background:var(--panel);border:1px solid var(--line);border-radius:10px;padding:12px 12px 10px}
+figcaption{display:flex;justify-content:space-between;align-items:center;font-weight:600;font-size:14.5px;padding:0 4px 6px}
+svg{display:block;width:100%;height:auto;overflow:visible;touch-action:pan-y}
+.grid{stroke:var(--line)}.axis{stroke:var(--edge)}
+.tick{fill:var(--soft);font-size:11.5px;font-variant-numeric:tabular-nums}.label{fill:var(--soft);font-size:12px}
+.end{text-anchor:end}.middle{text-anchor:middle}
+.line{fill:none;stroke-width:1.7;stroke-linejoin:round;stroke-linecap:round}
+.faint{opacity:.28;stroke-width:1}
+.plot .log,.plot.uses-log .linear{display:none}.plot.uses-log .log{display:inline}
+.legend{display:flex;flex-wrap:wrap;gap:2px 16px;padding:2px 4px 0 52px;font-size:12.5px;color:var(--soft)}
+.legend i,th i{display:inline-block;width:14px;height:3px;border-radius:2px;margin-right:6px;vertical-align:middle}
+.legend .dashed{opacity:.55}
+.hover line{stroke:var(--edge)}
+.tip{position:absolute;pointer-events:none;background:var(--panel);border:1px solid var(--edge);border-radius:8px;padding:5px 10px;
+font-size:12.5px;font-variant-numeric:tabular-nums;box-shadow:0 3px 14px rgba(0,0,0,.16);white-space:nowrap;z-index:2}
+.tip i{display:inline-block;width:9px;height:9px;border-radius:50%;margin-right:6px}
+.tip b{margin-left:12px;float:right;font-weight:600}
+.scroll{overflow-x:auto}
+table{border-collapse:separate;border-spacing:0;background:var(--panel);border:1px solid var(--line);border-radius:10px;font-size:14px;min-width:50%}
+th,td{padding:5px 14px;text-align:left;border-top:1px solid var(--line);font-variant-numeric:tabular-nums;vertical-align:top}
+tr:first-child>*{border-top:0}
+th{font-weight:500;color:var(--soft)}
+.number{text-align:right}
+em{font-style:normal;font-weight:600}.bad{color:var(--bad)}.good{color:var(--good)}
+details{margin:8px 0}summary{cursor:pointer;color:var(--soft)}
+article{background:var(--panel);border:1px solid var(--line);border-radius:10px;margin:10px 0;overflow:hidden}
+article header{color:var(--soft);font-size:12.5px;padding:7px 14px;border-bottom:1px solid var(--line)}
+pre{margin:0;padding:10px 14px;white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.55 ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace}
+details>pre{background:var(--panel);border:1px solid var(--line);border-radius:10px;margin-top:8px}
+.note{color:var(--soft);font-size:13px;margin:4px 0}
+)css";
+
+const char* const kReportScript = R"js(
+"use strict";
+document.getElementById("theme").onclick = () => {
+  const root = document.documentElement;
+  const isDark = root.dataset.theme ? root.dataset.theme === "dark"
+                                    : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = isDark ? "light" : "dark";
+};
+const format = (value, unit) => {
+  if (unit === "percent") return (100 * value).toPrecision(3) + " %";
+  const size = Math.abs(value);
+  if (unit === "count" || size >= 1e5) {
+    for (const [scale, suffix] of [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]])
+      if (size >= scale) return Number((value / scale).toPrecision(5)) + suffix;
+  }
+  if (size !== 0 && size < 1e-4) return value.toExponential(2);
+  return String(Number(value.toPrecision(5))) + (unit === "ms" ? " ms" : "");
+};
+// Index of the x nearest to the wanted one, by bisection.
+const nearest = (xs, x) => {
+  let low = 0, high = xs.length - 1;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (xs[middle] < x) low = middle; else high = middle;
+  }
+  return Math.abs(xs[low] - x) <= Math.abs(xs[high] - x) ? low : high;
+};
+for (const figure of document.querySelectorAll(".plot")) {
+  const data = JSON.parse(figure.querySelector("script").textContent);
+  const svg = figure.querySelector("svg"), hover = figure.querySelector(".hover");
+  const button = figure.querySelector(".scale");
+  const isLog = () => figure.classList.contains("uses-log");
+  if (button) {
+    button.setAttribute("aria-pressed", isLog());
+    button.onclick = () => {
+      figure.classList.toggle("uses-log");
+      button.setAttribute("aria-pressed", isLog());
+      leave();
+    };
+  }
+  const tip = document.createElement("div");
+  tip.className = "tip";
+  tip.hidden = true;
+  figure.append(tip);
+  const leave = () => { hover.replaceChildren(); tip.hidden = true; };
+  const shape = (name, attributes) => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    return element;
+  };
+  const row = (color, name, value) => {
+    const line = document.createElement("div");
+    if (color !== null) {
+      const dot = document.createElement("i");
+      dot.style.background = `var(--c${color})`;
+      line.append(dot);
+    }
+    const strong = document.createElement("b");
+    strong.textContent = value;
+    line.append(name, strong);
+    return line;
+  };
+  svg.onpointerleave = leave;
+  svg.onpointermove = event => {
+    const box = svg.getBoundingClientRect(), scale = 720 / box.width;
+    const px = (event.clientX - box.left) * scale;
+    const wanted = (px - data.x[0]) / data.x[1];
+    const [offset, factor] = isLog() ? data.log : data.linear;
+    const smoothed = new Set(data.series.filter(s => !s.faint).map(s => s.name));
+    hover.replaceChildren();
+    let at = null;
+    const rows = [];
+    for (const series of data.series) {
+      if (!series.x.length || (series.faint && !smoothed.has(series.name))) continue;
+      const i = nearest(series.x, wanted), y = series.y[i];
+      if (y === null || (isLog() && y <= 0)) continue;
+      if (at === null || Math.abs(series.x[i] - wanted) < Math.abs(at - wanted)) at = series.x[i];
+      const faint = series.faint ? ", this step" : "";
+      rows.push(row(series.color, series.name + faint, format(y, data.yUnit)));
+      hover.append(shape("circle", {
+        cx: data.x[0] + data.x[1] * series.x[i],
+        cy: offset + factor * (isLog() ? Math.log10(y) : y),
+        r: series.faint ? 2.5 : 4, style: `fill:var(--c${series.color})`}));
+    }
+    if (at === null) return leave();
+    const ax = data.x[0] + data.x[1] * at;
+    hover.prepend(shape("line", {x1: ax, x2: ax, y1: 12, y2: 258}));
+    tip.replaceChildren(row(null, data.xLabel, format(at, data.xUnit)), ...rows);
+    tip.hidden = false;
+    const left = box.left - figure.getBoundingClientRect().left + ax / scale, isRight = ax > 400;
+    tip.style.left = isRight ? "auto" : left + 14 + "px";
+    tip.style.right = isRight ? figure.clientWidth - left + 14 + "px" : "auto";
+    tip.style.top = figure.querySelector("figcaption").offsetHeight + 24 + "px";
+  };
+}
+)js";
+
+}  // namespace planish
