@@ -135,6 +135,7 @@ std::string TimePlot(const std::vector<ReportRun>& runs) {
   const std::pair<const char*, StepValue> parts[] = {
       {"data", [](const StepRecord& s) { return s.ms.data; }},
       {"forward", [](const StepRecord& s) { return s.ms.forward; }},
+      {"head and loss", [](const StepRecord& s) { return s.ms.loss; }},
       {"backward", [](const StepRecord& s) { return s.ms.backward; }},
       {"reduce", [](const StepRecord& s) { return s.ms.reduce; }},
       {"optimizer", [](const StepRecord& s) { return s.ms.optimizer; }}};
@@ -235,7 +236,8 @@ double TrainingSeconds(const RunLog& log) {
   double ms = 0;
   for (const StepRecord& step : log.steps) {
     const StepMs& part = step.ms;
-    const double sum = part.data + part.forward + part.backward + part.reduce + part.optimizer;
+    const double sum =
+        part.data + part.forward + part.loss + part.backward + part.reduce + part.optimizer;
     if (std::isfinite(sum)) ms += sum;
   }
   return ms / 1000;
