@@ -109,7 +109,7 @@ def command_of(args, program, precision, shape, run):
             file.write(RECIPE.format(name=shape, model=model, tokens=tokens, precision=precision, seq_len=args.seq_len,
                                      batch_tokens=args.batch_tokens, micro=args.micro, steps=args.steps,
                                      recompute=args.recompute))
-        return [args.planish, 'pretrain', recipe, '--run', run, '--threads', str(args.threads)]
+        return [args.planish, 'pretrain', recipe, '-o', run, '--threads', str(args.threads)]
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'torch_train.py')
     return [args.torch, script, model, '--train', tokens, '--out', run, '--precision', precision,
             '--seq-len', str(args.seq_len), '--batch-tokens', str(args.batch_tokens), '--micro', str(args.micro),
@@ -136,6 +136,7 @@ def measure(args, program, precision, shape, number):
 
 def main():
     args = options()
+    args.work, args.planish = os.path.abspath(args.work), os.path.abspath(args.planish)
     os.makedirs(args.work, exist_ok=True)
     runs = [tuple(run.split(':')) for run in args.runs.split(',')]
     print('| shape | program | tokens/s (median) | lowest .. highest | MFU | peak memory | loss of the last step |')
