@@ -41,6 +41,8 @@ std::string TokenText(const JsonReader& reader, std::string_view key) {
   return reader.String(key);
 }
 
+}  // namespace
+
 void ReadTokenizerConfig(const std::string& folder, Pretrained* opened) {
   std::string source, where = folder + "/chat_template.jinja";
   if (FileExists(where)) source = ReadFile(where, limits::kTemplateBytes);
@@ -65,6 +67,8 @@ void ReadTokenizerConfig(const std::string& folder, Pretrained* opened) {
   }
   if (!source.empty()) opened->chat_template = ChatTemplate::Parse(std::move(source), where);
 }
+
+namespace {
 
 std::shared_ptr<const Tokenizer> TokenizerFromFile(const std::string& path) {
   return Tokenizer::FromJson(ReadFileMaybeZstd(path, limits::kTokenizerBytes), path);

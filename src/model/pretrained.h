@@ -54,6 +54,8 @@ Pretrained OpenPretrained(const std::string& path, const OpenOptions& options = 
 // Only tokenizer and template: `path` may also be a tokenizer.json or a .jinja file.
 std::shared_ptr<const Tokenizer> OpenTokenizer(const std::string& path);
 std::shared_ptr<const ChatTemplate> OpenTemplate(const std::string& path);
+// Template and special tokens, as far as files of `folder` tell them, into `opened`: a tokenizer's folder needs no model.
+void ReadTokenizerConfig(const std::string& folder, Pretrained* opened);
 
 // Bytes by stored type of the parameters of an opened model: {"q4_1": 58982400, ...}.
 std::vector<std::pair<std::string, uint64_t>> BytesByType(Model* model);

@@ -18,8 +18,7 @@ namespace fs = std::filesystem;
 void TakeTokenizer(const std::string& path, Pretrained* made) {
   made->tokenizer = OpenTokenizer(path);
   const std::string folder = IsDirectory(path) ? path : fs::path(path).parent_path().string();
-  if (FileExists(folder + "/chat_template.jinja") || FileExists(folder + "/tokenizer_config.json"))
-    made->chat_template = OpenTemplate(folder);
+  ReadTokenizerConfig(folder, made);
   const auto text = [&](int32_t id) { return std::string(made->tokenizer->TokenBytes(id)); };
   made->bos_token = made->config.bos_id ? text(*made->config.bos_id) : "";
   made->eos_token = made->eos_ids.empty() ? "" : text(made->eos_ids[0]);
