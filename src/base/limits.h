@@ -46,6 +46,8 @@ inline constexpr uint64_t kJsonValues = 1'000'000;
 inline constexpr uint64_t kTokenizerJsonValues =
     32u << 20;  // vocabulary, and merges of three values each
 inline constexpr uint64_t kJsonlLineBytes = 64u << 20;
+inline constexpr uint64_t kDocumentBytes =
+    1u << 30;  // of a document of a training corpus; 64 MiB unless asked for
 
 inline constexpr uint64_t kTemplateBytes = 256u << 10;
 inline constexpr uint64_t kTemplateNesting = 64;

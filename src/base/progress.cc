@@ -25,7 +25,7 @@ size_t TerminalWidth() {
 Progress::Progress(std::string label, uint64_t total, std::string unit, uint64_t begin)
     : label_(std::move(label)),
       unit_(std::move(unit)),
-      total_(std::max<uint64_t>(total, 1)),
+      total_(total),
       begin_(begin),
       is_terminal_(isatty(STDERR_FILENO) != 0),
       start_(Clock::now()),
@@ -36,6 +36,7 @@ Progress::~Progress() {
 }
 
 std::string Progress::Line(uint64_t done, const std::string& detail, size_t width) const {
+  if (total_ == 0) return fmt::format("{} {} {} {}", label_, done, unit_, detail);
   const double share = std::min(1.0, static_cast<double>(done) / static_cast<double>(total_));
   const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
   const double rest = static_cast<double>(total_ - std::min(done, total_));

@@ -12,6 +12,7 @@ namespace planish {
 class Progress {
  public:
   // `unit` is counted in `total`: "MiB", "tensors". `begin` of them were done earlier: time says nothing about those.
+  // total 0: how much there will be is not known.
   Progress(std::string label, uint64_t total, std::string unit, uint64_t begin = 0);
   ~Progress();  // erases the line of a terminal
   Progress(const Progress&) = delete;

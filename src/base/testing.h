@@ -2,6 +2,8 @@
 // For tests only: where the golden data is, and temporary folders.
 #pragma once
 
+#include <zstd.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -17,6 +19,12 @@ inline std::string GoldenDir() {
   if (const char* folder = std::getenv("PLANISH_GOLDEN"); folder != nullptr && *folder != 0)
     return folder;
   return PLANISH_SOURCE_DIR "/tests/golden";
+}
+
+inline std::string ZstdPacked(const std::string& content) {
+  std::string out(ZSTD_compressBound(content.size()), '\0');
+  out.resize(ZSTD_compress(out.data(), out.size(), content.data(), content.size(), /*level=*/3));
+  return out;
 }
 
 // Names in a folder that end in `suffix`, sorted; empty if there is no such folder.

@@ -36,6 +36,7 @@ void PrintLimits() {
       {"JSON values", limits::kJsonValues},
       {"tokenizer.json values", limits::kTokenizerJsonValues},
       {"JSONL line bytes", limits::kJsonlLineBytes},
+      {"training document bytes", limits::kDocumentBytes},
       {"template bytes", limits::kTemplateBytes},
       {"template nesting", limits::kTemplateNesting},
       {"template steps", limits::kTemplateSteps},

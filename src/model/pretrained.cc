@@ -303,9 +303,28 @@ Pretrained OpenPretrained(const std::string& path, const OpenOptions& options) {
 }
 
 std::shared_ptr<const Tokenizer> OpenTokenizer(const std::string& path) {
-  if (IsDirectory(path) || (FileExists(path) && IsGguf(path)))
-    return OpenPretrained(path, {.needs_weights = false}).tokenizer;
-  return TokenizerFromFile(path);
+  return OpenTokenizerWithEos(path).tokenizer;
+}
+
+TokenizerWithEos OpenTokenizerWithEos(const std::string& path) {
+  const bool is_folder = IsDirectory(path);
+  const bool is_model =
+      is_folder ? FileExists(path + "/config.json") || !FileExists(path + "/tokenizer.json")
+                : FileExists(path) && IsGguf(path);
+  TokenizerWithEos found;
+  Pretrained opened;
+  if (is_model) {
+    opened = OpenPretrained(path, {.needs_weights = false});
+    found.tokenizer = opened.tokenizer;
+  } else {
+    const std::string parent = std::filesystem::path(path).parent_path().string();
+    const std::string folder = is_folder ? path : parent.empty() ? "." : parent;
+    found.tokenizer = TokenizerFromFile(is_folder ? path + "/tokenizer.json" : path);
+    if (FileExists(folder + "/tokenizer_config.json")) ReadTokenizerConfig(folder, &opened);
+  }
+  if (!opened.eos_token.empty()) found.eos = found.tokenizer->Find(opened.eos_token);
+  if (!found.eos && !opened.eos_ids.empty()) found.eos = opened.eos_ids.front();
+  return found;
 }
 
 std::shared_ptr<const ChatTemplate> OpenTemplate(const std::string& path) {

@@ -51,8 +51,15 @@ struct Pretrained {
 // Error(kBadFile) for anything wrong in the files, Error(kNoMemory) with what would fit when it does not.
 Pretrained OpenPretrained(const std::string& path, const OpenOptions& options = {});
 
-// Only tokenizer and template: `path` may also be a tokenizer.json or a .jinja file.
+// Only tokenizer and template: `path` may also be a folder without a model, a tokenizer.json or a .jinja file.
 std::shared_ptr<const Tokenizer> OpenTokenizer(const std::string& path);
+struct TokenizerWithEos {
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::optional<TokenId>
+      eos;  // as the model's files or a tokenizer_config.json beside a tokenizer.json say
+};
+// `path`: a model, a folder with a tokenizer.json, or that file.
+TokenizerWithEos OpenTokenizerWithEos(const std::string& path);
 std::shared_ptr<const ChatTemplate> OpenTemplate(const std::string& path);
 // Template and special tokens, as far as files of `folder` tell them, into `opened`: a tokenizer's folder needs no model.
 void ReadTokenizerConfig(const std::string& folder, Pretrained* opened);

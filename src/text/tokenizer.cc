@@ -333,15 +333,35 @@ Tokenizer::~Tokenizer() = default;
 std::vector<TokenId> Tokenizer::Encode(std::string_view text, const EncodeOptions& options) const {
   std::vector<TokenId> ids;
   ids.reserve(text.size() / 4 + impl_->parts.prefix.size() + impl_->parts.suffix.size() + 4);
-  if (options.add_special) ids = impl_->parts.prefix;
+  Append(text, options, &ids);
+  return ids;
+}
+
+void Tokenizer::Append(std::string_view text, const EncodeOptions& options,
+                       std::vector<TokenId>* ids) const {
+  const TokenizerParts& parts = impl_->parts;
+  if (options.add_special) ids->insert(ids->end(), parts.prefix.begin(), parts.prefix.end());
   std::vector<TextRange> special;
   if (options.parse_special && !text.empty()) special.push_back({0, text.size()});
   std::unique_ptr<EncodeScratch> scratch = impl_->TakeScratch();
-  impl_->EncodeText(text, special, scratch.get(), {&ids, nullptr});
+  impl_->EncodeText(text, special, scratch.get(), {ids, nullptr});
   impl_->ReturnScratch(std::move(scratch));
-  if (options.add_special)
-    ids.insert(ids.end(), impl_->parts.suffix.begin(), impl_->parts.suffix.end());
-  return ids;
+  if (options.add_special) ids->insert(ids->end(), parts.suffix.begin(), parts.suffix.end());
+}
+
+bool Tokenizer::CutsAtLines(bool parse_special) const {
+  const TokenizerParts& parts = impl_->parts;
+  for (const NormalizeStep& step : parts.normalizer) {
+    if (step.kind != NormalizeStep::Kind::kNfc && step.kind != NormalizeStep::Kind::kNfd &&
+        step.kind != NormalizeStep::Kind::kNfkc && step.kind != NormalizeStep::Kind::kNfkd)
+      return false;
+  }
+  for (const AddedToken& token : parts.added) {
+    if (parse_special &&
+        (token.lstrip || token.rstrip || token.content.find('\n') != std::string::npos))
+      return false;
+  }
+  return impl_->pre_tokenizer.cuts_at_lines();
 }
 
 std::vector<TokenId> Tokenizer::EncodeSpans(std::span<const TextSpan> spans,
@@ -402,5 +422,6 @@ std::optional<TokenId> Tokenizer::Find(std::string_view content) const {
 size_t Tokenizer::vocab_size() const { return impl_->vocabulary.size(); }
 const std::vector<AddedToken>& Tokenizer::added_tokens() const { return impl_->parts.added; }
 std::vector<TokenId> Tokenizer::PrefixIds() const { return impl_->parts.prefix; }
+std::vector<TokenId> Tokenizer::SuffixIds() const { return impl_->parts.suffix; }
 
 }  // namespace planish

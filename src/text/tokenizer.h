@@ -57,6 +57,11 @@ class Tokenizer {
   GgufVocabulary ToGguf() const;
 
   std::vector<TokenId> Encode(std::string_view text, const EncodeOptions& options = {}) const;
+  // The same, appended to `ids`.
+  void Append(std::string_view text, const EncodeOptions& options, std::vector<TokenId>* ids) const;
+  // True if a text cut at PlaceToCut (text/pretokenize.h) has the ids of the whole, with `parse_special` or without; what
+  // add_special puts around a text aside.
+  bool CutsAtLines(bool parse_special) const;
   // Encodes the concatenation of the spans: merges cross span borders, added tokens are matched only inside runs of spans
   // with parse_special. `owner`, if given, gets for each id the index of the span its first byte came from.
   std::vector<TokenId> EncodeSpans(std::span<const TextSpan> spans,
@@ -69,8 +74,9 @@ class Tokenizer {
       std::string_view content) const;  // an added token by text, or a token by its bytes
   size_t vocab_size() const;            // largest id + 1
   const std::vector<AddedToken>& added_tokens() const;
-  // Ids that add_special puts before a text (BOS), empty if none.
+  // Ids that add_special puts before a text (BOS) and after it, empty if none.
   std::vector<TokenId> PrefixIds() const;
+  std::vector<TokenId> SuffixIds() const;
 
   ~Tokenizer();
 
