@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // See conv1d_backward.h. A task takes a block of rows through a block of channels: g of its rows, and again of the W-1 rows below,
-// into scratch, then dx from that. (Walking down the rows a vector of channels at a time, with everything in registers, took
-// four times as long: neighbouring rows lie pages apart.)
+// into scratch, then dx from that. (Walking down the rows a vector of channels at a time, with everything in registers, took a
+// fifth longer: neighbouring rows lie pages apart.)
 #include "kernels/conv1d_backward.h"
 
 #include <algorithm>

@@ -151,7 +151,7 @@ class ForwardWalk {
     if (!wants_state) return;
     ScaleRows(x_, decays_.to_end, decays_.dt, count, P, scaled_);
     AdvanceState<Operands>(bt_left_, scaled_, count, dims_.state, decays_.carry, is_zero_, State(h),
-                           x_memory_);
+                           State(h), x_memory_);
   }
 
   // Row i of the next head's x: of this chunk, or the first head's of the next chunk.

@@ -148,14 +148,11 @@ class BackwardWalk {
                         in_.A[head], /*within=*/false);
         LoadX(c * chunk_, chunk_, head);
         ScaleRows(x_, decays_.to_end, decays_.dt, chunk_, size_.P, scaled_);
-        const SsdMatrix next = KeptState(c + 1, h);
-        if (!is_zero) std::memcpy(next.data, KeptState(c, h).data, StateBytes());
-        AdvanceState<Operands>(bt, scaled_, chunk_, dims_.state, decays_.carry, is_zero, next,
-                               qp_right_);
+        AdvanceState<Operands>(bt, scaled_, chunk_, dims_.state, decays_.carry, is_zero,
+                               KeptState(c, h), KeptState(c + 1, h), qp_right_);
       }
     }
   }
-  size_t StateBytes() const { return dims_.state * size_.P * sizeof(float); }
 
   // What the heads share in a chunk: B, C and (C B^T)^T.
   void PrepareGroup() {
@@ -208,7 +205,7 @@ class BackwardWalk {
     if (wants_gamma_) {
       ScaleRows(dy_, decays_.from_start, nullptr, count_, P, scaled_);
       AdvanceState<Operands>(ct_left_, scaled_, count_, dims_.state, decays_.carry, !has_gamma_,
-                             Gamma(h), qp_right_);
+                             Gamma(h), Gamma(h), qp_right_);
     }
     FinishHead(h, head, carried);
   }

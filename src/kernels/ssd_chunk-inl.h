@@ -180,19 +180,19 @@ HWY_INLINE void ScaleRows(const SsdMatrix& in, const float* factor, const float*
   }
 }
 
-// state = carry * state + B^T xs, the state being zeros if `is_zero`. bt: left operand [N, count]; xs: [count, P], decayed to
-// the end of the chunk; N and P in scratch sizes.
+// to = carry * from + B^T xs, `from` being zeros if `is_zero`; to may be from. bt: left operand [N, count]; xs: [count, P],
+// decayed to the end of the chunk; N and P in scratch sizes.
 template <class Operands>
 HWY_INLINE void AdvanceState(const typename Operands::Left& bt, const SsdMatrix& xs, size_t count,
-                             size_t state_rows, float carry, bool is_zero, const SsdMatrix& state,
-                             float* operand) {
+                             size_t state_rows, float carry, bool is_zero, const SsdMatrix& from,
+                             const SsdMatrix& to, float* operand) {
   const FloatTag d;
   for (size_t n = 0; n < state_rows && !is_zero; ++n) {
-    for (size_t p = 0; p < state.stride; p += kLanes)
-      hn::StoreU(hn::Mul(hn::Set(d, carry), hn::LoadU(d, state.Row(n) + p)), d, state.Row(n) + p);
+    for (size_t p = 0; p < to.stride; p += kLanes)
+      hn::StoreU(hn::Mul(hn::Set(d, carry), hn::LoadU(d, from.Row(n) + p)), d, to.Row(n) + p);
   }
-  const auto right = Operands::MakeRight(xs, count, state.stride, operand);
-  Operands::Multiply(bt, right, state_rows, state.stride, count, !is_zero, state);
+  const auto right = Operands::MakeRight(xs, count, to.stride, operand);
+  Operands::Multiply(bt, right, state_rows, to.stride, count, !is_zero, to);
 }
 
 // A head's [N, P] of states in memory to and from scratch.

@@ -93,7 +93,7 @@ TEST(Mamba2Training, DocumentsOverSeveralSlicesPackedEqualSeparateOnes) {
   mamba.time_step_high = std::numeric_limits<double>::infinity();
   const auto mixer = RandomMixer(mamba, 72);
   // Slices of 4096: the first document ends in the first one, the second fills two more and goes on, the third follows there.
-  const SeqLayout layout = SeqLayout::Packed({77, 8500, 130});
+  const SeqLayout layout = SeqLayout::Packed({77, 8300, 130});
   const std::vector<float> x = RandomRows(layout.tokens(), 73),
                            dy = RandomRows(layout.tokens(), 74);
   const auto rows = [](const std::vector<float>& all, size_t begin, size_t count) {
