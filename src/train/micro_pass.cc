@@ -19,7 +19,10 @@ LossInput MicroPass::Input(const TokenBatch& batch, const Tensor& hidden) {
 MicroResult MicroPass::Train(const TokenBatch& batch, StepTimes* times) {
   const size_t T = batch.ids.size(), D = model_->config().hidden_size;
   const SeqLayout layout = SeqLayout::Packed(batch.document_lengths);
-  const Pass pass{.layout = layout, .workspace = &workspace_, .precision = settings_.precision};
+  const Pass pass{.layout = layout,
+                  .workspace = &workspace_,
+                  .precision = settings_.precision,
+                  .fp8 = &settings_.fp8};
   Stopwatch watch;
   Tensor hidden = Tensor::F32({T, D});
   Activations kept;
@@ -40,7 +43,10 @@ MicroResult MicroPass::Train(const TokenBatch& batch, StepTimes* times) {
 
 MicroResult MicroPass::Evaluate(const TokenBatch& batch) {
   const SeqLayout layout = SeqLayout::Packed(batch.document_lengths);
-  const Pass pass{.layout = layout, .workspace = &workspace_, .precision = settings_.precision};
+  const Pass pass{.layout = layout,
+                  .workspace = &workspace_,
+                  .precision = settings_.precision,
+                  .fp8 = &settings_.fp8};
   Tensor hidden = Tensor::F32({batch.ids.size(), model_->config().hidden_size});
   model_->Forward(pass, batch.ids, hidden.f32(), settings_.recompute, nullptr);
   row_losses_.resize(batch.ids.size());

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/token_batch.h"
+#include "model/fp8_recipe.h"
 #include "model/model.h"
 #include "train/loss.h"
 
@@ -13,6 +14,7 @@ namespace planish {
 
 struct PassSettings {
   Precision precision = Precision::kBf16;
+  Fp8Options fp8;  // of kFp8
   Recompute recompute;
   double z_loss = 0;
 };

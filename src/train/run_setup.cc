@@ -141,6 +141,10 @@ OptimizerConfig OptimizerConfigOf(const Recipe& recipe) {
 
 PassSettings PassSettingsOf(const Recipe& recipe) {
   return {.precision = recipe.precision.mode,
+          .fp8 = {.tensorwise = recipe.precision.fp8 == Fp8Scaling::kTensorwise,
+                  .power_of_two = recipe.precision.fp8_power_of_two,
+                  .bf16_first = recipe.precision.fp8_first_bf16,
+                  .bf16_last = recipe.precision.fp8_last_bf16},
           .recompute = {.kind = recipe.recompute.policy, .every = recipe.recompute.every},
           .z_loss = recipe.optimizer.z_loss};
 }
