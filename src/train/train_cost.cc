@@ -13,6 +13,12 @@
 namespace planish {
 namespace {
 
+// What a buffer of so many bytes takes: large ones stand in huge pages (base/memory.h).
+uint64_t InPages(uint64_t bytes) {
+  constexpr uint64_t kHugePage = uint64_t{2} << 20;
+  return bytes < 2 * kHugePage ? bytes : (bytes + kHugePage - 1) / kHugePage * kHugePage;
+}
+
 // Bytes that a block keeps from forward to backward (Saved), and takes from the workspace on either way. Slices are those of
 // model/ffn.cc and model/mamba2_training.cc.
 struct BlockBytes {
@@ -83,7 +89,7 @@ TrainPlan PlanTraining(const ModelConfig& config, const TrainPlanRequest& reques
   uint64_t forward = 0, backward = 0;
   for (const BlockConfig& block : config.blocks) {
     const BlockBytes bytes = std::visit(BytesVisitor{T, row_bytes, is_selective}, block.mixer);
-    kept.push_back(bytes.kept);
+    kept.push_back(InPages(bytes.kept));
     forward = std::max(forward, bytes.forward);
     backward = std::max(backward, bytes.backward);
   }
@@ -96,7 +102,7 @@ TrainPlan PlanTraining(const ModelConfig& config, const TrainPlanRequest& reques
                                         kept.begin() + static_cast<ptrdiff_t>(end), uint64_t{0}));
   }
   const uint64_t streams = (L + every - 1) / every + 1 + (every > 1 ? every : 0);
-  const uint64_t stream_bytes = 4 * T * D;
+  const uint64_t stream_bytes = InPages(4 * T * D);
 
   TrainPlan plan;
   plan.masters = 4 * parameters;
@@ -108,9 +114,11 @@ TrainPlan PlanTraining(const ModelConfig& config, const TrainPlanRequest& reques
   // where a block is computed again, its output). hidden and d_hidden live beside it.
   const uint64_t rows = std::min<uint64_t>(T, LossChunkRows(config.vocab_size));
   const uint64_t head = 4 * rows * (config.vocab_size + 2 * D) + row_bytes * config.vocab_size * D;
-  plan.scratch =
-      2 * stream_bytes + std::max({3 * stream_bytes + forward, head, 4 * stream_bytes + backward,
-                                   is_full ? 5 * stream_bytes + forward : 0});
+  const uint64_t workspace =
+      std::max({3 * stream_bytes + forward, head, 4 * stream_bytes + backward,
+                is_full ? 5 * stream_bytes + forward : 0});
+  // Its blocks double as it grows, and what does not fit in the rest of one begins in the next.
+  plan.scratch = 2 * stream_bytes + 2 * workspace;
   plan.program = uint64_t{48} << 20;
   return plan;
 }
