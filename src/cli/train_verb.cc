@@ -8,7 +8,9 @@
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "cli/ranks.h"
 #include "model/planner.h"
+#include "train/comm_mpi.h"
 #include "train/run_setup.h"
 #include "train/train_model.h"
 #include "train/trainer.h"
@@ -54,6 +56,11 @@ void TrainVerb::Declare(OptionSet* options) {
   options->Flag("--rebase-data", &rebase_data_, "resume on other data than the checkpoint's");
   options->Int("--steps", &steps_, 0, INT64_MAX, "stop after this step of the run; 0: at its end");
   options->Bytes("--memory", &memory_, "limit of the plan; default: what this process may take");
+  options->Int("--ranks", &ranks_, 1, 1024,
+               "start this many ranks on this machine (mpirun does it on several)");
+  options->Int("--max-restarts", &max_restarts_, 0, 1000,
+               "with --ranks: start again from the newest checkpoint when the job dies");
+  options->Flag("--mpi", &is_mpi_, "join an MPI job whatever the environment says");
   options->Flag("--dry-run", &dry_run_, "check recipe, data and memory, print the plan, and exit");
   options->Group("Short for --set");
   options->Int("--seed", &seed_, 0, INT64_MAX, "seed");
@@ -90,6 +97,11 @@ bool TrainVerb::PrintConfig(const OptionSet& options) {
 ExitCode TrainVerb::Run(const OptionSet& options) {
   const Recipe recipe = Load(options);
   if (dry_run_) return DryRun(recipe);
+  const bool is_rank = is_mpi_ || IsUnderMpi();
+  if (ranks_ > 1 && !is_rank)
+    return static_cast<ExitCode>(
+        RunRanks({static_cast<size_t>(ranks_), static_cast<size_t>(max_restarts_)}));
+  const std::unique_ptr<Comm> comm = is_rank ? JoinMpi() : MakeLocalComm();
   TrainOptions train{.command = name(),
                      .version = ProgramVersion(),
                      .folder = output_.empty() ? "runs/" + recipe.name : output_,
@@ -98,13 +110,15 @@ ExitCode TrainVerb::Run(const OptionSet& options) {
                      .rebase_data = rebase_data_,
                      .stop_at_step = static_cast<uint64_t>(steps_),
                      .memory_limit = memory_,
+                     .comm = comm.get(),
                      .is_stop_asked = [] { return g_stop_signals != 0; }};
   Trainer trainer(recipe, train);
   const StopSignals signals;
   const TrainEnd end = trainer.Run();
-  LogInfo("{}: {} after step {}, {} tokens; the model is in {}/checkpoints", train.folder,
-          end == TrainEnd::kFinished ? "finished" : "stopped", trainer.state().step,
-          trainer.state().tokens, train.folder);
+  if (comm->rank() == 0)
+    LogInfo("{}: {} after step {}, {} tokens; the model is in {}/checkpoints", train.folder,
+            end == TrainEnd::kFinished ? "finished" : "stopped", trainer.state().step,
+            trainer.state().tokens, train.folder);
   return ExitCode::kOk;
 }
 

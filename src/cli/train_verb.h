@@ -24,10 +24,10 @@ class TrainVerb : public Verb {
 
   std::vector<std::string> recipes_, settings_;
   std::string config_, output_, resume_ = "auto", branch_;
-  int64_t steps_ = 0, seed_ = 0, save_every_ = 0, eval_every_ = 0;
+  int64_t ranks_ = 1, max_restarts_ = 0, steps_ = 0, seed_ = 0, save_every_ = 0, eval_every_ = 0;
   std::string precision_ = "bf16";
   uint64_t memory_ = 0;
-  bool dry_run_ = false, rebase_data_ = false;
+  bool is_mpi_ = false, dry_run_ = false, rebase_data_ = false;
 };
 
 }  // namespace planish

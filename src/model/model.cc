@@ -48,10 +48,12 @@ void Model::VisitParams(const ParamVisitor& visit) {
            .shape = {D},
            .role = ParamRole::kNorm,
            .vector = &blocks_[i].norm,
+           .block = static_cast<int>(i),
            .grad = &blocks_[i].d_norm});
     const std::string prefix = MixerPrefix(family, block);
     blocks_[i].mixer->VisitParams([&](const Param& param) {
       Param named = param;
+      named.block = static_cast<int>(i);
       named.name = prefix + param.name;
       visit(named);
     });

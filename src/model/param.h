@@ -33,7 +33,8 @@ struct Param {
   Shape shape;       // as on disk: [out, in], [n], or [conv_dim, 1, conv_kernel]
   ParamRole role;
   Weight* weight = nullptr;
-  Tensor* vector = nullptr;          // f32, elements of `shape`
+  Tensor* vector = nullptr;  // f32, elements of `shape`
+  int block = -1;            // index in the model's list of blocks; -1: embedding, final norm, head
   Projection* projection = nullptr;  // the linear layer that `weight` belongs to, where it does
   // Where the owner keeps a pointer to the gradient [elements of `shape`], float, to which Backward adds. Null there: frozen,
   // and nothing is computed for it. The buffer belongs to whoever sets the pointer.

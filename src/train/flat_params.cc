@@ -41,6 +41,7 @@ void FlatParams::Add(const Param& param, const IsTrainable& is_trainable) {
   entries_.push_back({.name = param.name,
                       .shape = param.shape,
                       .role = param.role,
+                      .block = param.block,
                       .offset = size_,
                       .elements = elements,
                       .value = MasterOf(param),
@@ -63,6 +64,16 @@ std::pair<size_t, size_t> FlatParams::ChunksOf(const FlatRange& range) const {
     return static_cast<size_t>(found - chunks_.begin());
   };
   return {first_from(range.begin), first_from(range.end)};
+}
+
+FlatRange FlatParams::RangeOfBlock(size_t block) const {
+  FlatRange range;
+  for (const Entry& entry : entries_) {
+    if (entry.block != static_cast<int>(block)) continue;
+    if (range.size() == 0) range.begin = entry.offset;
+    range.end = entry.offset + (entry.elements + kAlignFloats - 1) / kAlignFloats * kAlignFloats;
+  }
+  return range;
 }
 
 FlatRange FlatParams::RangeOf(size_t rank, size_t ranks) const {

@@ -33,6 +33,7 @@ class FlatParams {
     std::string name;
     Shape shape;
     ParamRole role;
+    int block;        // Param::block
     size_t offset;    // multiple of kAlignFloats
     size_t elements;  // without padding
     float* value;     // [elements], in the model
@@ -62,6 +63,9 @@ class FlatParams {
 
   // The range of rank `rank` of `ranks`: consecutive, covering all, nearly equal, ending where chunks do.
   FlatRange RangeOf(size_t rank, size_t ranks) const;
+
+  // Parameters of one block of the model, which lie next to each other; empty if all are frozen.
+  FlatRange RangeOfBlock(size_t block) const;
 
   // Backward passes add into `gradients` [size()] from now on; null: compute no gradients.
   void BindGradients(float* gradients);

@@ -210,6 +210,19 @@ const float* GradientSum::Finish() {
   return Data(result_) + own_.begin;
 }
 
+void GradientBuckets::BlockDone(size_t block) {
+  const FlatRange range = params_->RangeOfBlock(block);
+  if (range.size() == 0) return;
+  if (pending_.size() > 0 && range.end != pending_.begin) Flush();
+  pending_ = {range.begin, pending_.size() > 0 ? pending_.end : range.end};
+  if (pending_.size() >= kFloats) Flush();
+}
+
+void GradientBuckets::Flush() {
+  if (pending_.size() > 0) sum_->RangeDone(pending_);
+  pending_ = {};
+}
+
 void AllGatherValues(FlatParams* params, Comm* comm) {
   if (comm->size() > 1) {
     std::vector<Transfer> transfers;

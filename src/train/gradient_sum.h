@@ -63,6 +63,20 @@ class GradientSum {
   std::vector<Comm::Ticket> sends_;
 };
 
+// Lets the gradients of finished blocks travel in pieces that are worth a message.
+class GradientBuckets {
+ public:
+  static constexpr size_t kFloats = size_t{1} << 20;  // 4 MiB
+  GradientBuckets(const FlatParams* params, GradientSum* sum) : params_(params), sum_(sum) {}
+  void BlockDone(size_t block);  // in descending order
+  void Flush();
+
+ private:
+  const FlatParams* params_;
+  GradientSum* sum_;
+  FlatRange pending_;
+};
+
 // Every rank gets the values that the others' optimizers wrote to their parts; then FlatParams::ValuesChanged.
 void AllGatherValues(FlatParams* params, Comm* comm);
 

@@ -16,7 +16,8 @@ LossInput MicroPass::Input(const TokenBatch& batch, const Tensor& hidden) {
           .workspace = &workspace_};
 }
 
-MicroResult MicroPass::Train(const TokenBatch& batch, StepTimes* times) {
+MicroResult MicroPass::Train(const TokenBatch& batch, StepTimes* times,
+                             const Model::BlockDone& block_done) {
   const size_t T = batch.ids.size(), D = model_->config().hidden_size;
   const SeqLayout layout = SeqLayout::Packed(batch.document_lengths);
   const Pass pass{.layout = layout,
@@ -36,7 +37,7 @@ MicroResult MicroPass::Train(const TokenBatch& batch, StepTimes* times) {
   hidden = Tensor();
   watch.Lap(&times->loss);
 
-  model_->Backward(pass, batch.ids, &kept, d_hidden.f32());
+  model_->Backward(pass, batch.ids, &kept, d_hidden.f32(), block_done);
   watch.Lap(&times->backward);
   return Summarise(batch, sums);
 }

@@ -42,7 +42,9 @@ class MicroPass {
   MicroPass(const Model* model, const PassSettings& settings, size_t n_datasets)
       : model_(model), settings_(settings), n_datasets_(n_datasets) {}
 
-  MicroResult Train(const TokenBatch& batch, StepTimes* times);
+  // block_done: see Model::Backward.
+  MicroResult Train(const TokenBatch& batch, StepTimes* times,
+                    const Model::BlockDone& block_done = nullptr);
   MicroResult Evaluate(const TokenBatch& batch);
 
  private:

@@ -24,7 +24,7 @@ TrainEnd Trainer::Run() {
     }
     AfterStep();
     if (state_.step == options_.stop_at_step) break;
-    if (options_.is_stop_asked != nullptr && options_.is_stop_asked()) break;
+    if (IsStopAsked()) break;
   }
   return Finish();
 }
@@ -47,7 +47,14 @@ Trainer::Step Trainer::ComputeGradients(int attempt) {
     watch.Lap(&step.times.data);
     sum_->BeginLeaf();
     watch.Lap(&step.times.reduce);
-    results.push_back(pass_->Train(batch, &step.times));
+    // Gradients of the last micro-batch travel to their owners block by block. (A test that changes them must come first.)
+    const bool is_overlapped =
+        comm_->size() > 1 && leaf + 1 == first_leaf + leaves && options_.on_gradients == nullptr;
+    GradientBuckets buckets(flat_.get(), sum_.get());
+    results.push_back(pass_->Train(
+        batch, &step.times,
+        is_overlapped ? [&](size_t block) { buckets.BlockDone(block); } : Model::BlockDone()));
+    if (is_overlapped) buckets.Flush();
     watch.Restart();
     if (options_.on_gradients != nullptr) options_.on_gradients(state_.step, attempt, flat_.get());
     sum_->EndLeaf();
@@ -93,6 +100,15 @@ void Trainer::Advance(const Step& step, bool is_applied) {
   if (spike > 0 && state_.loss_ema > 0 && loss > spike * state_.loss_ema)
     Tell("spike", fmt::format("loss {:.4f} after a mean of {:.4f}", loss, state_.loss_ema), true);
   state_.loss_ema = state_.loss_ema == 0 ? loss : 0.98 * state_.loss_ema + 0.02 * loss;
+}
+
+bool Trainer::IsStopAsked() {
+  const std::string own =
+      options_.is_stop_asked != nullptr && options_.is_stop_asked() ? "stop" : "";
+  if (comm_->size() == 1) return !own.empty();
+  for (const std::string& answer : comm_->AllGather(own))  // all ranks stop after the same step
+    if (!answer.empty()) return true;
+  return false;
 }
 
 bool Trainer::AtEnd() const {

@@ -74,7 +74,10 @@ class Trainer {
   void OpenModel();
   void OpenReport();
 
+  void CheckRanks();
+
   bool AtEnd() const;
+  bool IsStopAsked();
   Step ComputeGradients(int attempt);
   void Update(Step* step);
   void Advance(const Step& step, bool is_applied);

@@ -2,10 +2,13 @@
 // A trainer's beginning: cheap checks first, memory last.
 #include "base/error.h"
 #include "base/file.h"
+#include "base/hash.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/parallel.h"
 #include "kernels/isa.h"
 #include "model/planner.h"
+#include "train/comm_mpi.h"
 #include "train/run_setup.h"
 #include "train/train_model.h"
 #include "train/trainer.h"
@@ -37,9 +40,24 @@ Trainer::Trainer(const Recipe& recipe, const TrainOptions& options)
   checkpoints_ = std::make_unique<CheckpointStore>(
       options_.folder + "/checkpoints",
       CheckpointPolicy{recipe_.checkpoint.keep_last, recipe_.checkpoint.keep_every_steps});
+  CheckRanks();
   OpenModel();
   Resume();
   OpenReport();
+}
+
+void Trainer::CheckRanks() {
+  if (comm_->size() == 1) return;
+  RequireEqual(*comm_, "the program", options_.version);
+  RequireEqual(*comm_, "the instruction-set level", IsaName());
+  RequireEqual(*comm_, "the recipe", Sha256Hex(PrintRecipe(recipe_)));
+  RequireEqual(*comm_, "the data", Sha256Hex(DumpJson(loader_->Signature())));
+  for (const PhaseEntry& phase : recipe_.data.phases) {
+    const uint64_t seq_len = phase.seq_len > 0 ? phase.seq_len : recipe_.batch.seq_len;
+    const std::string why = WhyLeavesDoNotDivide(
+        recipe_.batch.tokens / seq_len / recipe_.batch.micro_samples, comm_->size());
+    if (!why.empty()) throw Error(ExitCode::kUsage, why, "batch.tokens, batch.micro_samples");
+  }
 }
 
 Trainer::~Trainer() = default;
