@@ -231,6 +231,12 @@ double FinalLoss(const RunLog& log) {
   return used == 0 ? std::nan("") : sum / static_cast<double>(used);
 }
 
+// A loss that was learned by heart still shows digits.
+std::string LossText(double loss, int digits) {
+  return std::isfinite(loss) && loss < 0.01 ? PlotNumber(loss, PlotUnit::kPlain)
+                                            : Fixed(loss, digits);
+}
+
 // Time in which steps were made: sessions without the pauses between them.
 double TrainingSeconds(const RunLog& log) {
   double ms = 0;
@@ -290,7 +296,7 @@ std::string Summary(const std::vector<ReportRun>& runs) {
          const uint64_t planned = start(log).total_tokens;
          return count(last(log).tokens) + (planned > 0 ? " of " + count(planned) : "");
        }},
-      {"training loss at the end", [](const RunLog& log) { return Fixed(FinalLoss(log), 4); }},
+      {"training loss at the end", [](const RunLog& log) { return LossText(FinalLoss(log), 4); }},
       {"best validation", [](const RunLog& log) { return BestValidation(log); }},
       {"tokens a second, median",
        [](const RunLog& log) {
@@ -351,7 +357,8 @@ std::string Cards(const RunLog& log) {
     return fmt::format("<div class=\"card\"><b>{}</b><span>{}</span></div>", EscapeHtml(value),
                        EscapeHtml(name));
   };
-  std::string html = "<section class=\"cards\">" + card(Fixed(FinalLoss(log), 3), "training loss");
+  std::string html =
+      "<section class=\"cards\">" + card(LossText(FinalLoss(log), 3), "training loss");
   if (!log.evals.empty()) {
     const EvalRecord& eval = log.evals.back();
     html += eval.bits_per_byte > 0

@@ -58,6 +58,12 @@ TEST(Report, HasAllPlotsTablesAndTextsOfOneRun) {
   EXPECT_EQ(html.find(">nan<"), std::string::npos);
 }
 
+TEST(Report, SmallLossesKeepTheirDigits) {
+  ReportRun run = MakeRun("tiny", 30);
+  for (StepRecord& step : run.log.steps) step.loss = 3.25e-5;
+  EXPECT_NE(ReportHtml({run}, "tiny").find("<b>3.25e-5</b>"), std::string::npos);
+}
+
 TEST(Report, FetchesNothing) {
   const std::string html = ReportHtml({MakeRun("tiny", 100)}, "tiny");
   for (const char* part : {"src=", "href=", "@import", "url(", "https:", "fetch(", "XMLHttp"})
