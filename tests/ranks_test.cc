@@ -15,9 +15,8 @@ namespace {
 // Four micro-batches a step.
 std::vector<std::string> Arguments(const TinyRun& run, const std::string& name,
                                    const std::string& steps = "12") {
-  return {"pretrain", run.dir() / "tiny.toml", "-o",    run.dir() / name,
-          "-q",       "--set",                 "batch.tokens=192",
-          "--set",    "schedule.steps=" + steps};
+  return {"pretrain", run.dir() / "tiny.toml", "-o",    run.dir() / name,         "-q",
+          "--set",    "batch.tokens=192",      "--set", "schedule.steps=" + steps};
 }
 
 std::vector<std::string> With(std::vector<std::string> arguments,
@@ -72,16 +71,16 @@ TEST(Ranks, ADeadRankEndsTheJobAndTheRestartContinuesExactly) {
   std::thread killer([&] {
     // A rank is a process of this test's whose command line names the run; the log's first checkpointed step is the moment.
     const std::string log = run.dir() / "killed/log.jsonl";
-    for (int i = 0; i < 1200 && ReadFilePrefix(log, 1 << 20).find("\"step\":20,") ==
-                                    std::string::npos;
-         ++i)
+    for (int i = 0;
+         i < 1200 && ReadFilePrefix(log, 1 << 20).find("\"step\":20,") == std::string::npos; ++i)
       std::this_thread::sleep_for(std::chrono::milliseconds(25));
     for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
       const std::string pid = entry.path().filename();
       if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
       const std::string line = ReadFilePrefix(entry.path() / "cmdline", 4096);
       const std::string environment = ReadFilePrefix(entry.path() / "environ", 1 << 16);
-      if (line.starts_with(PLANISH_BINARY) && line.find(run.dir() / "killed") != std::string::npos &&
+      if (line.starts_with(PLANISH_BINARY) &&
+          line.find(run.dir() / "killed") != std::string::npos &&
           environment.find("OMPI_COMM_WORLD_RANK=1") != std::string::npos) {
         kill(std::stoi(pid), SIGKILL);
         return;
@@ -122,14 +121,13 @@ TEST(Ranks, HostsOfTheirOwnGiveTheSameBits) {
   const TinyRun run;
   OutputOf(Arguments(run, "one"));
   std::vector<std::string> arguments = {"netns", "exec", hosts.Name(0), "mpirun"};
-  for (const auto& part : {MpirunArguments(2), hosts.Arguments(),
-                           With({PLANISH_BINARY}, Arguments(run, "hosts"))})
+  for (const auto& part :
+       {MpirunArguments(2), hosts.Arguments(), With({PLANISH_BINARY}, Arguments(run, "hosts"))})
     arguments.insert(arguments.end(), part.begin(), part.end());
-  const Outcome outcome =
-      RunAnyProgram("ip", arguments,
-                    {.environment = {{"OMPI_ALLOW_RUN_AS_ROOT", "1"},
-                                     {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"}},
-                     .limit_s = 100});
+  const Outcome outcome = RunAnyProgram(
+      "ip", arguments,
+      {.environment = {{"OMPI_ALLOW_RUN_AS_ROOT", "1"}, {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"}},
+       .limit_s = 100});
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   ExpectSameEnd(run.dir() / "one", run.dir() / "hosts");
 }

@@ -35,8 +35,10 @@ TEST(Readme, CommandsRunAsTheyStand) {
   for (std::string command : commands) {
     command = std::regex_replace(command, std::regex("^build/planish"), PLANISH_BINARY);
     const std::string script = "cd '" + work.path() +
-                               "' && cp -n '" PLANISH_SOURCE_DIR "/README.md' . && M='" + model +
-                               "' && " + command + " < /dev/null > out.txt 2> err.txt";
+                               "' && cp -n '" PLANISH_SOURCE_DIR
+                               "/README.md' . && mkdir -p recipes && cp -rn '" PLANISH_SOURCE_DIR
+                               "/recipes/tiny' recipes/ && M='" +
+                               model + "' && " + command + " < /dev/null > out.txt 2> err.txt";
     const int status =
         std::system(("timeout 120 bash -c \"$(cat <<'END'\n" + script + "\nEND\n)\"").c_str());
     // chat without a terminal and without a message says so; everything else succeeds.
