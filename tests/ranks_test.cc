@@ -67,9 +67,9 @@ TEST(Ranks, ARunGoesOnExactlyWithAnotherNumberOfThem) {
 
 TEST(Ranks, ADeadRankEndsTheJobAndTheRestartContinuesExactly) {
   const TinyRun run;
-  OutputOf(Arguments(run, "whole", "400"));
+  OutputOf(Arguments(run, "whole", "200"));
   std::thread killer([&] {
-    // A rank is a process of this test's whose command line names the run; the log's first checkpointed step is the moment.
+    // A rank is a process of this test's whose command line names the run; the log tells the moment, after two checkpoints.
     const std::string log = run.dir() / "killed/log.jsonl";
     for (int i = 0;
          i < 1200 && ReadFilePrefix(log, 1 << 20).find("\"step\":20,") == std::string::npos; ++i)
@@ -89,12 +89,12 @@ TEST(Ranks, ADeadRankEndsTheJobAndTheRestartContinuesExactly) {
     ADD_FAILURE() << "rank 1 not found";
   });
   const auto begin = std::chrono::steady_clock::now();
-  const Outcome outcome = Ranks(2, Arguments(run, "killed", "400"));
+  const Outcome outcome = Ranks(2, Arguments(run, "killed", "200"));
   killer.join();
   EXPECT_NE(outcome.status, 0);
   EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), 60);
   EXPECT_NE(outcome.err.find("signal 9"), std::string::npos) << outcome.err;
-  const Outcome again = Ranks(2, Arguments(run, "killed", "400"));
+  const Outcome again = Ranks(2, Arguments(run, "killed", "200"));
   ASSERT_EQ(again.status, 0) << again.err;
   ExpectSameEnd(run.dir() / "whole", run.dir() / "killed");
 }
