@@ -83,10 +83,8 @@ TEST(Mpi, SumsAreTheSameOnHostsOfTheirOwn) {
   for (const auto& part : {testing::MpirunArguments(2), hosts.Arguments(),
                            std::vector<std::string>{MPI_RANKS_BINARY, "sum", "4"}})
     arguments.insert(arguments.end(), part.begin(), part.end());
-  EXPECT_EQ(HashOf(testing::RunAnyProgram("ip", arguments,
-                                          {.environment = {{"OMPI_ALLOW_RUN_AS_ROOT", "1"},
-                                                           {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"}},
-                                           .limit_s = 60})),
+  EXPECT_EQ(HashOf(testing::RunAnyProgram(
+                "ip", arguments, {.environment = testing::MpiEnvironment(), .limit_s = 60})),
             one);
 }
 

@@ -103,7 +103,8 @@ TEST(Ranks, TheProgramStartsItsOwn) {
   const TinyRun run;
   OutputOf(Arguments(run, "one"));
   const Outcome outcome =
-      RunProgram(With(Arguments(run, "two"), {"--ranks", "2", "--max-restarts", "1"}));
+      RunProgram(With(Arguments(run, "two"), {"--ranks", "2", "--max-restarts", "1"}),
+                 {.environment = MpiEnvironment()});
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   ExpectSameEnd(run.dir() / "one", run.dir() / "two");
 }
@@ -124,10 +125,8 @@ TEST(Ranks, HostsOfTheirOwnGiveTheSameBits) {
   for (const auto& part :
        {MpirunArguments(2), hosts.Arguments(), With({PLANISH_BINARY}, Arguments(run, "hosts"))})
     arguments.insert(arguments.end(), part.begin(), part.end());
-  const Outcome outcome = RunAnyProgram(
-      "ip", arguments,
-      {.environment = {{"OMPI_ALLOW_RUN_AS_ROOT", "1"}, {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"}},
-       .limit_s = 100});
+  const Outcome outcome =
+      RunAnyProgram("ip", arguments, {.environment = MpiEnvironment(), .limit_s = 100});
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   ExpectSameEnd(run.dir() / "one", run.dir() / "hosts");
 }

@@ -55,34 +55,25 @@ const PlanishMpi* OpenPlugin() {
               "beside the program");
 }
 
-class MpiComm : public Comm {
+// What the thread that makes the MPI calls works with. The thread holds it too: it outlives a Comm that an error ended.
+class MpiWorker {
  public:
-  explicit MpiComm(const MpiOptions& options) : options_(options), mpi_(OpenPlugin()) {
-    std::promise<void> joined;
-    auto is_joined = joined.get_future();
-    thread_ = std::thread([this, &joined] { Run(joined); });
-    is_joined.wait();
-  }
+  using Ticket = Comm::Ticket;
+  explicit MpiWorker(const MpiOptions& options) : options_(options), mpi_(OpenPlugin()) {}
 
-  ~MpiComm() override {
-    // An error on its way out must not wait for ranks that know nothing of it: the process ends without a goodbye, and
-    // mpirun ends the others.
-    if (std::uncaught_exceptions() > 0) {
-      thread_.detach();
-      return;
-    }
+  // Lets the other ranks know; the thread ends when all have said so.
+  void Stop() {
     {
       const std::lock_guard lock(mutex_);
       is_stopping_ = true;
     }
     wake_.notify_all();
-    thread_.join();
   }
 
-  size_t rank() const override { return static_cast<size_t>(rank_); }
-  size_t size() const override { return static_cast<size_t>(size_); }
+  size_t rank() const { return static_cast<size_t>(rank_); }
+  size_t size() const { return static_cast<size_t>(size_); }
 
-  Ticket Start(std::vector<Transfer> transfers) override {
+  Ticket Start(std::vector<Transfer> transfers) {
     const std::lock_guard lock(mutex_);
     const Ticket ticket = next_ticket_++;
     waiting_[ticket] = 1;  // until they are posted
@@ -91,14 +82,14 @@ class MpiComm : public Comm {
     return ticket;
   }
 
-  void Wait(Ticket ticket) override {
+  void Wait(Ticket ticket) {
     std::unique_lock lock(mutex_);
     PLANISH_CHECK(waiting_.contains(ticket), "ticket {} waited for twice", ticket);
     done_.wait(lock, [&] { return waiting_.at(ticket) == 0; });
     waiting_.erase(ticket);
   }
 
-  void Abort(int status, const std::string& message) override {
+  [[noreturn]] void Abort(int status, const std::string& message) {
     std::fprintf(stderr, "error: rank %d: %s\n", rank_, message.c_str());
     std::fflush(stderr);
     {
@@ -224,6 +215,8 @@ class MpiComm : public Comm {
     return any;
   }
 
+ public:
+  // The thread: until Stop.
   void Run(std::promise<void>& joined) {
     Check(mpi_->init(&rank_, &size_), "joining the job");
     joined.set_value();
@@ -262,7 +255,6 @@ class MpiComm : public Comm {
     mpi_->finalize();
   }
 
- public:
   std::string HostName() const {
     char name[256] = "";
     mpi_->host_name(name, sizeof name);
@@ -275,8 +267,6 @@ class MpiComm : public Comm {
   const PlanishMpi* mpi_;
   int rank_ = 0, size_ = 1;
   std::vector<std::string> hosts_;  // by rank; set before messages flow
-  std::thread thread_;
-
   std::mutex mutex_;
   std::condition_variable wake_, done_;
   std::vector<Job> posted_;
@@ -293,6 +283,38 @@ class MpiComm : public Comm {
   Clock::time_point last_said_, last_heard_;
 };
 
+class MpiComm : public Comm {
+ public:
+  explicit MpiComm(const MpiOptions& options) : worker_(std::make_shared<MpiWorker>(options)) {
+    std::promise<void> joined;
+    auto is_joined = joined.get_future();
+    thread_ = std::thread([worker = worker_, &joined] { worker->Run(joined); });
+    is_joined.wait();
+    worker_->SetHosts(AllGather(worker_->HostName()));
+  }
+  ~MpiComm() override {
+    // An error on its way out must not wait for ranks that know nothing of it: the process ends without a goodbye, and
+    // mpirun ends the others.
+    if (std::uncaught_exceptions() > 0) {
+      thread_.detach();
+      return;
+    }
+    worker_->Stop();
+    thread_.join();
+  }
+  size_t rank() const override { return worker_->rank(); }
+  size_t size() const override { return worker_->size(); }
+  Ticket Start(std::vector<Transfer> transfers) override {
+    return worker_->Start(std::move(transfers));
+  }
+  void Wait(Ticket ticket) override { worker_->Wait(ticket); }
+  void Abort(int status, const std::string& message) override { worker_->Abort(status, message); }
+
+ private:
+  std::shared_ptr<MpiWorker> worker_;
+  std::thread thread_;
+};
+
 }  // namespace
 
 bool IsUnderMpi() {
@@ -302,9 +324,7 @@ bool IsUnderMpi() {
 }
 
 std::unique_ptr<Comm> JoinMpi(const MpiOptions& options) {
-  auto comm = std::make_unique<MpiComm>(options);
-  comm->SetHosts(comm->AllGather(comm->HostName()));
-  return comm;
+  return std::make_unique<MpiComm>(options);
 }
 
 void RequireEqual(Comm& comm, const std::string& what, const std::string& value) {
