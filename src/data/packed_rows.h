@@ -3,7 +3,7 @@
 // packed into rows of at most row_tokens (packing.h); the rows of a window are permuted too, because best fit opens long
 // ones first. Without shuffling, windows are taken in file order and rows ordered by their first example.
 // How many rows a window gives is known only after packing it, so a table of an epoch's windows is made when the epoch is
-// first touched (some 0.2 s a million examples) and kept; nothing else is remembered but the windows used last.
+// first touched and kept; nothing else is remembered but the windows used last.
 #pragma once
 
 #include <map>

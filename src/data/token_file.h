@@ -72,7 +72,7 @@ class TokenFileWriter {
 class TokenFile {
  public:
   enum class Check {
-    kAll,        // also reads every id once: checksum and range (some GB/s)
+    kAll,        // also reads every id once: checksum and range
     kStructure,  // header, footer, sizes and document table
   };
   // Error(kBadFile) naming the file and what is wrong with it.
