@@ -101,6 +101,9 @@ class TokenizeVerb : public Verb {
     options->Text(
         "--special-tokens", &special_tokens_,
         "tokens with the first ids, commas between; the first one ends documents, unless --eos");
+    options->Text("--text-tokens", &text_tokens_,
+                  "further tokens with ids of their own that belong to the text, e.g. "
+                  "'<think>,</think>'");
     options->Text("--bos", &bos_, "which of them begins a text");
     options->Text("--pad", &pad_, "which of them pads");
     options->Choice("--pretokenizer", &pretokenizer_,
@@ -185,8 +188,8 @@ class TokenizeVerb : public Verb {
       refuse({"--model", "--tokenizer", "--special", "--match-special", "--no-eos"},
              "with --train-bpe");
     } else {
-      refuse({"--special-tokens", "--bos", "--pad", "--pretokenizer", "--min-frequency",
-              "--max-token-length", "--chat-template"},
+      refuse({"--special-tokens", "--text-tokens", "--bos", "--pad", "--pretokenizer",
+              "--min-frequency", "--max-token-length", "--chat-template"},
              "without --train-bpe");
       if (!eos_.empty() && no_eos_) throw UsageError("--eos and --no-eos contradict each other");
     }
@@ -239,6 +242,7 @@ class TokenizeVerb : public Verb {
     job.options.min_frequency = static_cast<uint64_t>(min_frequency_);
     job.options.max_token_length = static_cast<size_t>(max_token_length_);
     job.options.special_tokens = SplitAtCommas(special_tokens_);
+    job.options.text_tokens = SplitAtCommas(text_tokens_);
     std::vector<std::string>& special = job.options.special_tokens;
     if (job.eos.empty() && !special.empty()) job.eos = special[0];
     for (const std::string& token : {job.bos, job.eos, job.pad}) {
@@ -251,7 +255,8 @@ class TokenizeVerb : public Verb {
 
   std::string model_, tokenizer_;
   std::string output_, format_ = "auto", field_ = "text", separator_, eos_, bos_, pad_;
-  std::string special_tokens_ = "<|endoftext|>", pretokenizer_ = "llama3", chat_template_;
+  std::string special_tokens_ = "<|endoftext|>", text_tokens_, pretokenizer_ = "llama3",
+              chat_template_;
   uint64_t max_document_ = limits::kJsonlLineBytes;
   int64_t vocab_size_ = 0, min_frequency_ = 2, max_token_length_ = 0;
   bool strict_ = false, match_special_ = false, no_eos_ = false;

@@ -58,11 +58,22 @@ std::vector<BpeMerge> WithoutRepeats(const std::vector<BpeMerge>& merges) {
   return kept;
 }
 
+void CheckAddedToken(const std::string& token) {
+  if (token.empty()) throw UsageError("a special token is empty");
+  if (ValidUtf8Prefix(token) != token.size())
+    throw UsageError("special token {} is not valid UTF-8", Quoted(token));
+  if (token.size() > limits::kAddedTokenBytes) {
+    throw UsageError("special token {} has {} bytes, at most {} are allowed", Quoted(token),
+                     token.size(), limits::kAddedTokenBytes);
+  }
+}
+
 }  // namespace
 
 LearnedBpe LearnBpe(const WordCounts& words, const BpeTrainOptions& options) {
   TokenTable table;
-  for (const std::string& token : options.special_tokens) table.Put(token);
+  for (const auto* tokens : {&options.special_tokens, &options.text_tokens})
+    for (const std::string& token : *tokens) table.Put(token);
   std::vector<TokenId> byte_ids(kByteValues);
   for (const auto& [spelled, byte] : SpelledBytes()) byte_ids[byte] = table.Put(spelled);
   MergeLearner learner(words, byte_ids, options.max_token_length);
@@ -96,18 +107,11 @@ BpeTrainer::BpeTrainer(const std::string& pre_tokenizer, BpeTrainOptions options
   }
   pre_tokenizer_name_ = pre_tokenizer;
   std::set<std::string> seen;
-  std::erase_if(options_.special_tokens,
-                [&](const std::string& token) { return !seen.insert(token).second; });
-  for (const std::string& token : options_.special_tokens) {
-    if (token.empty()) throw UsageError("a special token is empty");
-    if (ValidUtf8Prefix(token) != token.size())
-      throw UsageError("special token {} is not valid UTF-8", Quoted(token));
-    if (token.size() > limits::kAddedTokenBytes) {
-      throw UsageError("special token {} has {} bytes, at most {} are allowed", Quoted(token),
-                       token.size(), limits::kAddedTokenBytes);
-    }
+  for (auto* tokens : {&options_.special_tokens, &options_.text_tokens}) {
+    std::erase_if(*tokens, [&](const std::string& token) { return !seen.insert(token).second; });
+    for (const std::string& token : *tokens) CheckAddedToken(token);
   }
-  const size_t special = options_.special_tokens.size();
+  const size_t special = options_.special_tokens.size() + options_.text_tokens.size();
   if (special > limits::kAddedTokens)
     throw UsageError("{} special tokens, at most {} are allowed", special, limits::kAddedTokens);
   if (options_.vocab_size < kByteValues + special || options_.vocab_size > limits::kVocabSize) {
@@ -169,9 +173,10 @@ std::shared_ptr<const Tokenizer> BpeTrainer::Train() {
   parts.in_model.assign(learned.tokens.size(), true);
   parts.tokens = std::move(learned.tokens);
   parts.merges = std::move(learned.merges);
-  for (size_t id = 0; id < options_.special_tokens.size(); ++id) {
+  const size_t special = options_.special_tokens.size();
+  for (size_t id = 0; id < special + options_.text_tokens.size(); ++id) {
     parts.added.push_back(
-        {.id = static_cast<TokenId>(id), .content = parts.tokens[id], .special = true});
+        {.id = static_cast<TokenId>(id), .content = parts.tokens[id], .special = id < special});
   }
   return TokenizerBuilder::Build(std::move(parts), "trained tokenizer");
 }

@@ -32,6 +32,9 @@ struct BpeTrainOptions {
   // whatever it says. 0: no limit.
   size_t max_token_length = 0;
   std::vector<std::string> special_tokens;  // valid UTF-8, not empty; repeated ones count once
+  // Ids behind those of special_tokens, for marks that belong to the text, such as <think>: a decoder that skips special
+  // tokens keeps them. Same rules.
+  std::vector<std::string> text_tokens;
 };
 
 struct LearnedBpe {

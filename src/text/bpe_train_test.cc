@@ -152,6 +152,21 @@ TEST(BpeTrain, TextCutAtPlacesToCutHasThePiecesOfTheWhole) {
   EXPECT_EQ(PlaceToCut("a\nb", 100), 3u);
 }
 
+TEST(BpeTrain, TextTokensHaveIdsOfTheirOwnAndAreNotSpecial) {
+  BpeTrainer trainer("qwen2", {.vocab_size = 260,
+                               .special_tokens = {"<end>"},
+                               .text_tokens = {"<think>", "<end>", "</think>"}});
+  const std::string text = "abab";
+  trainer.Feed({{std::string_view(text)}});
+  const auto tokenizer = trainer.Train();
+  EXPECT_EQ(tokenizer->Encode("<think>a</think><end>", {}).size(), 4u);
+  EXPECT_EQ(tokenizer->Find("</think>"), TokenId{2});
+  EXPECT_TRUE(tokenizer->IsSpecial(0));
+  EXPECT_FALSE(tokenizer->IsSpecial(1));
+  const std::vector<TokenId> ids{1, 0, 2};
+  EXPECT_EQ(tokenizer->Decode(ids, /*skip_special=*/true), "<think></think>");
+}
+
 TEST(BpeTrain, TokenizerMadeEncodesWithItsMergesAndFindsItsSpecialTokens) {
   BpeTrainer trainer("gpt-2", {.vocab_size = 262, .special_tokens = {"<eos>", "<pad>", "<eos>"}});
   const std::vector<std::string> texts = {"low low low lower lower", "<eos>"};
