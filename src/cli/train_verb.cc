@@ -12,6 +12,7 @@
 #include "model/planner.h"
 #include "train/comm_mpi.h"
 #include "train/run_setup.h"
+#include "train/train_cost.h"
 #include "train/train_model.h"
 #include "train/trainer.h"
 
@@ -124,11 +125,11 @@ ExitCode TrainVerb::Run(const OptionSet& options) {
 
 ExitCode TrainVerb::DryRun(const Recipe& recipe) const {
   const Pretrained model = DescribeForTraining(recipe.model);
-  const TrainPlanRequest request = PlanRequestOf(recipe);
+  const TrainPlanRequest request = PlanRequestOf(recipe, model.file_bytes);
   fmt::print("model      {} parameters: {}\n", MakePlan(model.config, {}).parameters,
              DescribeBlocks(model.config));
   fmt::print("memory     {}\n", Describe(PlanTraining(model.config, request)));
-  CheckTrainMemory(model.config, recipe, memory_);
+  CheckTrainMemory(model, recipe, memory_);
   const Loader loader = OpenLoader(recipe, model);
   OpenValidation(recipe, model);
   const uint64_t total = loader.TokensBefore(loader.samples());

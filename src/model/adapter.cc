@@ -77,16 +77,19 @@ void CopyInto(const TensorView& view, const std::string& where, Weight* weight) 
 
 }  // namespace
 
+bool IsTarget(const AdapterConfig& config, const std::string& param) {
+  const std::vector<std::string>& targets = config.target_modules;
+  return targets.empty() ||
+         std::find(targets.begin(), targets.end(), LastPart(ModuleOf(param))) != targets.end();
+}
+
 void AddAdapters(Model* model, const AdapterConfig& config, uint64_t seed) {
   std::set<std::string> unused(config.target_modules.begin(), config.target_modules.end());
   std::set<std::string> known;
   for (const auto& [module, projection] : Projections(model)) {
     const std::string name = LastPart(module);
     known.insert(name);
-    if (!config.target_modules.empty() &&
-        std::find(config.target_modules.begin(), config.target_modules.end(), name) ==
-            config.target_modules.end())
-      continue;
+    if (!IsTarget(config, module)) continue;
     unused.erase(name);
     projection->adapter =
         std::make_unique<LowRank>(projection->weight.out(), projection->weight.in(), config.rank,

@@ -20,6 +20,9 @@ struct AdapterConfig {
   std::string base_model;  // name or path, for information
 };
 
+// Whether the config names the projection of this parameter ("...q_proj.weight").
+bool IsTarget(const AdapterConfig& config, const std::string& param);
+
 // Gives every projection that the config names an adapter which changes nothing yet. Error(kUsage) if a name fits none.
 void AddAdapters(Model* model, const AdapterConfig& config, uint64_t seed);
 bool HasAdapters(Model* model);

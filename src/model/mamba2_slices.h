@@ -3,12 +3,19 @@
 // their length. A document goes on in the next slice only at multiples of its chunk: every chunk is what it would be alone.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <vector>
 
 #include "model/seq_layout.h"
 
 namespace planish {
+
+// Tokens of a slice for in_proj's width: enough that packing the weights again costs little beside their product, and at most
+// 2^24 floats.
+inline size_t Mamba2SliceTokens(size_t width) {
+  return std::clamp<size_t>((size_t{1} << 24) / width, 512, 4096);
+}
 
 // Consecutive tokens of one document within a slice.
 struct Mamba2Piece {

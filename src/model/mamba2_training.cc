@@ -21,11 +21,6 @@
 namespace planish {
 namespace {
 
-// Tokens of a slice: enough that packing the weights again costs little beside their product, and at most 2^24 floats.
-size_t SliceTokens(size_t width) {
-  return std::clamp<size_t>((size_t{1} << 24) / width, 512, 4096);
-}
-
 // Scratch for [rows, width] elements of `type`.
 void* TakeRows(Workspace* workspace, DType type, size_t rows, size_t width) {
   return workspace->Take((BytesOf(type, rows * width) + sizeof(float) - 1) / sizeof(float));
@@ -115,7 +110,7 @@ void Mamba2::Forward(const Pass& pass, const float* x, float* y,
   const size_t T = pass.tokens(), H = mamba_.n_heads, d_in = layer.d_in(),
                conv_dim = layer.conv_dim(), zxbc_width = d_in + conv_dim, D = hidden_size_,
                front = mamba_.conv_kernel - 1;
-  const auto slices = CutSlices(pass.layout, mamba_.chunk_size, SliceTokens(layer.in_width()));
+  const auto slices = CutSlices(pass.layout, mamba_.chunk_size, Mamba2SliceTokens(layer.in_width()));
   size_t most = 0, cuts = 0;
   for (const Mamba2Slice& slice : slices) {
     most = std::max(most, slice.count);
@@ -199,7 +194,7 @@ void Mamba2::Backward(const Pass& pass, const float* x, const Saved& saved, cons
   const DType type = pass.row_type();
   const size_t H = mamba_.n_heads, d_in = layer.d_in(), conv_dim = layer.conv_dim(),
                D = hidden_size_, window = (mamba_.conv_kernel - 1) * conv_dim;
-  const auto slices = CutSlices(pass.layout, mamba_.chunk_size, SliceTokens(layer.in_width()));
+  const auto slices = CutSlices(pass.layout, mamba_.chunk_size, Mamba2SliceTokens(layer.in_width()));
   const bool has_all = kept.y.data() != nullptr;
   size_t most = 0;
   for (const Mamba2Slice& slice : slices) most = std::max(most, slice.count);

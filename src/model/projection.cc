@@ -8,6 +8,7 @@
 #include "base/parallel.h"
 #include "kernels/gemm_bf16.h"
 #include "kernels/gemm_f32.h"
+#include "kernels/rounding.h"
 
 namespace planish {
 namespace {
@@ -20,23 +21,55 @@ bool IsPlain(const Weight& weight) {
   return weight.dtype() == DType::kF32 || weight.dtype() == DType::kBF16;
 }
 
-// dx (+)= dy W for a weight that is stored quantised (frozen under an adapter): blocks of its rows become floats, and their
-// products are added in order.
-void BackwardThroughBlocks(const Pass& pass, const Weight& weight, size_t T, const RowsView& dy,
-                           float* dx, bool accumulate) {
-  constexpr size_t kRows = 256;
+// Calls use(first row, rows, those rows as an operand) for blocks of a frozen weight (under an adapter) that the pass cannot
+// multiply as it is stored: rows in the type of its operands. 2^22 values of them cost little beside their product, and every
+// block of dy W passes over dx once more.
+template <typename Use>
+void ForBlocks(const Pass& pass, const Weight& weight, bool is_transposed, const Use& use) {
+  const size_t in = weight.in(), rows = FrozenBlockRows(weight.out(), in);
+  const DType type = pass.row_type();
   const Workspace::Scope scope(*pass.workspace);
-  float* block = pass.workspace->Take(kRows * weight.in());
-  for (size_t begin = 0; begin < weight.out(); begin += kRows) {
-    const size_t rows = std::min(kRows, weight.out() - begin);
-    ParallelFor(rows,
-                [&](size_t r, int) { weight.DequantizeRow(begin + r, block + r * weight.in()); });
-    GemmBf16(dy.Source(weight.out()).At(0, begin), {block, weight.in(), DType::kF32, true}, T,
-             weight.in(), rows, accumulate || begin > 0, dx, weight.in());
+  auto* block = reinterpret_cast<std::byte*>(
+      pass.workspace->Take((BytesOf(type, rows * in) + sizeof(float) - 1) / sizeof(float)));
+  for (size_t begin = 0; begin < weight.out(); begin += rows) {
+    const size_t count = std::min(rows, weight.out() - begin);
+    ParallelFor(count, [&](size_t r, int) {
+      std::byte* out = block + BytesOf(type, r * in);
+      if (type == DType::kF32) {
+        weight.DequantizeRow(begin + r, reinterpret_cast<float*>(out));
+      } else {
+        thread_local std::vector<float> row;
+        row.resize(in);
+        weight.DequantizeRow(begin + r, row.data());
+        RoundRows(row.data(), in, type, out);
+      }
+    });
+    use(begin, count, PanelSource{block, in, type, is_transposed});
   }
 }
 
+void ForwardThroughBlocks(const Pass& pass, const Weight& weight, size_t T, const RowsView& x,
+                          float* y) {
+  ForBlocks(pass, weight, false, [&](size_t begin, size_t count, const PanelSource& rows) {
+    GemmBf16(x.Source(weight.in()), rows, T, count, weight.in(), /*accumulate=*/false, y + begin,
+             weight.out());
+  });
+}
+
+void BackwardThroughBlocks(const Pass& pass, const Weight& weight, size_t T, const RowsView& dy,
+                           float* dx, bool accumulate) {
+  const auto gemm = pass.precision == Precision::kF32 ? GemmF32 : GemmBf16;
+  ForBlocks(pass, weight, true, [&](size_t begin, size_t count, const PanelSource& rows) {
+    gemm(dy.Source(weight.out()).At(0, begin), rows, T, weight.in(), count,
+         accumulate || begin > 0, dx, weight.in());
+  });
+}
+
 }  // namespace
+
+size_t FrozenBlockRows(size_t out, size_t in) {
+  return std::min(std::max<size_t>((size_t{1} << 22) / in, 64), out);
+}
 
 bool Projection::IsFp8(const Pass& pass) const {
   return pass.precision == Precision::kFp8 && IsPlain(weight);
@@ -51,20 +84,20 @@ void Projection::Forward(const Pass& pass, size_t T, const RowsView& x, float* y
     GemmBf16(x.Source(weight.in()), Source(weight), T, weight.out(), weight.in(),
              /*accumulate=*/false, y, weight.out());
   } else {
-    MatMul(weight, x.f32(), Rows(T, 0, ActMode::kBf16), y);
+    ForwardThroughBlocks(pass, weight, T, x, y);
   }
   if (adapter != nullptr) adapter->Forward(pass, T, x, y);
 }
 
 void Projection::BackwardInput(const Pass& pass, size_t T, const RowsView& dy, float* dx,
                                bool accumulate) const {
+  const bool is_exact = pass.precision == Precision::kF32;
   if (IsFp8(pass)) {
     Fp8BackwardInput(pass, weight, &fp8_, T, dy, accumulate, dx);
-  } else if (!IsPlain(weight)) {
+  } else if (is_exact ? weight.dtype() != DType::kF32 : !IsPlain(weight)) {
     BackwardThroughBlocks(pass, weight, T, dy, dx, accumulate);
   } else {
-    const auto gemm =
-        pass.precision == Precision::kF32 && weight.dtype() == DType::kF32 ? GemmF32 : GemmBf16;
+    const auto gemm = is_exact ? GemmF32 : GemmBf16;
     gemm(dy.Source(weight.out()), Source(weight, /*is_transposed=*/true), T, weight.in(),
          weight.out(), accumulate, dx, weight.in());
   }

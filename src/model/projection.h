@@ -37,6 +37,9 @@ class Projection {
       fp8_;  // the weight as codes, of the version last used; passes run one at a time
 };
 
+// Rows of a quantised weight [out, in] that become operands at a time.
+size_t FrozenBlockRows(size_t out, size_t in);
+
 // Projections of the same rows (q|k|v, gate|up); bits as one by one.
 void ForwardMany(const Pass& pass, size_t T, std::span<const Projection* const> projections,
                  const RowsView& x, std::span<float* const> ys);

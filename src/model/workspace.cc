@@ -20,7 +20,14 @@ float* Workspace::Take(size_t n) {
   }
   float* taken = reinterpret_cast<float*>(blocks_[block_].data()) + used_;
   used_ += rounded;
+  size_t all = used_;
+  for (size_t i = 0; i < block_; ++i) all += room(i);
+  peak_ = std::max(peak_, all);
   return taken;
+}
+
+void Workspace::Reserve(size_t bytes) {
+  if (blocks_.empty() && bytes > 0) blocks_.emplace_back(bytes);
 }
 
 }  // namespace planish

@@ -13,6 +13,9 @@ class Workspace {
  public:
   // `n` uninitialised floats, 64-byte aligned, valid until the scope they were taken in ends.
   float* Take(size_t n);
+  // Before the first Take: room for this many bytes in one piece. Its pages cost nothing until they are used.
+  void Reserve(size_t bytes);
+  size_t peak_bytes() const { return peak_ * sizeof(float); }  // most that was taken at once
 
   // Gives back what was taken since its construction.
   class Scope {
@@ -36,6 +39,7 @@ class Workspace {
   std::vector<AlignedBuffer> blocks_;
   size_t block_ = 0;  // current block
   size_t used_ = 0;   // floats taken in it
+  size_t peak_ = 0;   // floats, with what is left over at the end of blocks
 };
 
 }  // namespace planish

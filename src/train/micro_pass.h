@@ -39,8 +39,12 @@ struct MicroResult {
 
 class MicroPass {
  public:
-  MicroPass(const Model* model, const PassSettings& settings, size_t n_datasets)
-      : model_(model), settings_(settings), n_datasets_(n_datasets) {}
+  // workspace_bytes: of the largest pass, as planned; taken in one piece, so that nothing is lost between pieces.
+  MicroPass(const Model* model, const PassSettings& settings, size_t n_datasets,
+            size_t workspace_bytes = 0)
+      : model_(model), settings_(settings), n_datasets_(n_datasets) {
+    workspace_.Reserve(workspace_bytes);
+  }
 
   // block_done: see Model::Backward.
   MicroResult Train(const TokenBatch& batch, StepTimes* times,

@@ -120,7 +120,8 @@ struct SampleSection {
 struct LoraSection {
   uint64_t rank = 0;  // 0: all parameters are trained
   double alpha = 16;
-  std::vector<std::string> targets;  // globs over names of projections; empty: all
+  bool rank_stabilised = false;  // scaled by alpha / sqrt(rank)
+  std::vector<std::string> target_modules;  // last parts of names of projections; empty: all
 };
 
 struct Recipe {

@@ -135,7 +135,7 @@ void CheckRest(const Recipe& r, const Checker& check) {
   if (!r.eval.datasets.empty()) CheckDatasets(r.eval.datasets, "eval");
   check.Demand(r.sample.every_steps == 0 || !r.sample.prompts.empty(), "sample.every_steps",
                "sample.prompts", "there is no prompt");
-  for (const char* key : {"lora.alpha", "lora.targets"})
+  for (const char* key : {"lora.alpha", "lora.rank_stabilised", "lora.target_modules"})
     check.OnlyIf(key, r.lora.rank > 0, "lora.rank", "above 0");
   check.Demand(r.lora.rank == 0 || !r.model.init.empty(), "lora.rank", "model.init",
                "adapters need a trained model below them");

@@ -144,7 +144,9 @@ void VisitOutputs(KeyVisitor* v, Recipe* r) {
 void VisitLora(KeyVisitor* v, LoraSection* s) {
   v->Count("rank", &s->rank, 0, 4096, "0: all parameters are trained");
   v->Real("alpha", &s->alpha, 0, 1e6, "adapters are scaled by alpha / rank");
-  v->Texts("targets", &s->targets, "globs over names of projections; empty: all");
+  v->Flag("rank_stabilised", &s->rank_stabilised, "by alpha / sqrt(rank) instead");
+  v->Texts("target_modules", &s->target_modules,
+           "last parts of names of projections, e.g. q_proj; empty: attention, FFN and Mamba-2");
 }
 
 }  // namespace

@@ -149,7 +149,17 @@ PassSettings PassSettingsOf(const Recipe& recipe) {
           .z_loss = recipe.optimizer.z_loss};
 }
 
-TrainPlanRequest PlanRequestOf(const Recipe& recipe) {
+std::optional<AdapterConfig> AdapterOf(const Recipe& recipe) {
+  const LoraSection& s = recipe.lora;
+  if (s.rank == 0) return std::nullopt;
+  return AdapterConfig{.rank = s.rank,
+                       .alpha = s.alpha,
+                       .rank_stabilised = s.rank_stabilised,
+                       .target_modules = s.target_modules,
+                       .base_model = recipe.model.init};
+}
+
+TrainPlanRequest PlanRequestOf(const Recipe& recipe, uint64_t base_bytes) {
   const uint64_t longest = LongestRow(recipe);
   uint64_t micro_batches = 1;
   for (const PhaseEntry& phase : recipe.data.phases) {
@@ -161,19 +171,25 @@ TrainPlanRequest PlanRequestOf(const Recipe& recipe) {
           .micro_batches = micro_batches,
           .precision = recipe.precision.mode,
           .recompute = {.kind = recipe.recompute.policy, .every = recipe.recompute.every},
-          .has_async_checkpoints = recipe.checkpoint.async};
+          .has_async_checkpoints = recipe.checkpoint.async,
+          .lora_rank = recipe.lora.rank,
+          .lora_modules = recipe.lora.target_modules,
+          .base_bytes = base_bytes};
 }
 
-void CheckTrainMemory(const ModelConfig& config, const Recipe& recipe, uint64_t memory_limit) {
+void CheckTrainMemory(const Pretrained& model, const Recipe& recipe, uint64_t memory_limit) {
   const uint64_t limit = memory_limit != 0 ? memory_limit : AvailableBytes();
-  const TrainPlan plan = PlanTraining(config, PlanRequestOf(recipe));
+  const auto plan_of = [&](const Recipe& any) {
+    return PlanTraining(model.config, PlanRequestOf(any, model.file_bytes));
+  };
+  const TrainPlan plan = plan_of(recipe);
   if (plan.total() <= limit) return;
   // Changes that cost little first; each is added to those before it.
   std::string hint;
   Recipe smaller = recipe;
   const auto fits_with = [&](const std::string& change) {
     hint += (hint.empty() ? "--set " : " --set ") + change;
-    return PlanTraining(config, PlanRequestOf(smaller)).total() <= limit;
+    return plan_of(smaller).total() <= limit;
   };
   const auto find = [&] {
     if (smaller.recompute.policy == Recompute::Kind::kNone) {
@@ -203,7 +219,7 @@ void CheckTrainMemory(const ModelConfig& config, const Recipe& recipe, uint64_t 
   };
   const bool found = find();
   if (!found) {
-    const uint64_t fixed = plan.masters + plan.moments + 4 * MakePlan(config, {}).parameters;
+    const uint64_t fixed = plan.weights + plan.moments + plan.gradients;
     hint = fixed > limit ? fmt::format("a model of at most {:.0f} million parameters",
                                        static_cast<double>(limit) / 16 / 1e6)
                          : "a smaller batch.seq_len";

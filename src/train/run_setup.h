@@ -3,15 +3,17 @@
 // is refused here, before work begins.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "data/loader.h"
+#include "model/adapter.h"
 #include "model/pretrained.h"
 #include "train/micro_pass.h"
 #include "train/optimizer.h"
 #include "train/recipe.h"
 #include "train/schedule.h"
-#include "train/train_cost.h"
+#include "train/train_plan.h"
 #include "train/validation.h"
 
 namespace planish {
@@ -25,11 +27,13 @@ std::vector<ValidationSet> OpenValidation(const Recipe& recipe, const Pretrained
 Schedule ScheduleOf(const Recipe& recipe, uint64_t total_tokens);
 OptimizerConfig OptimizerConfigOf(const Recipe& recipe);
 PassSettings PassSettingsOf(const Recipe& recipe);
+// nullopt if all parameters are trained.
+std::optional<AdapterConfig> AdapterOf(const Recipe& recipe);
 
-// The largest pass of the run.
-TrainPlanRequest PlanRequestOf(const Recipe& recipe);
+// The largest pass of the run. base_bytes: of the files of the model it begins with.
+TrainPlanRequest PlanRequestOf(const Recipe& recipe, uint64_t base_bytes = 0);
 // Error(kNoMemory) with the plan, the limit and the smallest change that fits. `memory_limit` 0: what this process may take.
-void CheckTrainMemory(const ModelConfig& config, const Recipe& recipe, uint64_t memory_limit);
+void CheckTrainMemory(const Pretrained& model, const Recipe& recipe, uint64_t memory_limit);
 
 // Keys of two recipes that a run may not change when it resumes: all but names, paths, and what only watches or saves memory.
 // Each as "schedule.lr: 0.001 was 0.002".

@@ -77,7 +77,7 @@ void FillRandomly(Pretrained* made, uint64_t seed) {
 
 }  // namespace
 
-Pretrained OpenForTraining(const ModelSection& section, uint64_t seed) {
+Pretrained OpenForTraining(const ModelSection& section, uint64_t seed, BaseWeights weights) {
   if (section.init.empty()) {
     Pretrained made = NewModel(section);
     FillRandomly(&made, seed);
@@ -85,7 +85,7 @@ Pretrained OpenForTraining(const ModelSection& section, uint64_t seed) {
   }
   Pretrained opened =
       OpenPretrained(section.init, {.needs_tokenizer = false, .checks_memory = false});
-  HoldMasters(opened.model.get());
+  if (weights == BaseWeights::kMasters) HoldMasters(opened.model.get());
   return opened;
 }
 

@@ -13,6 +13,8 @@
 namespace planish {
 
 TrainEnd Trainer::Run() {
+  // What a trained model knows beforehand; of a new one it is known.
+  if (state_.step == 0 && recipe_.eval.every_steps > 0 && !recipe_.model.init.empty()) Evaluate();
   while (!AtEnd()) {
     Step step = ComputeGradients(/*attempt=*/0);
     if (step.is_finite) {

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@
 #include "train/recipe.h"
 #include "train/run_folder.h"
 #include "train/schedule.h"
+#include "train/train_plan.h"
 #include "train/train_report.h"
 #include "train/validation.h"
 
@@ -112,11 +114,13 @@ class Trainer {
   std::unique_ptr<RunFolder> folder_;
   Pretrained model_;
   std::unique_ptr<Loader> loader_;
+  std::optional<AdapterConfig> adapter_;  // of a run that trains adapters only
   std::unique_ptr<FlatParams> flat_;
   std::unique_ptr<GradientSum> sum_;
   size_t sum_leaves_ = 0;  // it was made for
   std::unique_ptr<Optimizer> optimizer_;
   Schedule schedule_;
+  TrainPlan plan_;
   std::unique_ptr<MicroPass> pass_;
   std::vector<ValidationSet> validation_;
   std::vector<std::string> dataset_names_;

@@ -71,6 +71,7 @@ void Trainer::Save(SaveKind kind) {
   const CheckpointParts parts{
       .model = &model_,
       .optimizer = optimizer_.get(),
+      .adapter = adapter_ ? &*adapter_ : nullptr,
       .state = StateToSave(),
       .description = fmt::format("Step {} of a `planish {}` run.", state_.step, options_.command)};
   if (const auto failure = checkpoints_->Wait()) CountSaveFailure(*failure, SaveKind::kOnTheWay);
@@ -111,7 +112,7 @@ void Trainer::SaveOfRanks() {
   problem = all_succeeded(problem);
   if (problem.empty() && is_first) {
     try {
-      checkpoints_->Commit(temporary, {.model = &model_, .state = StateToSave()});
+      checkpoints_->Commit(temporary, {.model = &model_, .adapter = adapter_ ? &*adapter_ : nullptr, .state = StateToSave()});
     } catch (const Error& error) {
       problem = error.what();
     }

@@ -28,11 +28,10 @@ Trainer::Trainer(const Recipe& recipe, const TrainOptions& options)
       options_(options),
       local_comm_(options.comm == nullptr ? MakeLocalComm() : nullptr),
       comm_(options.comm == nullptr ? local_comm_.get() : options.comm) {
-  if (recipe_.lora.rank > 0) throw UsageError("lora.rank: adapters cannot be trained yet");
   if (comm_->rank() == 0) folder_ = std::make_unique<RunFolder>(options_.folder);
   comm_->Barrier();
   const Pretrained described = DescribeForTraining(recipe_.model);
-  CheckTrainMemory(described.config, recipe_, options_.memory_limit);
+  CheckTrainMemory(described, recipe_, options_.memory_limit);
   loader_ = std::make_unique<Loader>(OpenLoader(recipe_, described));
   validation_ = OpenValidation(recipe_, described);
   schedule_ = ScheduleOf(recipe_, loader_->TokensBefore(loader_->samples()));
@@ -63,19 +62,24 @@ void Trainer::CheckRanks() {
 Trainer::~Trainer() = default;
 
 void Trainer::OpenModel() {
-  model_ = OpenForTraining(recipe_.model, recipe_.seed);
+  adapter_ = AdapterOf(recipe_);
+  model_ = OpenForTraining(recipe_.model, recipe_.seed,
+                           adapter_ ? BaseWeights::kAsStored : BaseWeights::kMasters);
+  if (adapter_) AddAdapters(model_.model.get(), *adapter_, recipe_.seed);
   const OptimizerConfig config = OptimizerConfigOf(recipe_);
   const ParamGroups groups(config.weight_decay, config.overrides);
   std::vector<std::string> names;
   model_.model->VisitParams([&](const Param& param) { names.push_back(param.name); });
   groups.CheckAllUsed(names);
-  flat_ = std::make_unique<FlatParams>(
-      model_.model.get(), [&](const Param& param) { return !groups.Of(param).is_frozen; });
+  flat_ = std::make_unique<FlatParams>(model_.model.get(), [&](const Param& param) {
+    return !groups.Of(param).is_frozen && (!adapter_ || param.role == ParamRole::kAdapter);
+  });
   if (flat_->elements() == 0) throw UsageError("optimizer.groups freeze every parameter");
   optimizer_ = std::make_unique<Optimizer>(flat_.get(), config,
                                            flat_->RangeOf(comm_->rank(), comm_->size()));
+  plan_ = PlanTraining(model_.config, PlanRequestOf(recipe_, model_.file_bytes));
   pass_ = std::make_unique<MicroPass>(model_.model.get(), PassSettingsOf(recipe_),
-                                      loader_->datasets().size());
+                                      loader_->datasets().size(), plan_.workspace);
   state_.seed = recipe_.seed;
 }
 
@@ -98,7 +102,7 @@ void Trainer::OpenReport() {
                                     model_.config, recipe_.precision.mode, state_.step, steps);
   LogInfo("{}: {} parameters ({}), {} tokens in {} steps of {}, {}", options_.folder,
           flat_->elements(), DescribeBlocks(model_.config), schedule_.total, steps,
-          recipe_.batch.tokens, Describe(PlanTraining(model_.config, PlanRequestOf(recipe_))));
+          recipe_.batch.tokens, Describe(plan_));
   if (state_.step > 0) Tell("resume", fmt::format("goes on at sample {}", state_.samples));
 }
 

@@ -308,15 +308,15 @@ TEST(Trainer, APlanBeyondTheMemoryNamesTheSmallestChangeThatFits) {
   const TinyRun run;
   const Recipe recipe = run.MakeRecipe(
       {"batch.micro_samples=6", "batch.tokens=3072", "batch.seq_len=512", "recompute.policy=none"});
-  const ModelConfig config = ReadConfig(run.dir() / "config.json");
+  const Pretrained model = DescribeForTraining(recipe.model);
   const auto bytes = [&](const std::vector<std::string>& settings) {
     std::vector<std::string> all = {"batch.micro_samples=6", "batch.tokens=3072",
                                     "batch.seq_len=512", "recompute.policy=none"};
     all.insert(all.end(), settings.begin(), settings.end());
-    return PlanTraining(config, PlanRequestOf(run.MakeRecipe(all))).total();
+    return PlanTraining(model.config, PlanRequestOf(run.MakeRecipe(all))).total();
   };
   const auto hint = [&](uint64_t limit) {
-    return ErrorOf([&] { CheckTrainMemory(config, recipe, limit); }).hint();
+    return ErrorOf([&] { CheckTrainMemory(model, recipe, limit); }).hint();
   };
   EXPECT_EQ(hint(bytes({}) - 1), "--set batch.micro_samples=3");
   // What is named does fit, however much is missing.
@@ -330,7 +330,7 @@ TEST(Trainer, APlanBeyondTheMemoryNamesTheSmallestChangeThatFits) {
     EXPECT_LE(bytes(changes), limit) << text;
   }
   EXPECT_NE(hint(1 << 18).find("million parameters"), std::string::npos);
-  CheckTrainMemory(config, recipe, bytes({}));
+  CheckTrainMemory(model, recipe, bytes({}));
 }
 
 TEST(Trainer, ValidationAndTextsAreWrittenOnTheWay) {
