@@ -48,7 +48,10 @@ class CompareVerb : public Verb {
   ExitCode Run(const OptionSet&) override {
     const Pretrained opened = model_.Open();
     ModelOptions other = model_;
-    if (!reference_.empty()) other.model = reference_;
+    if (!reference_.empty()) {
+      other.model = reference_;
+      other.adapter.clear();
+    }
     other.act = "f32";
     other.kv = "auto";
     other.ssm = "f32";

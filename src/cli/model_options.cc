@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "model/adapter.h"
 
 namespace planish {
 
@@ -21,6 +22,7 @@ void ModelOptions::Declare(OptionSet* options, bool required) {
 
 void ModelOptions::DeclareRun(OptionSet* options, const char* default_act) {
   act = default_act;
+  options->Text("--adapter", &adapter, "PEFT folder of a low-rank adapter to run the model with");
   options->Choice("--act", &act, {"auto", "f32", "bf16", "int8"},
                   "type in which activations are multiplied; f32 is exact, auto the fastest for "
                   "the weights and this machine");
@@ -57,7 +59,9 @@ Pretrained ModelOptions::Open(bool needs_tokenizer, bool checks_memory) const {
   open.memory_limit = memory;
   open.context = static_cast<size_t>(context);
   open.run = Mode();
-  return OpenPretrained(model, open);
+  Pretrained opened = OpenPretrained(model, open);
+  if (!adapter.empty()) LoadAdapter(adapter, opened.model.get());
+  return opened;
 }
 
 void ThinkingOptions::Declare(OptionSet* options) {

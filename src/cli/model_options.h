@@ -9,7 +9,7 @@
 namespace planish {
 
 struct ModelOptions {
-  std::string model;
+  std::string model, adapter;
   std::string act = "f32", kv = "auto", ssm = "f32";
   int64_t context = 0;
   uint64_t memory = 0;
@@ -19,7 +19,7 @@ struct ModelOptions {
   // How it is run, for verbs that run it; others open models exactly as they are stored.
   void DeclareRun(OptionSet* options, const char* default_act);
   RunMode Mode() const;
-  // Opens with a check that weights and one sequence of the context fit in memory.
+  // Opens, with its adapter if one is given, with a check that weights and one sequence of the context fit in memory.
   Pretrained Open(bool needs_tokenizer = true, bool checks_memory = true) const;
   // Positions a sequence may have: --ctx, else the smaller of the model's and 4096.
   size_t ContextFor(const ModelConfig& config) const;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// `planish plan`: parameters, memory, state and context of any config, without weights.
+// `planish plan`: parameters, memory, state and context of any config, or memory and work of training it, without weights.
 #include "base/memory.h"
 #include "cli/config_source.h"
 #include "cli/verbs.h"
 #include "model/planner.h"
+#include "train/train_cost.h"
+#include "train/train_plan.h"
 
 namespace planish {
 namespace {
@@ -13,11 +15,13 @@ class PlanVerb : public Verb {
   const char* name() const override { return "plan"; }
   const char* group() const override { return "measure"; }
   const char* summary() const override {
-    return "what a config needs: parameters, weights, KV, states, largest context and batch";
+    return "what a config needs: parameters, weights, KV, states, largest context and batch; or, "
+           "with --train, what training it needs";
   }
   const char* examples() const override {
     return "  planish plan nano-9b-v2 --context 131072 --memory 22GiB\n  planish plan "
-           "my-model/config.json --batch 8 --json";
+           "my-model/config.json --batch 8 --json\n  planish plan nano-9b-v2 --train --lora 16 "
+           "--seq-len 512 --recompute full";
   }
   void Declare(OptionSet* options) override {
     names_help_ = ConfigSourceHelp();
@@ -36,6 +40,23 @@ class PlanVerb : public Verb {
     options->Bytes("--reserve", &reserve_,
                    "memory to leave to other things, e.g. a vision encoder");
     options->Flag("--json", &json_, "one JSON object");
+    options->Group("Training");
+    options->Flag("--train", &train_, "memory and work of a training step");
+    options->Int("--seq-len", &seq_len_, 2, static_cast<int64_t>(limits::kContext),
+                 "tokens of a row");
+    options->Int("--micro-samples", &micro_samples_, 1, 1 << 20, "rows of one pass");
+    options->Int("--micro-batches", &micro_batches_, 1, 1 << 20, "passes of one step");
+    options->Choice("--precision", &precision_, {"f32", "bf16", "fp8"},
+                    "operands of matrix products");
+    options->Choice("--recompute", &recompute_, {"none", "selective", "full"},
+                    "what is computed again on the way back");
+    options->Int("--recompute-every", &recompute_every_, 1, static_cast<int64_t>(limits::kLayers),
+                 "with full: blocks between kept rows");
+    options->Int("--lora", &lora_rank_, 0, 4096,
+                 "rank of adapters beside frozen weights of --dtype; 0: all is trained");
+    options->TextList("--lora-module", &lora_modules_,
+                      "projections that get one, e.g. q_proj; may be repeated; default: all");
+    options->Flag("--no-async", &no_async_, "checkpoints without a copy in memory");
   }
 
   ExitCode Run(const OptionSet&) override {
@@ -43,6 +64,7 @@ class PlanVerb : public Verb {
     if (source.empty() || configs_.size() > 1)
       throw UsageError("expected one config: a published name, a config.json or a model folder");
     const ModelConfig config = ConfigBySource(source);
+    if (train_) return RunTrain(source, config);
     PlanRequest request{.context = static_cast<size_t>(context_),
                         .batch = static_cast<size_t>(batch_)};
     request.weight_dtype = *DTypeFromName(dtype_);
@@ -58,6 +80,56 @@ class PlanVerb : public Verb {
   }
 
  private:
+  ExitCode RunTrain(const std::string& source, const ModelConfig& config) const {
+    TrainPlanRequest request;
+    request.micro_tokens = static_cast<uint64_t>(seq_len_ * micro_samples_);
+    request.micro_batches = static_cast<uint64_t>(micro_batches_);
+    request.precision = precision_ == "f32"    ? Precision::kF32
+                        : precision_ == "bf16" ? Precision::kBf16
+                                               : Precision::kFp8;
+    using Kind = Recompute::Kind;
+    request.recompute.kind = recompute_ == "none"        ? Kind::kNone
+                             : recompute_ == "selective" ? Kind::kSelective
+                                                         : Kind::kFull;
+    request.recompute.every = static_cast<size_t>(recompute_every_);
+    request.has_async_checkpoints = !no_async_;
+    request.lora_rank = static_cast<uint64_t>(lora_rank_);
+    request.lora_modules = lora_modules_;
+    const Plan stored = MakePlan(config, {.weight_dtype = *DTypeFromName(dtype_)});
+    request.base_bytes = lora_rank_ > 0 ? stored.weight_bytes : 0;
+    const TrainPlan plan = PlanTraining(config, request);
+    const ForwardFlops flops = ForwardFlopsOf(config);
+    const double work =
+        3 * (flops.per_token + flops.per_context * static_cast<double>(seq_len_) / 2);
+    const uint64_t memory =
+        MemoryBudget(memory_ != 0 ? memory_ : AvailableBytes(), buffer_, reserve_);
+    const std::pair<const char*, uint64_t> parts[] = {
+        {"weights", plan.weights},         {"gradients", plan.gradients},
+        {"moments", plan.moments},         {"checkpoint", plan.snapshot},
+        {"activations", plan.activations}, {"workspace", plan.workspace},
+        {"kernels", plan.kernels},         {"program", plan.program}};
+    if (json_) {
+      Json json = Json::MakeObject();
+      json.Set("parameters", stored.parameters);
+      json.Set("trained_parameters", plan.trained);
+      for (const auto& [name, bytes] : parts) json.Set(std::string(name) + "_bytes", bytes);
+      json.Set("total_bytes", plan.total());
+      json.Set("memory_bytes", memory);
+      json.Set("flops_per_token", work);
+      fmt::print("{}\n", DumpJson(json));
+      return ExitCode::kOk;
+    }
+    fmt::print("{:<18} {}: {} layers ({})\n", "config", source, config.n_layers,
+               DescribeBlocks(config));
+    fmt::print("{:<18} {}, {} trained\n", "parameters", stored.parameters, plan.trained);
+    for (const auto& [name, bytes] : parts) fmt::print("{:<18} {}\n", name, GiB(bytes));
+    fmt::print("{:<18} {}\n", "total", GiB(plan.total()));
+    fmt::print("{:<18} {}\n", "in " + GiB(memory),
+               plan.total() <= memory ? "fits" : "does not fit");
+    fmt::print("{:<18} {:.3g} FLOP (three times forward)\n", "work a token", work);
+    return ExitCode::kOk;
+  }
+
   void PrintJson(const Plan& plan, const ModelConfig& config, const PlanRequest& request,
                  uint64_t memory) const {
     Json json = Json::MakeObject();
@@ -124,6 +196,11 @@ class PlanVerb : public Verb {
   uint64_t memory_ = 0, reserve_ = 0;
   double buffer_ = 0.0;
   bool json_ = false;
+  bool train_ = false, no_async_ = false;
+  int64_t seq_len_ = 1024, micro_samples_ = 1, micro_batches_ = 1, recompute_every_ = 1,
+          lora_rank_ = 0;
+  std::string precision_ = "bf16", recompute_ = "selective";
+  std::vector<std::string> lora_modules_;
 };
 
 }  // namespace

@@ -110,7 +110,8 @@ void Mamba2::Forward(const Pass& pass, const float* x, float* y,
   const size_t T = pass.tokens(), H = mamba_.n_heads, d_in = layer.d_in(),
                conv_dim = layer.conv_dim(), zxbc_width = d_in + conv_dim, D = hidden_size_,
                front = mamba_.conv_kernel - 1;
-  const auto slices = CutSlices(pass.layout, mamba_.chunk_size, Mamba2SliceTokens(layer.in_width()));
+  const auto slices =
+      CutSlices(pass.layout, mamba_.chunk_size, Mamba2SliceTokens(layer.in_width()));
   size_t most = 0, cuts = 0;
   for (const Mamba2Slice& slice : slices) {
     most = std::max(most, slice.count);
@@ -194,7 +195,8 @@ void Mamba2::Backward(const Pass& pass, const float* x, const Saved& saved, cons
   const DType type = pass.row_type();
   const size_t H = mamba_.n_heads, d_in = layer.d_in(), conv_dim = layer.conv_dim(),
                D = hidden_size_, window = (mamba_.conv_kernel - 1) * conv_dim;
-  const auto slices = CutSlices(pass.layout, mamba_.chunk_size, Mamba2SliceTokens(layer.in_width()));
+  const auto slices =
+      CutSlices(pass.layout, mamba_.chunk_size, Mamba2SliceTokens(layer.in_width()));
   const bool has_all = kept.y.data() != nullptr;
   size_t most = 0;
   for (const Mamba2Slice& slice : slices) most = std::max(most, slice.count);
@@ -252,6 +254,7 @@ void Mamba2::BackwardSlice(const Pass& pass, const Mamba2Slice& slice, const Sli
   void* dzxbcdt = TakeRows(workspace, type, T, width);
   float* dcore = workspace->Take(T * d_in);  // first of the norm's output
   {
+    const Workspace::Scope inner(*workspace);
     void* normed = TakeRows(workspace, type, T, d_in);
     {
       const PhaseScope matmul(Phase::kMatMulMamba);

@@ -60,8 +60,8 @@ void BackwardThroughBlocks(const Pass& pass, const Weight& weight, size_t T, con
                            float* dx, bool accumulate) {
   const auto gemm = pass.precision == Precision::kF32 ? GemmF32 : GemmBf16;
   ForBlocks(pass, weight, true, [&](size_t begin, size_t count, const PanelSource& rows) {
-    gemm(dy.Source(weight.out()).At(0, begin), rows, T, weight.in(), count,
-         accumulate || begin > 0, dx, weight.in());
+    gemm(dy.Source(weight.out()).At(0, begin), rows, T, weight.in(), count, accumulate || begin > 0,
+         dx, weight.in());
   });
 }
 

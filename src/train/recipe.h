@@ -120,7 +120,7 @@ struct SampleSection {
 struct LoraSection {
   uint64_t rank = 0;  // 0: all parameters are trained
   double alpha = 16;
-  bool rank_stabilised = false;  // scaled by alpha / sqrt(rank)
+  bool rank_stabilised = false;             // scaled by alpha / sqrt(rank)
   std::vector<std::string> target_modules;  // last parts of names of projections; empty: all
 };
 

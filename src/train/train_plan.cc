@@ -97,7 +97,6 @@ struct Counted {
   uint64_t vectors = 0;  // elements
   uint64_t matrices = 0;
   uint64_t rows_only = 0;  // of them, those of an embedding that only hands out rows
-  uint64_t largest_row = 0, largest_matrix = 0;  // of projections
   std::vector<std::pair<uint64_t, uint64_t>> projections;  // [out, in] of each
 };
 
@@ -155,13 +154,22 @@ uint64_t KernelBytes(const ModelConfig& config, const Counted& counted, uint64_t
       const uint64_t S = std::min<uint64_t>(T, Mamba2SliceTokens(m->in_proj_rows()));
       const uint64_t chunks = (S + m->chunk_size - 1) / m->chunk_size;
       const uint64_t states = chunks * heads.size() * m->head_dim * m->state_size;
-      scan = std::max(scan, threads * states + (heads.per_group() - 1) * S * 2 * m->n_groups *
-                                                   m->state_size);
+      scan = std::max(
+          scan, threads * states + (heads.per_group() - 1) * S * 2 * m->n_groups * m->state_size);
     }
     if (const auto* m = std::get_if<AttentionConfig>(&block.mixer))
       terms = std::max<uint64_t>(terms, 2 * m->n_heads * (T + 32));
   }
   return bytes + sizeof(float) * (scan + terms);
+}
+
+// Bytes of a value of the matrices as they are stored: 4, 2 or less. Files hold some more than matrices.
+double BaseValueBytes(const TrainPlanRequest& request, const Counted& counted) {
+  if (request.lora_rank == 0) return 4;
+  if (request.base_bytes == 0) return 2;
+  const double bytes =
+      static_cast<double>(request.base_bytes) / static_cast<double>(counted.matrices);
+  return bytes > 3.9 ? 4 : bytes > 1.9 ? 2 : bytes;
 }
 
 struct AllBlocks {
@@ -177,12 +185,10 @@ AllBlocks BlocksOf(const ModelConfig& config, const TrainPlanRequest& request,
                        .selective = request.recompute.kind != Recompute::Kind::kNone,
                        .block = 0,
                        .low_rank_row = request.lora_rank};
-  const bool is_quantised = request.lora_rank > 0 && request.base_bytes > 0 &&
-                            request.base_bytes < 19 * (counted.matrices / 10);
-  if (is_quantised) {
+  if (BaseValueBytes(request, counted) < 2) {
     for (const auto& [out, in] : counted.projections)
-      visitor.block = std::max(
-          visitor.block, Taken((FrozenBlockRows(out, in) * in * row + 3) / sizeof(float)));
+      visitor.block =
+          std::max(visitor.block, Taken((FrozenBlockRows(out, in) * in * row + 3) / sizeof(float)));
   }
   AllBlocks all;
   for (const BlockConfig& block : config.blocks) {
@@ -212,9 +218,9 @@ Kept KeptOf(const ModelConfig& config, const TrainPlanRequest& request, const Al
   Kept kept{(segments + 1) * stream, 0};
   for (uint64_t s = 0; s < segments; ++s) {
     const uint64_t begin = s * every, end = std::min(begin + every, L);
-    const uint64_t saved = std::accumulate(blocks.kept.begin() + static_cast<ptrdiff_t>(begin),
-                                           blocks.kept.begin() + static_cast<ptrdiff_t>(end),
-                                           uint64_t{0});
+    const uint64_t saved =
+        std::accumulate(blocks.kept.begin() + static_cast<ptrdiff_t>(begin),
+                        blocks.kept.begin() + static_cast<ptrdiff_t>(end), uint64_t{0});
     kept.in_backward = std::max(kept.in_backward, saved + (s + end - begin) * stream);
   }
   return kept;
@@ -248,14 +254,11 @@ TrainPlan PlanTraining(const ModelConfig& config, const TrainPlanRequest& reques
   plan.moments = 8 * counted.trained;
   plan.snapshot = request.has_async_checkpoints ? 12 * counted.trained : 0;
   // hidden and d_hidden while the loss is computed, d_hidden on the way back.
-  plan.activations =
-      std::max(kept.after_forward + 2 * 4 * T * D, kept.in_backward + 4 * T * D);
+  plan.activations = std::max(kept.after_forward + 2 * 4 * T * D, kept.in_backward + 4 * T * D);
   // The workspace serves one after the other: forward (h, normed and the block's output), head, backward (dh, x, dx, h and,
   // where a block is computed again, its output).
   const uint64_t rows = std::min<uint64_t>(LossChunkRows(V), (T + 31) / 32 * 32);
-  const bool converts_head =
-      !is_lora ? row != 4 : request.base_bytes > 0 && row == 2 &&
-                                request.base_bytes < 19 * (counted.matrices / 10);
+  const bool converts_head = BaseValueBytes(request, counted) != static_cast<double>(row);
   const uint64_t head = Taken(rows * D * row / 4) + Taken(rows * V) + Taken(rows * D) +
                         (converts_head ? Taken(V * D * row / 4) : 0);
   const uint64_t forward = is_full ? blocks.forward_dropping : blocks.forward;

@@ -112,7 +112,9 @@ void Trainer::SaveOfRanks() {
   problem = all_succeeded(problem);
   if (problem.empty() && is_first) {
     try {
-      checkpoints_->Commit(temporary, {.model = &model_, .adapter = adapter_ ? &*adapter_ : nullptr, .state = StateToSave()});
+      checkpoints_->Commit(
+          temporary,
+          {.model = &model_, .adapter = adapter_ ? &*adapter_ : nullptr, .state = StateToSave()});
     } catch (const Error& error) {
       problem = error.what();
     }
