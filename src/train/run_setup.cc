@@ -220,9 +220,11 @@ void CheckTrainMemory(const Pretrained& model, const Recipe& recipe, uint64_t me
   const bool found = find();
   if (!found) {
     const uint64_t fixed = plan.weights + plan.moments + plan.gradients;
-    hint = fixed > limit ? fmt::format("a model of at most {:.0f} million parameters",
-                                       static_cast<double>(limit) / 16 / 1e6)
-                         : "a smaller batch.seq_len";
+    hint = fixed <= limit ? "a smaller batch.seq_len"
+           : recipe.lora.rank > 0
+               ? "a model stored in fewer bits a weight (convert)"
+               : fmt::format("a model of at most {:.0f} million parameters, or lora.rank=16",
+                             static_cast<double>(limit) / 16 / 1e6);
   }
   throw Error(ExitCode::kNoMemory,
               fmt::format("training needs {}, but {} is available", Describe(plan), GiB(limit)),

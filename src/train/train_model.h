@@ -10,8 +10,8 @@ namespace planish {
 
 enum class BaseWeights {
   kMasters,
-  kAsStored
-};  // kAsStored: a trained model's, mapped and in the types of its files
+  kAsStored,  // a trained model's: mapped and in the types of its files
+};
 
 // With tokenizer, template and ids of special tokens, as far as there are any: what goes into checkpoints.
 // Error(kUsage) for a name that is neither a file nor a published config, Error(kBadFile) for what is in files.

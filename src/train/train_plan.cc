@@ -23,10 +23,29 @@ namespace {
 // What Workspace::Take makes of n floats, in bytes.
 constexpr uint64_t Taken(uint64_t floats) { return (floats + 15) / 16 * 16 * sizeof(float); }
 
-// Bytes that a block keeps from forward to backward (Saved), and takes from the workspace on either way: the largest sum of
-// what its functions take, in their order.
+// What a buffer of so many bytes takes: large ones stand in huge pages (base/memory.h).
+uint64_t InPages(uint64_t bytes) {
+  constexpr uint64_t kHugePage = uint64_t{2} << 20;
+  return bytes < 2 * kHugePage ? bytes : (bytes + kHugePage - 1) / kHugePage * kHugePage;
+}
+
+// Buffers that are kept: their bytes, and what they take.
+struct Buffers {
+  uint64_t bytes = 0, in_pages = 0;
+  void Add(uint64_t buffer) {
+    bytes += buffer;
+    in_pages += InPages(buffer);
+  }
+  void Add(const Buffers& other) {
+    bytes += other.bytes;
+    in_pages += other.in_pages;
+  }
+};
+
+// What a block keeps from forward to backward (Saved), and the bytes it takes from the workspace on either way: the largest
+// sum of what its functions take, in their order.
 struct BlockBytes {
-  uint64_t kept = 0;
+  Buffers kept;
   uint64_t forward = 0;           // keeping
   uint64_t forward_dropping = 0;  // without Saved
   uint64_t backward = 0;
@@ -50,7 +69,8 @@ struct BytesVisitor {
     const bool rounds = m.has_qk_norm && row < sizeof(float);
     const uint64_t again = m.has_qk_norm ? Taken(T * q) + Taken(T * kv) : 0;
     BlockBytes bytes;
-    bytes.kept = T * (row * (2 * q + 2 * kv) + 4 * H);
+    for (const uint64_t width : {row * q, row * q, row * kv, row * kv, 4 * H})
+      bytes.kept.Add(T * width);
     bytes.forward = rows + Taken(T * H) + (rounds ? Taken(T * q) : 0) + Product(T);
     bytes.forward_dropping = bytes.forward;
     bytes.backward = rows + std::max(again, Product(T));
@@ -63,8 +83,11 @@ struct BytesVisitor {
     const uint64_t cuts = (T + S - 1) / S - 1;
     const uint64_t cheap = Rows(S, conv) + Rows(S, d_in);  // conv's and scan's results
     BlockBytes bytes;
-    bytes.kept = T * (row * (d_in + conv) + 4 * H) + 4 * cuts * state;
-    if (!selective) bytes.kept += T * row * (conv + d_in);
+    bytes.kept.Add(T * row * (d_in + conv));
+    bytes.kept.Add(T * 4 * H);
+    bytes.kept.Add(4 * cuts * state);
+    if (!selective) bytes.kept.Add(T * row * conv);
+    if (!selective) bytes.kept.Add(T * row * d_in);
     bytes.forward = (selective ? cheap : 0) + Taken(S * H) + Taken(S * width) + Rows(S, d_in);
     bytes.forward_dropping = bytes.forward + Rows(W - 1 + S, d_in + conv) + Taken(S * H) +
                              Taken(state) + (selective ? 0 : cheap);
@@ -81,7 +104,7 @@ struct BytesVisitor {
     const uint64_t inputs = m.kind == FfnKind::kSwiGlu ? 2 : 1, F = m.intermediate_size;
     const uint64_t S = std::min<uint64_t>(T, 4096);
     BlockBytes bytes;
-    bytes.kept = T * row * inputs * F;
+    for (uint64_t i = 0; i < inputs; ++i) bytes.kept.Add(T * row * F);
     bytes.forward = (inputs + 1) * Taken(S * F) + Product(S);
     bytes.forward_dropping = bytes.forward;
     bytes.backward = (inputs + 2) * Taken(S * F) + Product(S);
@@ -173,7 +196,7 @@ double BaseValueBytes(const TrainPlanRequest& request, const Counted& counted) {
 }
 
 struct AllBlocks {
-  std::vector<uint64_t> kept;
+  std::vector<Buffers> kept;
   uint64_t forward = 0, forward_dropping = 0, backward = 0;
 };
 
@@ -201,27 +224,38 @@ AllBlocks BlocksOf(const ModelConfig& config, const TrainPlanRequest& request,
   return all;
 }
 
-// Bytes kept after Forward, and on top of the rows of the residual stream while a segment goes back.
+// Kept after Forward, and the most while segments go back one after the other.
 struct Kept {
-  uint64_t after_forward = 0;
-  uint64_t in_backward = 0;
+  Buffers after_forward;
+  uint64_t in_backward = 0;  // in pages
 };
 
 Kept KeptOf(const ModelConfig& config, const TrainPlanRequest& request, const AllBlocks& blocks) {
   const uint64_t L = config.blocks.size(), every = request.recompute.every;
   const uint64_t stream = 4 * request.micro_tokens * config.hidden_size;
+  const auto streams = [stream](uint64_t count) {
+    Buffers all;
+    for (uint64_t i = 0; i < count; ++i) all.Add(stream);
+    return all;
+  };
+  const auto saved = [&](uint64_t begin, uint64_t end) {
+    Buffers all;
+    for (uint64_t i = begin; i < end; ++i) all.Add(blocks.kept[i]);
+    return all;
+  };
+  Kept kept;
   if (request.recompute.kind != Recompute::Kind::kFull) {
-    const uint64_t all = std::accumulate(blocks.kept.begin(), blocks.kept.end(), uint64_t{0});
-    return {all + (L + 1) * stream, all + L * stream};
+    kept.after_forward = saved(0, L);
+    kept.in_backward = kept.after_forward.in_pages + streams(L).in_pages;
+    kept.after_forward.Add(streams(L + 1));
+    return kept;
   }
   const uint64_t segments = (L + every - 1) / every;
-  Kept kept{(segments + 1) * stream, 0};
+  kept.after_forward = streams(segments + 1);
   for (uint64_t s = 0; s < segments; ++s) {
     const uint64_t begin = s * every, end = std::min(begin + every, L);
-    const uint64_t saved =
-        std::accumulate(blocks.kept.begin() + static_cast<ptrdiff_t>(begin),
-                        blocks.kept.begin() + static_cast<ptrdiff_t>(end), uint64_t{0});
-    kept.in_backward = std::max(kept.in_backward, saved + (s + end - begin) * stream);
+    kept.in_backward =
+        std::max(kept.in_backward, saved(begin, end).in_pages + streams(s + end - begin).in_pages);
   }
   return kept;
 }
@@ -254,7 +288,8 @@ TrainPlan PlanTraining(const ModelConfig& config, const TrainPlanRequest& reques
   plan.moments = 8 * counted.trained;
   plan.snapshot = request.has_async_checkpoints ? 12 * counted.trained : 0;
   // hidden and d_hidden while the loss is computed, d_hidden on the way back.
-  plan.activations = std::max(kept.after_forward + 2 * 4 * T * D, kept.in_backward + 4 * T * D);
+  const uint64_t hidden = InPages(4 * T * D);
+  plan.activations = std::max(kept.after_forward.in_pages + 2 * hidden, kept.in_backward + hidden);
   // The workspace serves one after the other: forward (h, normed and the block's output), head, backward (dh, x, dx, h and,
   // where a block is computed again, its output).
   const uint64_t rows = std::min<uint64_t>(LossChunkRows(V), (T + 31) / 32 * 32);
@@ -271,7 +306,7 @@ TrainPlan PlanTraining(const ModelConfig& config, const TrainPlanRequest& reques
 
 uint64_t KeptBytes(const ModelConfig& config, const TrainPlanRequest& request) {
   const AllBlocks blocks = BlocksOf(config, request, Count(config, request));
-  return KeptOf(config, request, blocks).after_forward;
+  return KeptOf(config, request, blocks).after_forward.bytes;
 }
 
 std::string Describe(const TrainPlan& plan) {

@@ -30,8 +30,8 @@ struct TrainPlan {
   uint64_t gradients = 0;  // f32, one buffer a live partial sum of the tree
   uint64_t moments = 0;    // AdamW's m and v
   uint64_t snapshot = 0;   // of a checkpoint being written
-  uint64_t activations =
-      0;  // kept from the forward to the backward pass, hidden rows and their gradient
+  // Kept from the forward to the backward pass, hidden rows and their gradient; in whole pages where buffers are large.
+  uint64_t activations = 0;
   uint64_t workspace =
       0;                 // a block on its way back, or the head with the logits of a chunk of rows
   uint64_t kernels = 0;  // packed operands and the like, kept between calls

@@ -19,15 +19,15 @@ struct Measured {
 };
 
 // One pass of `lengths` forward, loss and back.
-Measured MeasurePass(Model* model, const TrainPlanRequest& request, const std::vector<size_t>& lengths,
-             FlatParams* flat) {
+Measured MeasurePass(Model* model, const TrainPlanRequest& request,
+                     const std::vector<size_t>& lengths, FlatParams* flat) {
   const size_t T = request.micro_tokens, D = model->config().hidden_size,
                V = model->config().vocab_size;
   std::vector<float> gradients(flat->size());
   flat->BindGradients(gradients.data());
   const SeqLayout layout = SeqLayout::Packed(lengths);
   Workspace workspace;
-  workspace.Reserve(size_t{1} << 30);  // in one piece: what is taken is what is counted
+  workspace.Reserve(size_t{1} << 28);  // in one piece: what is taken is what is counted
   const Pass pass{.layout = layout, .workspace = &workspace, .precision = request.precision};
   std::vector<int32_t> ids(T), targets(T);
   for (size_t t = 0; t < T; ++t) ids[t] = targets[t] = static_cast<int32_t>(t * 37 % V);
@@ -53,8 +53,7 @@ std::vector<TrainPlanRequest> Requests(uint64_t tokens) {
     for (const Recompute& recompute :
          {Recompute{Recompute::Kind::kNone, 1}, Recompute{Recompute::Kind::kSelective, 1},
           Recompute{Recompute::Kind::kFull, 1}, Recompute{Recompute::Kind::kFull, 3}})
-      requests.push_back(
-          {.micro_tokens = tokens, .precision = precision, .recompute = recompute});
+      requests.push_back({.micro_tokens = tokens, .precision = precision, .recompute = recompute});
   }
   return requests;
 }

@@ -34,7 +34,11 @@ class LoraRun : public TinyRun {
   }
   Recipe MakeLora(const std::vector<std::string>& more = {}) const {
     std::vector<std::string> settings = {
-        "model={init='" + base_ + "'}", "lora.rank=4", "lora.alpha=8", "optimizer.weight_decay=0.0",
+        "model={init='" + base_ + "'}",
+        "lora.rank=4",
+        "lora.alpha=8",
+        "optimizer.weight_decay=0.0",
+        "checkpoint.every_steps=6",
         "data.phases=[{datasets=[{path='" + dir().path() + "/masked.tok'}]}]"};
     settings.insert(settings.end(), more.begin(), more.end());
     std::string text = testing::kTinyRecipe;
@@ -88,9 +92,10 @@ TEST(TrainerLora, TheFrozenModelKeepsItsBytesAndTheAdapterLearns) {
   for (const DType type : {DType::kF32, DType::kBF16, DType::kQ8_0}) {
     SCOPED_TRACE(Name(type));
     const LoraRun run(type);
-    const std::string before = Sha256HexOfFile(
-        run.base() + (IsDirectory(run.base()) ? "/model.safetensors" : ""));
-    Trainer trainer(run.MakeLora({"schedule.steps=30", "schedule.decay_steps=10"}),
+    const std::string before =
+        Sha256HexOfFile(run.base() + (IsDirectory(run.base()) ? "/model.safetensors" : ""));
+    Trainer trainer(run.MakeLora({"schedule.steps=30", "schedule.decay_steps=10",
+                                  "schedule.lr=0.03", "checkpoint.every_steps=30"}),
                     run.Options("lora"));
     const std::string bytes = BytesOfBase(trainer.model().model.get());
     EXPECT_EQ(trainer.Run(), TrainEnd::kFinished);
