@@ -7,11 +7,11 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <utility>
 
+#include "base/buffer_pool.h"
 #include "base/error.h"
 
 namespace planish {
@@ -19,6 +19,14 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
+
+bool IsHuge(size_t bytes) { return bytes >= 2 * kHugePage; }
+size_t AlignmentOf(size_t bytes) { return IsHuge(bytes) ? kHugePage : kAlignment; }
+// What a buffer of so many bytes takes.
+size_t Rounded(size_t bytes) {
+  const size_t alignment = AlignmentOf(bytes);
+  return (bytes + alignment - 1) / alignment * alignment;
+}
 
 // First number in a small kernel file, e.g. a cgroup limit; max when absent or "max".
 uint64_t NumberIn(const char* path) {
@@ -46,21 +54,20 @@ uint64_t InactiveFileBytes() {
 
 AlignedBuffer::AlignedBuffer(size_t bytes) : size_(bytes) {
   if (bytes == 0) return;
-  const bool huge = bytes >= 2 * kHugePage;
-  const size_t alignment = huge ? kHugePage : kAlignment;
-  PLANISH_CHECK(bytes <= std::numeric_limits<size_t>::max() - alignment);
-  const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-  data_ = static_cast<std::byte*>(std::aligned_alloc(alignment, rounded));
+  PLANISH_CHECK(bytes <= std::numeric_limits<size_t>::max() - kHugePage);
+  data_ = internal::TakeMemory(Rounded(bytes), AlignmentOf(bytes));
   if (data_ == nullptr) {
     throw Error(ExitCode::kNoMemory,
                 fmt::format("out of memory: could not get {:.2f} GiB",
                             static_cast<double>(bytes) / (1 << 30)),
                 "a smaller model, a shorter --ctx, or a machine with more memory");
   }
-  if (huge) madvise(data_, rounded, MADV_HUGEPAGE);
+  if (IsHuge(bytes)) madvise(data_, Rounded(bytes), MADV_HUGEPAGE);
 }
 
-AlignedBuffer::~AlignedBuffer() { std::free(data_); }
+AlignedBuffer::~AlignedBuffer() {
+  if (data_ != nullptr) internal::ReturnMemory(data_, Rounded(size_));
+}
 
 AlignedBuffer::AlignedBuffer(AlignedBuffer&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}

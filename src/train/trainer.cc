@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/buffer_pool.h"
 #include "base/stopwatch.h"
 #include "train/grad_norm.h"
 #include "train/step_sums.h"
@@ -13,6 +14,7 @@
 namespace planish {
 
 TrainEnd Trainer::Run() {
+  const BufferPool pool;
   // What a trained model knows beforehand; of a new one it is known.
   if (state_.step == 0 && recipe_.eval.every_steps > 0 && !recipe_.model.init.empty()) Evaluate();
   while (!AtEnd()) {
