@@ -39,20 +39,20 @@ struct HttpResponse {
 
 // Bounds on what a client may send and how long it may take. Defaults: serve.md section 12.
 struct HttpLimits {
-  size_t request_line_bytes = 8u << 10;   // 414
-  size_t head_bytes = 16u << 10;          // request line and headers, 431
-  size_t header_lines = 100;              // 431
-  size_t body_bytes = 8u << 20;           // 413
-  size_t total_body_bytes = 256u << 20;   // bodies of all connections that are in memory, 503
-  double head_s = 10;                     // from the first byte of a request to the end of its headers
-  double body_grace_s = 5;                // a body may be slow for so long,
-  double body_bytes_per_s = 1024;         // then it must have had this rate since
-  double idle_s = 75;                     // between requests
-  double stall_s = 60;                    // without the client taking a byte of an answer
+  size_t request_line_bytes = 8u << 10;  // 414
+  size_t head_bytes = 16u << 10;         // request line and headers, 431
+  size_t header_lines = 100;             // 431
+  size_t body_bytes = 8u << 20;          // 413
+  size_t total_body_bytes = 256u << 20;  // bodies of all connections that are in memory, 503
+  double head_s = 10;              // from the first byte of a request to the end of its headers
+  double body_grace_s = 5;         // a body may be slow for so long,
+  double body_bytes_per_s = 1024;  // then it must have had this rate since
+  double idle_s = 75;              // between requests
+  double stall_s = 60;             // without the client taking a byte of an answer
   size_t connections = 1024;
   size_t connections_per_address = 64;
-  size_t congested_bytes = 256u << 10;    // queued output from which a stream should pause
-  size_t stream_bytes = 1u << 20;         // queued output that ends a stream
+  size_t congested_bytes = 256u << 10;  // queued output from which a stream should pause
+  size_t stream_bytes = 1u << 20;       // queued output that ends a stream
 };
 
 const char* ReasonPhrase(int status);

@@ -138,8 +138,7 @@ void RequestParser::ReadHead() {
   if (error == http::error::need_more) error = {};
   if (error == http::error::body_limit)
     return Fail(413, fmt::format("the body is larger than {} bytes", limits_->body_bytes));
-  if (error == http::error::bad_version)
-    return Fail(505, "the HTTP version is not 1.0 or 1.1");
+  if (error == http::error::bad_version) return Fail(505, "the HTTP version is not 1.0 or 1.1");
   if (error || !parser.is_header_done() || used != head_.size())
     return Fail(400, fmt::format("not a valid request: {}",
                                  error ? error.message() : "the headers end early"));
@@ -149,8 +148,7 @@ void RequestParser::ReadHead() {
     return Fail(505, "the HTTP version is not 1.0 or 1.1");
   if (!is_http_1_0_ && message.find(http::field::host) == message.end())
     return Fail(400, "the Host header is missing");
-  if (is_http_1_0_ && parser.chunked())
-    return Fail(400, "a chunked body in HTTP/1.0");
+  if (is_http_1_0_ && parser.chunked()) return Fail(400, "a chunked body in HTTP/1.0");
   const std::string_view target(message.target().data(), message.target().size());
   if (target.empty() || target[0] != '/') return Fail(400, "the target does not begin with '/'");
   if (!PercentDecode(target.substr(0, target.find('?'))))
@@ -158,7 +156,8 @@ void RequestParser::ReadHead() {
   keep_alive_ = message.keep_alive();
   const auto expect = message.find(http::field::expect);
   expects_continue_ = expect != message.end() && !is_http_1_0_;
-  const bool has_body = message.find(http::field::content_length) != message.end() || parser.chunked();
+  const bool has_body =
+      message.find(http::field::content_length) != message.end() || parser.chunked();
   if (!has_body && (message.method() == http::verb::post || message.method() == http::verb::put))
     return Fail(411, "the body's length is not stated");
   state_ = parser.is_done() ? State::kDone : State::kBody;
@@ -216,9 +215,9 @@ HttpRequest RequestParser::Take() {
   request.path = PercentDecode(std::string_view(request.target).substr(0, question)).value_or("/");
   if (question != std::string::npos) request.query = request.target.substr(question + 1);
   for (const auto& field : message) {
-    request.headers.push_back({ToLower(std::string_view(field.name_string().data(),
-                                                        field.name_string().size())),
-                               std::string(field.value())});
+    request.headers.push_back(
+        {ToLower(std::string_view(field.name_string().data(), field.name_string().size())),
+         std::string(field.value())});
   }
   request.body = std::move(message.body());
   return request;

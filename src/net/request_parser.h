@@ -48,8 +48,9 @@ class RequestParser {
   const HttpLimits* limits_;
   State state_ = State::kHead;
   HttpFailure failure_;
-  std::string head_;     // up to and with the empty line
-  std::string pending_;  // of the body: what the parser could not use yet (an incomplete chunk head)
+  std::string head_;  // up to and with the empty line
+  std::string
+      pending_;  // of the body: what the parser could not use yet (an incomplete chunk head)
   size_t raw_body_bytes_ = 0;
   bool expects_continue_ = false, keep_alive_ = false, is_http_1_0_ = false;
   std::unique_ptr<Beast> beast_;

@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "base/random.h"
 #include "base/error.h"
+#include "base/random.h"
 
 namespace planish {
 namespace {
@@ -41,7 +41,8 @@ std::string Post(const std::string& headers, const std::string& body) {
 
 TEST(RequestParser, ReadsTargetHeadersAndBody) {
   const std::string bytes =
-      "POST /a%20b?x=1%2 HTTP/1.1\r\nHost: h:1\r\nX-Two:  v w \r\nContent-Length: 5\r\n\r\nhelloGET";
+      "POST /a%20b?x=1%2 HTTP/1.1\r\nHost: h:1\r\nX-Two:  v w \r\nContent-Length: "
+      "5\r\n\r\nhelloGET";
   for (const size_t piece : {size_t{1}, size_t{2}, size_t{7}, SIZE_MAX}) {
     const Parsed parsed = Parse(bytes, {}, piece);
     ASSERT_EQ(parsed.state, State::kDone);
@@ -55,8 +56,9 @@ TEST(RequestParser, ReadsTargetHeadersAndBody) {
 }
 
 TEST(RequestParser, ReadsChunkedBodiesCutAnywhere) {
-  const std::string bytes = Post("Transfer-Encoding: chunked\r\n",
-                                 "5;ext=1\r\nhello\r\n1\r\n \r\nA\r\n0123456789\r\n0\r\nT: x\r\n\r\nXY");
+  const std::string bytes =
+      Post("Transfer-Encoding: chunked\r\n",
+           "5;ext=1\r\nhello\r\n1\r\n \r\nA\r\n0123456789\r\n0\r\nT: x\r\n\r\nXY");
   for (size_t piece = 1; piece < bytes.size(); ++piece) {
     const Parsed parsed = Parse(bytes, {}, piece);
     ASSERT_EQ(parsed.state, State::kDone) << piece;
@@ -84,7 +86,10 @@ TEST(RequestParser, RefusesEverythingTwoReadersCouldTakeDifferently) {
       {Post("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"), 400},
       {Post("Transfer-Encoding: chunked, identity\r\n", "0\r\n\r\n"), 400},
       {Post("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n"), 400},
-      {Post("Transfer-Encoding:\x0b" "chunked\r\n", "0\r\n\r\n"), 400},
+      {Post("Transfer-Encoding:\x0b"
+            "chunked\r\n",
+            "0\r\n\r\n"),
+       400},
       {Post("Transfer-Encoding : chunked\r\n", "0\r\n\r\n"), 400},
       {Post("Content-Length : 5\r\n", "hello"), 400},
       {Post("X: a\r\n Content-Length: 5\r\n", "hello"), 400},
@@ -169,8 +174,9 @@ TEST(RequestParser, LimitsHoldAtTheirEdges) {
     EXPECT_EQ(Parse(chunked(100), limits, piece).state, State::kDone);
     EXPECT_EQ(Parse(chunked(101), limits, piece).status, 413);
   }
-  EXPECT_EQ(Parse(Post("Transfer-Encoding: chunked\r\n", "1;" + std::string(10000, 'e')), limits).status,
-            400);
+  EXPECT_EQ(
+      Parse(Post("Transfer-Encoding: chunked\r\n", "1;" + std::string(10000, 'e')), limits).status,
+      400);
   std::string long_extensions = Post("Transfer-Encoding: chunked\r\n", "");
   for (int i = 0; i < 90; ++i) long_extensions += "1;" + std::string(3000, 'e') + "\r\nb\r\n";
   EXPECT_EQ(Parse(long_extensions, limits, 1000).status, 413);
@@ -191,10 +197,18 @@ TEST(RequestParser, AnyBytesAndAnySplitGiveOneOutcome) {
     for (uint64_t edits = next(4); edits-- > 0;) {
       const size_t at = next(bytes.size());
       switch (next(4)) {
-        case 0: bytes[at] = static_cast<char>(next(256)); break;
-        case 1: bytes.erase(at, 1 + next(4)); break;
-        case 2: bytes.insert(at, 1 + next(3), "\r\n:0 \0,;"[next(8)]); break;
-        default: bytes.insert(at, bytes.substr(next(bytes.size()), next(20))); break;
+        case 0:
+          bytes[at] = static_cast<char>(next(256));
+          break;
+        case 1:
+          bytes.erase(at, 1 + next(4));
+          break;
+        case 2:
+          bytes.insert(at, 1 + next(3), "\r\n:0 \0,;"[next(8)]);
+          break;
+        default:
+          bytes.insert(at, bytes.substr(next(bytes.size()), next(20)));
+          break;
       }
       if (bytes.empty()) bytes = "x";
     }
