@@ -88,7 +88,7 @@ class GenerateVerb : public Verb {
   }
 
   Prompt ChatPrompt(const Json& messages) const {
-    return EncodeChat(*opened_, messages, thinking_.Resolve());
+    return EncodeChat(*opened_, messages, {.thinking = thinking_.Resolve()});
   }
 
   void AnswerLine(const std::string& line, const std::string& where) {

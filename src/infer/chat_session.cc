@@ -39,7 +39,10 @@ size_t ChatSession::TurnBorder(const Prompt& prompt, Thinking thinking) const {
     answered.Append(Message("user", "u"));  // an answer that is not the last message is history
     try {
       border = std::min(
-          border, CommonPrefix(prompt.ids, EncodeChat(*opened_, answered, thinking, false).ids));
+          border, CommonPrefix(prompt.ids,
+                               EncodeChat(*opened_, answered,
+                                          {.thinking = thinking, .add_generation_prompt = false})
+                                   .ids));
     } catch (const Error&) {
       if (*sentinel != '\n') throw;  // some templates refuse an answer without text
     }
@@ -62,7 +65,7 @@ std::shared_ptr<const StateSnapshot> ChatSession::DeepestPrefix(
 Generated ChatSession::Answer(const Stream& stream, const std::function<bool()>& is_cancelled,
                               const std::function<void(ThinkingBudget*)>& on_start) {
   const Thinking thinking = settings.budget == 0 ? Thinking::kOff : settings.thinking;
-  const Prompt prompt = EncodeChat(*opened_, messages_, thinking);
+  const Prompt prompt = EncodeChat(*opened_, messages_, {.thinking = thinking});
   GenerateOptions options;
   options.max_new_tokens = settings.max_new_tokens;
   options.sampling = settings.sampling;

@@ -225,7 +225,7 @@ TEST(Thinking, ForcedClosingShowsInTextCountsAndReason) {
   user.Set("role", "user");
   user.Set("content", "Hi");
   messages.Append(user);
-  const Prompt prompt = EncodeChat(opened, messages, Thinking::kDefault);
+  const Prompt prompt = EncodeChat(opened, messages);
   ASSERT_EQ(prompt.mode, ReasoningSplitter::Mode::kThink);
   GenerateOptions options;
   options.max_new_tokens = 64;
@@ -250,6 +250,27 @@ TEST(Thinking, ForcedClosingShowsInTextCountsAndReason) {
   const Generated cut = Generate(opened, &engine, prompt, options);
   EXPECT_EQ(cut.stopped_by, ThinkingBudget::StoppedBy::kLength);
   EXPECT_EQ(cut.answer, "");
+}
+
+TEST(EncodeChat, AnOpenFinalMessageEndsThePrompt) {
+  const Json messages = ParseJson(
+      R"([{"role":"user","content":"Hi"},{"role":"assistant","content":"It is "}])", "test");
+  const ChatPromptOptions open{.add_generation_prompt = false, .continues_final = true};
+  const Pretrained& plain = Opened("chatml");
+  const std::string whole = RenderChat(plain, messages, {.add_generation_prompt = false});
+  const std::string cut = RenderChat(plain, messages, open);
+  EXPECT_TRUE(cut.ends_with("It is"));
+  EXPECT_TRUE(whole.starts_with(cut));
+  EXPECT_LT(cut.size(), whole.size());
+  const Pretrained& thinks = Opened("nano2");
+  EXPECT_EQ(EncodeChat(thinks, messages, open).mode, ReasoningSplitter::Mode::kThink)
+      << "the template opens the tag before the last message";
+  Json closed = messages;
+  closed.AsArray().back().Set("content", "a</think>b");
+  EXPECT_EQ(EncodeChat(thinks, closed, open).mode, ReasoningSplitter::Mode::kOff);
+  Json none = messages;
+  none.AsArray().pop_back();
+  EXPECT_THROW(EncodeChat(plain, none, open), Error);
 }
 
 }  // namespace

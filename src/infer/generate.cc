@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "infer/generate.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "text/thinking_toggle.h"
 
@@ -30,33 +32,100 @@ ReasoningSplitter::Mode ModeAfter(const ThinkingSupport& support, const std::str
   return ReasoningSplitter::Mode::kOpenWait;
 }
 
-}  // namespace
+// Ends the spans behind the text of the last message, as transformers' continue_final_message does.
+void CutAfterFinalMessage(const Json& messages, std::vector<RenderedSpan>* spans) {
+  const auto& list = messages.AsArray();
+  const Json* role = list.empty() ? nullptr : list.back().Find("role");
+  const Json* content = list.empty() ? nullptr : list.back().Find("content");
+  if (role == nullptr || *role != Json("assistant") || content == nullptr || !content->is_string())
+    throw UsageError("the last message is not text of the assistant: it cannot be continued");
+  std::string_view text = content->AsString();
+  while (!text.empty() && std::string_view(" \n\r\t").find(text.back()) != std::string_view::npos)
+    text.remove_suffix(1);  // templates trim
+  std::string all;
+  for (const RenderedSpan& span : *spans) all += span.text;
+  const size_t found = all.rfind(text);
+  if (text.empty() || found == std::string::npos)
+    throw UsageError("the chat template does not repeat the last message: it cannot be continued");
+  size_t left = found + text.size();
+  for (size_t i = 0; i < spans->size(); ++i) {
+    std::string& part = (*spans)[i].text;
+    if (part.size() < left) {
+      left -= part.size();
+      continue;
+    }
+    part.resize(left);
+    spans->resize(i + 1);
+    return;
+  }
+}
 
-Prompt EncodeChat(const Pretrained& opened, const Json& messages, Thinking thinking,
-                  bool add_generation_prompt, const Json& tools) {
+ReasoningSplitter::Mode ModeInside(std::string_view text) {
+  const size_t open = text.rfind(kOpenTag), close = text.rfind(kCloseTag);
+  const bool is_open =
+      open != std::string_view::npos && (close == std::string_view::npos || close < open);
+  return is_open ? ReasoningSplitter::Mode::kThink : ReasoningSplitter::Mode::kOff;
+}
+
+struct RenderedChat {
+  std::vector<RenderedSpan> spans;
+  ReasoningSplitter::Mode mode = ReasoningSplitter::Mode::kOff;
+};
+
+RenderedChat Render(const Pretrained& opened, const Json& messages,
+                    const ChatPromptOptions& options) {
   if (opened.chat_template == nullptr) {
     throw Error(ExitCode::kUsage, fmt::format("{} has no chat template", opened.name),
                 "`planish generate` with a plain prompt");
   }
   ChatInput input{.messages = NormalizeMessages(messages),
-                  .tools = tools,
-                  .add_generation_prompt = add_generation_prompt,
+                  .tools = options.tools,
+                  .add_generation_prompt = options.add_generation_prompt,
                   .bos_token = opened.bos_token,
                   .eos_token = opened.eos_token};
+  if (options.kwargs.is_object()) input.kwargs = options.kwargs;
   const ThinkingSupport& support = opened.thinking;
-  ApplyToggle(support, thinking, &input);
-  const Rendered rendered = opened.chat_template->Render(input);
+  ApplyToggle(support, options.thinking, &input);
+  RenderedChat chat{.spans = opened.chat_template->Render(input).spans};
+  if (options.continues_final) {
+    CutAfterFinalMessage(input.messages, &chat.spans);
+    if (!support.supported) return chat;
+    // Tags of earlier messages say nothing of this one.
+    std::string text;
+    for (const RenderedSpan& span : chat.spans) text += span.text;
+    const std::string& content = input.messages.AsArray().back().Find("content")->AsString();
+    const size_t tail = std::min(text.size(), content.size() + 2 * kOpenTag.size());
+    chat.mode = ModeInside(std::string_view(text).substr(text.size() - tail));
+    return chat;
+  }
+  std::string text;
+  for (const RenderedSpan& span : chat.spans) text += span.text;
+  chat.mode = ModeAfter(support, text);
+  if (options.thinking == Thinking::kOff && support.supported && support.toggle == Toggle::kNone &&
+      chat.mode == ReasoningSplitter::Mode::kThink) {
+    chat.spans.push_back({"\n</think>\n\n", {}, false});
+    chat.mode = ReasoningSplitter::Mode::kOff;
+  }
+  return chat;
+}
+
+}  // namespace
+
+Prompt EncodeChat(const Pretrained& opened, const Json& messages,
+                  const ChatPromptOptions& options) {
+  const RenderedChat chat = Render(opened, messages, options);
   std::vector<TextSpan> spans;
-  for (const RenderedSpan& span : rendered.spans) {
+  for (const RenderedSpan& span : chat.spans) {
     spans.push_back({span.text, /*parse_special=*/span.origin.kind == Origin::Kind::kTemplate});
   }
-  ReasoningSplitter::Mode mode = ModeAfter(support, rendered.Text());
-  if (thinking == Thinking::kOff && support.supported && support.toggle == Toggle::kNone &&
-      mode == ReasoningSplitter::Mode::kThink) {
-    spans.push_back({"\n</think>\n\n", /*parse_special=*/true});
-    mode = ReasoningSplitter::Mode::kOff;
-  }
-  return {opened.tokenizer->EncodeSpans(spans), mode};
+  return {opened.tokenizer->EncodeSpans(spans), chat.mode};
+}
+
+std::string RenderChat(const Pretrained& opened, const Json& messages,
+                       const ChatPromptOptions& options) {
+  std::string text;
+  for (const RenderedSpan& span : Render(opened, messages, options).spans) text += span.text;
+  return text;
 }
 
 Prompt EncodeText(const Pretrained& opened, std::string_view text, bool parse_special) {

@@ -22,10 +22,21 @@ struct Prompt {
 
 enum class Thinking { kDefault, kOn, kOff };
 
+struct ChatPromptOptions {
+  Thinking thinking = Thinking::kDefault;
+  bool add_generation_prompt = true;
+  // The last message, of the assistant, stays open: the prompt ends with its text. Excludes add_generation_prompt.
+  bool continues_final = false;
+  Json tools;   // null or a list
+  Json kwargs;  // null or an object of further template variables
+};
 // Messages to ids through the model's chat template. `thinking` is applied in the way the template understands; Error(kUsage)
 // if it is asked for and the model has none. Special tokens are matched in the template's own text only.
-Prompt EncodeChat(const Pretrained& opened, const Json& messages, Thinking thinking,
-                  bool add_generation_prompt = true, const Json& tools = Json());
+Prompt EncodeChat(const Pretrained& opened, const Json& messages,
+                  const ChatPromptOptions& options = {});
+// The same as text.
+std::string RenderChat(const Pretrained& opened, const Json& messages,
+                       const ChatPromptOptions& options = {});
 // Plain text, with BOS if the tokenizer says so. The text of special tokens stays text unless `parse_special`.
 Prompt EncodeText(const Pretrained& opened, std::string_view text, bool parse_special = false);
 
