@@ -98,9 +98,8 @@ class PlanVerb : public Verb {
     const Plan stored = MakePlan(config, {.weight_dtype = *DTypeFromName(dtype_)});
     request.base_bytes = lora_rank_ > 0 ? stored.weight_bytes : 0;
     const TrainPlan plan = PlanTraining(config, request);
-    const ForwardFlops flops = ForwardFlopsOf(config);
-    const double work =
-        3 * (flops.per_token + flops.per_context * static_cast<double>(seq_len_) / 2);
+    const Flops flops = StepFlopsOf(config, request.lora_rank, request.lora_modules);
+    const double work = flops.per_token + flops.per_context * static_cast<double>(seq_len_) / 2;
     const uint64_t memory =
         MemoryBudget(memory_ != 0 ? memory_ : AvailableBytes(), buffer_, reserve_);
     const std::pair<const char*, uint64_t> parts[] = {
@@ -126,7 +125,7 @@ class PlanVerb : public Verb {
     fmt::print("{:<18} {}\n", "total", GiB(plan.total()));
     fmt::print("{:<18} {}\n", "in " + GiB(memory),
                plan.total() <= memory ? "fits" : "does not fit");
-    fmt::print("{:<18} {:.3g} FLOP (three times forward)\n", "work a token", work);
+    fmt::print("{:<18} {:.3g} FLOP (forward and backward)\n", "work a token", work);
     return ExitCode::kOk;
   }
 

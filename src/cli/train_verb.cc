@@ -140,15 +140,14 @@ ExitCode TrainVerb::DryRun(const Recipe& recipe) const {
     fmt::print("dataset    {}: {} rows, {:.2f} epochs\n", loader.datasets()[d].name, usage.rows,
                usage.epochs);
   }
-  const ForwardFlops flops = ForwardFlopsOf(model.config);
+  const Flops flops = StepFlopsOf(model.config, recipe.lora.rank, recipe.lora.target_modules);
   const TokenBatch first = loader.Micro(0, recipe.batch.micro_samples);
   size_t kept = 0;
   for (const uint8_t weight : first.weights) kept += weight != 0;
   fmt::print("first pass {} tokens, {} targets, {} documents\n", first.ids.size(), kept,
              first.document_lengths.size());
-  fmt::print(
-      "work       {:.3g} FLOP a token and step (three times forward)\n",
-      3 * (flops.per_token + flops.per_context * static_cast<double>(recipe.batch.seq_len) / 2));
+  fmt::print("work       {:.3g} FLOP a token, forward and backward\n",
+             flops.per_token + flops.per_context * static_cast<double>(recipe.batch.seq_len) / 2);
   ScheduleOf(recipe, total);
   return ExitCode::kOk;
 }

@@ -139,6 +139,8 @@ void CheckRest(const Recipe& r, const Checker& check) {
     check.OnlyIf(key, r.lora.rank > 0, "lora.rank", "above 0");
   check.Demand(r.lora.rank == 0 || !r.model.init.empty(), "lora.rank", "model.init",
                "adapters need a trained model below them");
+  check.Demand(r.lora.rank == 0 || !is_fp8, "lora.rank", "precision.mode",
+               "frozen weights are multiplied in bf16 or f32, not in fp8");
   for (size_t i = 0; i < r.optimizer.groups.size(); ++i) {
     const std::string path = fmt::format("optimizer.groups[{}]", i);
     if (r.optimizer.groups[i].match.empty()) throw UsageError("{} has no match", path);

@@ -18,10 +18,10 @@ double PeakFlops(Precision precision) {
 }  // namespace
 
 TrainReport::TrainReport(const std::string& log_path, uint64_t log_offset, StartRecord start,
-                         const ModelConfig& config, Precision precision, uint64_t first_step,
+                         const Flops& step_flops, Precision precision, uint64_t first_step,
                          uint64_t total_steps)
     : log_(log_path, log_offset),
-      flops_(ForwardFlopsOf(config)),
+      flops_(step_flops),
       peak_flops_(PeakFlops(precision)),
       progress_(std::make_unique<Progress>(start.command, total_steps, "steps", first_step)),
       begin_(std::chrono::steady_clock::now()) {
@@ -36,7 +36,7 @@ double TrainReport::mfu(const StepFigures& figures) const {
   if (peak_flops_ == 0) return 0;
   const double work = flops_.per_token * static_cast<double>(figures.step_tokens) +
                       flops_.per_context * figures.contexts;
-  return 3.0 * work / figures.times.total() / peak_flops_;
+  return work / figures.times.total() / peak_flops_;
 }
 
 void TrainReport::Step(const StepFigures& figures) {

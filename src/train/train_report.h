@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a run says of itself: lines of RUN/log.jsonl (run_log.h) and the progress line. Work is counted by train_cost.h; MFU is
-// three forward passes' work over what the machine's units of the same type can do, as `planish bench machine` measured it.
+// a step's work over what the machine's units of the same type can do, as `planish bench machine` measured it.
 #pragma once
 
 #include <memory>
@@ -29,7 +29,7 @@ class TrainReport {
  public:
   // Goes on in the log at `log_offset`. `start`: without peak_flops, which comes from the user's cache folder.
   TrainReport(const std::string& log_path, uint64_t log_offset, StartRecord start,
-              const ModelConfig& config, Precision precision, uint64_t first_step,
+              const Flops& step_flops, Precision precision, uint64_t first_step,
               uint64_t total_steps);
 
   void Step(const StepFigures& figures);
@@ -46,7 +46,7 @@ class TrainReport {
 
  private:
   RunLogWriter log_;
-  ForwardFlops flops_;
+  Flops flops_;
   double peak_flops_ = 0;
   std::unique_ptr<Progress> progress_;
   std::chrono::steady_clock::time_point begin_;

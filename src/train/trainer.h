@@ -99,6 +99,7 @@ class Trainer {
   // trainer_checkpoints.cc
   void Resume();
   void TakeState(const std::string& checkpoint, const TrainState& saved);
+  std::string ModelHash() const;
   void CheckResumable(const std::string& checkpoint, const TrainState& saved) const;
   void Branch(const std::string& checkpoint);
   enum class SaveKind { kOnTheWay, kLast };

@@ -42,17 +42,29 @@ Schedule ScheduleFrom(const Json& json, const std::string& where) {
           .shape = DecayShapeFromName(reader.String("shape"))};
 }
 
-std::string ConfigHash(const ModelConfig& config) {
-  return Sha256Hex(DumpJson(ConfigToJson(config)));
-}
-
 }  // namespace
+
+// Of the shape; beside adapters of the frozen weights too, which no checkpoint holds: by their types and first rows, so that a
+// model of any size is told from its neighbours at once.
+std::string Trainer::ModelHash() const {
+  std::string text = DumpJson(ConfigToJson(model_.config));
+  if (adapter_) {
+    model_.model->VisitParams([&](const Param& param) {
+      if (param.role == ParamRole::kAdapter || param.weight == nullptr) return;
+      const Weight& weight = *param.weight;
+      text += fmt::format("\n{} {} ", param.name, Name(weight.dtype()));
+      text.append(reinterpret_cast<const char*>(weight.data()),
+                  BytesOf(weight.dtype(), weight.in()));
+    });
+  }
+  return Sha256Hex(text);
+}
 
 TrainState Trainer::StateToSave() const {
   TrainState state = state_;
   state.log_offset = report_ == nullptr ? 0 : report_->log_offset();
   state.ranks = comm_->size();
-  state.config_hash = ConfigHash(model_.config);
+  state.config_hash = ModelHash();
   state.code_version = options_.version;
   state.isa = IsaName();
   state.recipe = PrintRecipe(recipe_);
@@ -173,7 +185,7 @@ void Trainer::TakeState(const std::string& checkpoint, const TrainState& saved) 
 }
 
 void Trainer::CheckResumable(const std::string& checkpoint, const TrainState& saved) const {
-  if (saved.config_hash != ConfigHash(model_.config))
+  if (saved.config_hash != ModelHash())
     throw Error(ExitCode::kUsage,
                 fmt::format("{} is of another model than the recipe's", Quoted(checkpoint, 300)),
                 "another -o");
@@ -199,7 +211,7 @@ void Trainer::CheckResumable(const std::string& checkpoint, const TrainState& sa
 // Weights, moments and counters of a checkpoint; from there on the schedule decays. Data may be others.
 void Trainer::Branch(const std::string& checkpoint) {
   const TrainState saved = VerifyCheckpoint(checkpoint);
-  if (saved.config_hash != ConfigHash(model_.config))
+  if (saved.config_hash != ModelHash())
     throw UsageError("{} is of another model than the recipe's", Quoted(checkpoint, 300));
   const uint64_t length = schedule_.decay;
   if (length == 0)

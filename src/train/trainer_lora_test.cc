@@ -169,6 +169,22 @@ TEST(TrainerLora, GradientsOfAdaptersBesideQuantisedWeightsAreThoseBesideTheirFl
   }
 }
 
+TEST(TrainerLora, AnAdapterDoesNotGoOnBesideAnotherModelOfTheSameShape) {
+  const LoraRun run(DType::kQ8_0);
+  TrainOptions options = run.Options("lora");
+  options.stop_at_step = 2;
+  Trainer(run.MakeLora(), options).Run();
+  Pretrained opened = OpenPretrained(run.base());
+  ExportHf(&opened, run.dir() / "same_values", DType::kF32, uint64_t{1} << 30, {});
+  try {
+    Trainer(run.MakeLora({"model.init=" + (run.dir() / "same_values")}), options).Run();
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("another model"), std::string::npos) << error.what();
+  }
+  Trainer(run.MakeLora(), options).Run();
+}
+
 TEST(TrainerLora, ModulesThatTheModelLacksAreNamed) {
   const LoraRun run(DType::kF32);
   try {

@@ -97,9 +97,10 @@ void Trainer::OpenReport() {
                     .total_tokens = schedule_.total,
                     .recipe = PrintRecipe(recipe_)};
   const uint64_t steps = schedule_.total / recipe_.batch.tokens;
-  report_ =
-      std::make_unique<TrainReport>(folder_->log_path(), state_.log_offset, std::move(start),
-                                    model_.config, recipe_.precision.mode, state_.step, steps);
+  report_ = std::make_unique<TrainReport>(
+      folder_->log_path(), state_.log_offset, std::move(start),
+      StepFlopsOf(model_.config, recipe_.lora.rank, recipe_.lora.target_modules),
+      recipe_.precision.mode, state_.step, steps);
   LogInfo("{}: {} parameters ({}), {} tokens in {} steps of {}, {}", options_.folder,
           flat_->elements(), DescribeBlocks(model_.config), schedule_.total, steps,
           recipe_.batch.tokens, Describe(plan_));
