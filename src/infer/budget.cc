@@ -29,13 +29,13 @@ bool EndsSentence(std::string_view text) {
 
 const char* Name(ThinkingBudget::StoppedBy reason) {
   static constexpr const char* kNames[] = {"none",    "natural", "budget", "grace",
-                                           "reserve", "control", "length"};
+                                           "reserve", "control", "length", "tool"};
   return kNames[static_cast<size_t>(reason)];
 }
 
 ThinkingBudget::ThinkingBudget(std::shared_ptr<const Tokenizer> tokenizer, Mode start,
                                const BudgetParams& params)
-    : tokenizer_(std::move(tokenizer)), params_(params), splitter_(start) {
+    : tokenizer_(std::move(tokenizer)), params_(params), splitter_(start, params.tool_calls) {
   SetLimits(static_cast<int64_t>(params.max_new_tokens));
 }
 
@@ -77,9 +77,8 @@ bool ThinkingBudget::IsAtLineStart() const {
 // Encoded alone: the ids before it stay as the model chose them, so a merge across the border
 // cannot happen, and what the text decodes to is the concatenation in any case.
 std::vector<int32_t> ThinkingBudget::ClosingIds() const {
-  const std::string& held =
-      splitter_
-          .held();  // a beginning of the closing tag that is already written: only the rest goes in
+  // A beginning of the closing tag that is already written: only the rest goes in.
+  const std::string held = kCloseTag.starts_with(splitter_.held()) ? splitter_.held() : "";
   std::string before;
   if (held.empty()) {
     if (!IsAtLineStart()) before = EndsSentence(WithoutBlanks(tail_)) ? "\n" : ".\n";
@@ -132,7 +131,7 @@ TokenHook::Action ThinkingBudget::OnToken(int32_t id) {
       stopped_by_ = StoppedBy::kNatural;
   }
   if (before == Mode::kThink && splitter_.mode() == Mode::kAnswer)
-    stopped_by_ = StoppedBy::kNatural;
+    stopped_by_ = splitter_.ended_by_tool_call() ? StoppedBy::kTool : StoppedBy::kNatural;
   return splitter_.mode() == Mode::kThink ? Decide() : Action{};
 }
 

@@ -23,11 +23,13 @@ struct BudgetParams {
   int64_t answer_reserve = -1;  // R: tokens kept for the answer, -1: min(256, max_new_tokens/4)
   // Put before the closing tag when it is forced; plain text, special tokens are not matched in it.
   std::string close_message;
+  // Tools are offered: a call opened at the beginning of a line ends the reasoning.
+  bool tool_calls = false;
 };
 
 class ThinkingBudget : public TokenHook {
  public:
-  enum class StoppedBy { kNone, kNatural, kBudget, kGrace, kReserve, kControl, kLength };
+  enum class StoppedBy { kNone, kNatural, kBudget, kGrace, kReserve, kControl, kLength, kTool };
 
   // `start`: kThink when the prompt ends in an open tag, kOpenWait when the model opens it.
   ThinkingBudget(std::shared_ptr<const Tokenizer> tokenizer, ReasoningSplitter::Mode start,

@@ -425,6 +425,20 @@ TEST_F(BudgetTest, ForcedTokensThatAnotherHookDisplacedAreForcedAgain) {
   EXPECT_FALSE(budget.is_thinking());
 }
 
+TEST_F(BudgetTest, AToolCallAtLineStartEndsTheReasoningWhereToolsAreOffered) {
+  const std::string text = "I look.\n<TOOLCALL>[{\"name\":\"f\"}]</TOOLCALL>";
+  const auto out = Think({.budget = 20, .tool_calls = true}, text);
+  EXPECT_EQ(out.text, text);
+  EXPECT_EQ(out.stopped_by, StoppedBy::kTool);
+  EXPECT_EQ(out.used, std::string("I look.\n<TOOLCALL>").size());
+  // Without tools, or inside a line, it is a thought like any other.
+  EXPECT_EQ(Think({}, text).stopped_by, StoppedBy::kNone);
+  EXPECT_EQ(Think({.tool_calls = true}, "a <TOOLCALL>[").stopped_by, StoppedBy::kNone);
+  // A beginning of the tag at the cut is no beginning of the closing tag.
+  const auto cut = Think({.budget = 5, .grace = 0, .tool_calls = true}, "\n<TOOLCALL>");
+  EXPECT_EQ(cut.text.substr(0, 14), "\n<TOO.\n</think");
+}
+
 TEST(BudgetNames, AreThoseOfTheProtocol) {
   EXPECT_STREQ(Name(StoppedBy::kNone), "none");
   EXPECT_STREQ(Name(StoppedBy::kNatural), "natural");
@@ -433,6 +447,7 @@ TEST(BudgetNames, AreThoseOfTheProtocol) {
   EXPECT_STREQ(Name(StoppedBy::kReserve), "reserve");
   EXPECT_STREQ(Name(StoppedBy::kControl), "control");
   EXPECT_STREQ(Name(StoppedBy::kLength), "length");
+  EXPECT_STREQ(Name(StoppedBy::kTool), "tool");
 }
 
 }  // namespace

@@ -23,6 +23,42 @@ void Release(std::string_view tag, bool at_end, std::string* held, std::string* 
 
 }  // namespace
 
+bool ReasoningSplitter::IsLineStart(size_t at) const {
+  const size_t last = held_.substr(0, at).find_last_not_of(" \t");
+  return last == std::string::npos ? at_line_start_ : held_[last] == '\n';
+}
+
+void ReasoningSplitter::Reasoning(size_t count, Piece* piece) {
+  at_line_start_ = IsLineStart(count);
+  piece->reasoning.append(held_, 0, count);
+  held_.erase(0, count);
+}
+
+void ReasoningSplitter::Think(Piece* piece, bool at_end) {
+  for (size_t at = 0; (at = held_.find('<', at)) != std::string::npos; ++at) {
+    const std::string_view rest = std::string_view(held_).substr(at);
+    if (rest.starts_with(kCloseTag)) {
+      Reasoning(at, piece);
+      held_.erase(0, kCloseTag.size());
+      mode_ = Mode::kAnswer;
+      trim_newlines_ = true;
+      return;
+    }
+    const bool may_call = tool_calls_ && IsLineStart(at);
+    if (may_call && (rest.starts_with(kToolcallTag) || rest.starts_with(kToolCallTag))) {
+      Reasoning(at, piece);
+      mode_ = Mode::kAnswer;
+      ended_by_tool_call_ = true;
+      return;
+    }
+    const bool may_begin =
+        kCloseTag.starts_with(rest) ||
+        (may_call && (kToolcallTag.starts_with(rest) || kToolCallTag.starts_with(rest)));
+    if (may_begin && !at_end) return Reasoning(at, piece);
+  }
+  Reasoning(held_.size(), piece);
+}
+
 void ReasoningSplitter::Step(Piece* piece, bool at_end) {
   if (mode_ == Mode::kOpenWait) {
     const size_t begin = held_.find_first_not_of(" \t\r\n");
@@ -37,18 +73,9 @@ void ReasoningSplitter::Step(Piece* piece, bool at_end) {
       return;
     }
   }
-  if (mode_ == Mode::kThink) {
-    const size_t close = held_.find(kCloseTag);
-    if (close == std::string::npos) {
-      Release(kCloseTag, at_end, &held_, &piece->reasoning);
-      return;
-    }
-    piece->reasoning.append(held_, 0, close);
-    held_.erase(0, close + kCloseTag.size());
-    mode_ = Mode::kAnswer;
-    trim_newlines_ = true;
-  }
-  if (mode_ == Mode::kOff) {
+  if (mode_ == Mode::kThink) Think(piece, at_end);
+  if (mode_ == Mode::kThink) return;
+  if (mode_ == Mode::kOff || ended_by_tool_call_) {
     for (size_t stray; (stray = held_.find(kCloseTag)) != std::string::npos;) {
       piece->answer.append(held_, 0, stray);
       held_.erase(0, stray + kCloseTag.size());
