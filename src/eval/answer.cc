@@ -103,9 +103,9 @@ std::vector<std::string> LetterWords(std::string_view text) {
       continue;
     }
     std::string word;
-    while (at < text.size() &&
-           (IsLetter(text[at]) || IsDigit(text[at]) ||
-            ((text[at] == '\'' || text[at] == '-') && at + 1 < text.size() && IsLetter(text[at + 1]))))
+    while (at < text.size() && (IsLetter(text[at]) || IsDigit(text[at]) ||
+                                ((text[at] == '\'' || text[at] == '-') && at + 1 < text.size() &&
+                                 IsLetter(text[at + 1]))))
       word += text[at++];
     words.push_back(std::move(word));
   }
@@ -131,7 +131,9 @@ std::optional<std::string> LastOfType(const std::string& text, AnswerType type) 
       found += " cents";
     return found;
   }
-  const auto cut = [&](const auto& found) { return text.substr(found.begin, found.end - found.begin); };
+  const auto cut = [&](const auto& found) {
+    return text.substr(found.begin, found.end - found.begin);
+  };
   if (type == AnswerType::kTime) {
     if (const auto time = LastTime(text)) return cut(*time);
   }
@@ -165,7 +167,8 @@ std::string_view SkipBlanks(std::string_view text) {
 }
 
 bool IsOperator(std::string_view text) {
-  for (const std::string_view sign : {"+", "*", "/", "\xC3\x97", "\xC3\xB7", "- ", "x ", "\\times"}) {
+  for (const std::string_view sign :
+       {"+", "*", "/", "\xC3\x97", "\xC3\xB7", "- ", "x ", "\\times"}) {
     if (text.starts_with(sign)) return true;
   }
   return text.size() > 1 && text[0] == '-' && IsDigit(text[1]);
@@ -193,7 +196,8 @@ std::optional<Quantity> ReadQuantity(std::string_view given) {
   Quantity quantity{.value = numbers[index].value, .is_dollars = numbers[index].has_currency};
   const std::string unit = WordAt(rest, 0);
   quantity.is_cents = unit == "cent" || unit == "cents" || rest.starts_with("\xC2\xA2");
-  quantity.is_dollars = quantity.is_dollars || unit == "dollar" || unit == "dollars" || unit == "usd";
+  quantity.is_dollars =
+      quantity.is_dollars || unit == "dollar" || unit == "dollars" || unit == "usd";
   if (index + 1 < numbers.size()) {
     const NumberSpan& next = numbers[index + 1];
     const std::string between =
@@ -210,7 +214,8 @@ std::optional<Quantity> ReadQuantity(std::string_view given) {
     for (const std::string_view joint : {" or ", " and ", " to ", "\xE2\x80\x93"}) {
       if (between.ends_with(joint)) return std::nullopt;
     }
-    if (Trimmed(between, " ").empty() || Trimmed(between, " ") == "," || Trimmed(between, " ") == ";")
+    if (Trimmed(between, " ").empty() || Trimmed(between, " ") == "," ||
+        Trimmed(between, " ") == ";")
       return std::nullopt;
   }
   return quantity;
@@ -255,7 +260,8 @@ bool SameWords(std::string_view found, std::string_view key) {
   if (NormalWords(found) == wanted) return true;
   const std::string text = WithoutMarkup(found);
   size_t cut = text.find_first_of(",;(");
-  for (const std::string_view word : {" because ", " since ", " as "}) cut = std::min(cut, text.find(word));
+  for (const std::string_view word : {" because ", " since ", " as "})
+    cut = std::min(cut, text.find(word));
   return cut != std::string::npos && NormalWords(text.substr(0, cut)) == wanted;
 }
 
@@ -302,7 +308,8 @@ std::vector<std::string> Elements(std::string_view given) {
     if (c == '[' || c == ']' || c == '(' || c == ')' || c == '{' || c == '}' || c == '"') c = ' ';
     if (c == ';' || c == '<' || c == '>' || c == '\n') c = ',';
   }
-  for (const std::string_view joint : {", and ", " and ", "->", "\xE2\x86\x92", ", then ", " then "}) {
+  for (const std::string_view joint :
+       {", and ", " and ", "->", "\xE2\x86\x92", ", then ", " then "}) {
     for (size_t at = 0; (at = text.find(joint, at)) != std::string::npos; ++at)
       text.replace(at, joint.size(), ",");
   }
@@ -338,7 +345,8 @@ bool SameList(std::string_view found, std::string_view key) {
   std::vector<std::string> a = Elements(found), b = Elements(key);
   if (b.size() == 1) b = BlankSeparated(b[0]);
   if (a.size() == 1 && b.size() > 1) a = BlankSeparated(a[0]);
-  return !b.empty() && a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), SameElement);
+  return !b.empty() && a.size() == b.size() &&
+         std::equal(a.begin(), a.end(), b.begin(), SameElement);
 }
 
 }  // namespace
@@ -352,18 +360,18 @@ std::optional<AnswerType> AnswerTypeFromName(std::string_view name) {
     if (plain == kNames[i]) return static_cast<AnswerType>(i);
   }
   static constexpr std::pair<std::string_view, AnswerType> kOthers[] = {
-      {"int", AnswerType::kInteger},       {"number", AnswerType::kDecimal},
-      {"numeric", AnswerType::kDecimal},   {"float", AnswerType::kDecimal},
-      {"real", AnswerType::kDecimal},      {"percent", AnswerType::kDecimal},
+      {"int", AnswerType::kInteger},        {"number", AnswerType::kDecimal},
+      {"numeric", AnswerType::kDecimal},    {"float", AnswerType::kDecimal},
+      {"real", AnswerType::kDecimal},       {"percent", AnswerType::kDecimal},
       {"percentage", AnswerType::kDecimal}, {"currency", AnswerType::kMoney},
-      {"price", AnswerType::kMoney},       {"rational", AnswerType::kFraction},
-      {"duration", AnswerType::kTime},     {"clock", AnswerType::kTime},
-      {"day", AnswerType::kDate},          {"weekday", AnswerType::kDate},
-      {"text", AnswerType::kWord},         {"string", AnswerType::kWord},
-      {"letter", AnswerType::kWord},       {"name", AnswerType::kWord},
-      {"boolean", AnswerType::kYesNo},     {"bool", AnswerType::kYesNo},
-      {"yesno", AnswerType::kYesNo},       {"true_false", AnswerType::kYesNo},
-      {"sequence", AnswerType::kList},     {"ordering", AnswerType::kList}};
+      {"price", AnswerType::kMoney},        {"rational", AnswerType::kFraction},
+      {"duration", AnswerType::kTime},      {"clock", AnswerType::kTime},
+      {"day", AnswerType::kDate},           {"weekday", AnswerType::kDate},
+      {"text", AnswerType::kWord},          {"string", AnswerType::kWord},
+      {"letter", AnswerType::kWord},        {"name", AnswerType::kWord},
+      {"boolean", AnswerType::kYesNo},      {"bool", AnswerType::kYesNo},
+      {"yesno", AnswerType::kYesNo},        {"true_false", AnswerType::kYesNo},
+      {"sequence", AnswerType::kList},      {"ordering", AnswerType::kList}};
   for (const auto& [other, type] : kOthers) {
     if (plain == other) return type;
   }

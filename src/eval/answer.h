@@ -10,17 +10,7 @@
 
 namespace planish {
 
-enum class AnswerType {
-  kInteger,
-  kDecimal,
-  kMoney,
-  kFraction,
-  kTime,
-  kDate,
-  kWord,
-  kYesNo,
-  kList
-};
+enum class AnswerType { kInteger, kDecimal, kMoney, kFraction, kTime, kDate, kWord, kYesNo, kList };
 const char* Name(AnswerType type);  // as in problem files: "yes_no"
 // By name, common other names included ("number", "string", "boolean"); empty if unknown.
 std::optional<AnswerType> AnswerTypeFromName(std::string_view name);

@@ -44,7 +44,10 @@ const Pair kNumbers[] = {
     {"integer", "\\(42\\)", "42", true},
     {"integer", "042", "42", true},
     {"integer", "-7", "-7", true},
-    {"integer", "\xE2\x88\x92" "7", "-7", true},
+    {"integer",
+     "\xE2\x88\x92"
+     "7",
+     "-7", true},
     {"integer", "7", "-7", false},
     {"integer", "+7", "7", true},
     {"integer", "25%", "25", true},
@@ -115,7 +118,10 @@ const Pair kNumbers[] = {
     {"money", "$-3", "-3", true},
     {"money", "$3", "-3", false},
     {"money", "$5 or $6", "$5", false},
-    {"money", "\xE2\x82\xAC" "5", "5", true},
+    {"money",
+     "\xE2\x82\xAC"
+     "5",
+     "5", true},
 };
 TEST(Answer, NumbersCompareExactly) { ExpectAsListed(kNumbers); }
 
@@ -290,15 +296,22 @@ TEST(Answer, AStatedTimeComparesWhateverFollowsIt) {
 }
 
 TEST(Answer, TypesAreGuessedFromKeysOfFilesThatDoNotSay) {
-  const std::pair<const char*, AnswerType> kKeys[] = {
-      {"42", AnswerType::kInteger},         {"1,234", AnswerType::kInteger},
-      {"4.5", AnswerType::kDecimal},        {"$4.50", AnswerType::kMoney},
-      {"3/4", AnswerType::kFraction},       {"14:35", AnswerType::kTime},
-      {"2 pm", AnswerType::kTime},          {"90 minutes", AnswerType::kTime},
-      {"March 5", AnswerType::kDate},       {"2024-03-05", AnswerType::kDate},
-      {"Tuesday", AnswerType::kDate},       {"yes", AnswerType::kYesNo},
-      {"No", AnswerType::kYesNo},           {"blue", AnswerType::kWord},
-      {"Anna, Ben, Carl", AnswerType::kList}, {"3, 5, 8", AnswerType::kList}};
+  const std::pair<const char*, AnswerType> kKeys[] = {{"42", AnswerType::kInteger},
+                                                      {"1,234", AnswerType::kInteger},
+                                                      {"4.5", AnswerType::kDecimal},
+                                                      {"$4.50", AnswerType::kMoney},
+                                                      {"3/4", AnswerType::kFraction},
+                                                      {"14:35", AnswerType::kTime},
+                                                      {"2 pm", AnswerType::kTime},
+                                                      {"90 minutes", AnswerType::kTime},
+                                                      {"March 5", AnswerType::kDate},
+                                                      {"2024-03-05", AnswerType::kDate},
+                                                      {"Tuesday", AnswerType::kDate},
+                                                      {"yes", AnswerType::kYesNo},
+                                                      {"No", AnswerType::kYesNo},
+                                                      {"blue", AnswerType::kWord},
+                                                      {"Anna, Ben, Carl", AnswerType::kList},
+                                                      {"3, 5, 8", AnswerType::kList}};
   for (const auto& [key, type] : kKeys) {
     EXPECT_STREQ(Name(GuessAnswerType(key)), Name(type)) << key;
     EXPECT_TRUE(SameAnswer(key, key, GuessAnswerType(key))) << key;
@@ -306,8 +319,9 @@ TEST(Answer, TypesAreGuessedFromKeysOfFilesThatDoNotSay) {
 }
 
 TEST(Answer, HostileTextEndsQuietly) {
-  for (const char* text : {"\\boxed{", "\\boxed{{{", "\\text{", "$", "$$$$", "####", "answer is", "-", "1/",
-                           "\\frac{1}", "\\frac{1}{", "1.", "..", ":", "\xE2\x88", "1:", "12:3", "0/0"}) {
+  for (const char* text :
+       {"\\boxed{", "\\boxed{{{", "\\text{", "$", "$$$$", "####", "answer is", "-", "1/",
+        "\\frac{1}", "\\frac{1}{", "1.", "..", ":", "\xE2\x88", "1:", "12:3", "0/0"}) {
     for (const AnswerType type : {AnswerType::kInteger, AnswerType::kMoney, AnswerType::kTime,
                                   AnswerType::kDate, AnswerType::kList, AnswerType::kWord}) {
       const auto found = ExtractAnswer(text, type);

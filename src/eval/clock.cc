@@ -33,12 +33,13 @@ std::vector<Word> Words(std::string_view text) {
       ++at;
       continue;
     }
-    Word word{.begin = at, .is_number = IsDigit(c), .is_word = IsLetter(c), .after_blank = after_blank};
+    Word word{
+        .begin = at, .is_number = IsDigit(c), .is_word = IsLetter(c), .after_blank = after_blank};
     after_blank = false;
     do {
       word.text += Lower(text[at++]);
-    } while (at < text.size() && ((word.is_number && IsDigit(text[at])) ||
-                                  (word.is_word && IsLetter(text[at]))));
+    } while (at < text.size() &&
+             ((word.is_number && IsDigit(text[at])) || (word.is_word && IsLetter(text[at]))));
     word.end = at;
     words.push_back(std::move(word));
   }
@@ -103,22 +104,25 @@ std::optional<ClockTime> TimeAt(const std::vector<Word>& words, size_t i, size_t
     if (hour < 1 || hour > 12) return std::nullopt;
     hour = hour % 12 + (half == 'p' ? 12 : 0);
   }
-  const bool is_full = hour == 0 || hour > 12 || (words[i].text.size() == 2 && words[i].text[0] == '0');
-  return ClockTime{(hour % 24 * 60 + minute) * 60 + second,
-                   half != 0 ? Form::kHalf : is_full ? Form::kFull : Form::kOpen};
+  const bool is_full =
+      hour == 0 || hour > 12 || (words[i].text.size() == 2 && words[i].text[0] == '0');
+  return ClockTime{(hour % 24 * 60 + minute) * 60 + second, half != 0 ? Form::kHalf
+                                                            : is_full ? Form::kFull
+                                                                      : Form::kOpen};
 }
 
 constexpr std::array<std::string_view, 12> kMonths = {
     "january", "february", "march",     "april",   "may",      "june",
     "july",    "august",   "september", "october", "november", "december"};
-constexpr std::array<std::string_view, 7> kWeekdays = {"monday",   "tuesday", "wednesday", "thursday",
-                                                       "friday",   "saturday", "sunday"};
+constexpr std::array<std::string_view, 7> kWeekdays = {
+    "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"};
 
 // 1-based index of a full name, or of one cut after `least` letters or more ("sept"); 0 if none.
 template <size_t N>
 int NameIndex(const std::array<std::string_view, N>& names, std::string_view word, size_t least) {
   for (size_t i = 0; i < N; ++i) {
-    if (word == names[i] || (word.size() >= least && word.size() <= 4 && names[i].starts_with(word)))
+    if (word == names[i] ||
+        (word.size() >= least && word.size() <= 4 && names[i].starts_with(word)))
       return static_cast<int>(i + 1);
   }
   return 0;
@@ -174,8 +178,10 @@ std::optional<CalendarDate> DateAt(const std::vector<Word>& words, size_t i, siz
     if ((mark == "-" || mark == "/") && words[i + 3].text == mark && words[i + 2].is_number &&
         words[i + 4].is_number) {
       const int a = Number(words[i]), b = Number(words[i + 2]), c = Number(words[i + 4]);
-      if (words[i].text.size() == 4) date = {.year = a, .month = b, .day = c};
-      else if (words[i + 4].text.size() == 4) date = {.year = c, .month = a, .day = b};
+      if (words[i].text.size() == 4)
+        date = {.year = a, .month = b, .day = c};
+      else if (words[i + 4].text.size() == 4)
+        date = {.year = c, .month = a, .day = b};
       if (date.month >= 1 && date.month <= 12 && IsDay(date.day)) {
         *end = i + 5;
         return date;
@@ -225,9 +231,9 @@ std::optional<Value> Last(const std::vector<Value>& all) {
 
 int64_t UnitSeconds(std::string_view word) {
   static constexpr std::pair<std::string_view, int64_t> kUnits[] = {
-      {"s", 1},      {"sec", 1},      {"secs", 1},     {"second", 1},  {"seconds", 1},
-      {"m", 60},     {"min", 60},     {"mins", 60},    {"minute", 60}, {"minutes", 60},
-      {"h", 3600},   {"hr", 3600},    {"hrs", 3600},   {"hour", 3600}, {"hours", 3600},
+      {"s", 1},       {"sec", 1},      {"secs", 1},      {"second", 1},    {"seconds", 1},
+      {"m", 60},      {"min", 60},     {"mins", 60},     {"minute", 60},   {"minutes", 60},
+      {"h", 3600},    {"hr", 3600},    {"hrs", 3600},    {"hour", 3600},   {"hours", 3600},
       {"day", 86400}, {"days", 86400}, {"week", 604800}, {"weeks", 604800}};
   for (const auto& [name, seconds] : kUnits) {
     if (word == name) return seconds;

@@ -130,7 +130,8 @@ class Reader {
     return count > 0;
   }
   std::optional<int64_t> Braced() {
-    if (!Take("{")) return IsDigit(Peek()) ? std::optional<int64_t>(text_[at_++] - '0') : std::nullopt;
+    if (!Take("{"))
+      return IsDigit(Peek()) ? std::optional<int64_t>(text_[at_++] - '0') : std::nullopt;
     const auto value = Digits();
     return value && Take("}") ? value : std::nullopt;
   }
@@ -206,7 +207,8 @@ std::optional<NumberSpan> NumberAt(std::string_view text, size_t begin) {
       Reader more(text, reader.at());
       more.SkipBlanks();
       const bool has_gap = more.at() > reader.at() || more.Peek() == '\\';
-      if (const auto part = has_gap ? more.Fraction() : std::nullopt; part && part->num < part->den) {
+      if (const auto part = has_gap ? more.Fraction() : std::nullopt;
+          part && part->num < part->den) {
         value = Sum(*value, *part);
         if (!value) return std::nullopt;
         reader = more;
@@ -214,7 +216,8 @@ std::optional<NumberSpan> NumberAt(std::string_view text, size_t begin) {
     }
   }
   // "1e3": neither 1 nor what answers are written in.
-  if ((reader.Peek() == 'e' || reader.Peek() == 'E') && IsDigit(reader.Peek(1))) return std::nullopt;
+  if ((reader.Peek() == 'e' || reader.Peek() == 'E') && IsDigit(reader.Peek(1)))
+    return std::nullopt;
   if (is_negative) value->num = -value->num;
   span.value = *value;
   span.end = reader.at();
@@ -231,7 +234,8 @@ std::vector<NumberSpan> FindNumbers(std::string_view text) {
       }
       // A minus behind a digit, a letter or a bracket subtracts ("8-3", "x -3" does not).
       size_t begin = at;
-      if (text[at] == '-' && at > 0 && (IsDigit(text[at - 1]) || IsLetter(text[at - 1]) || text[at - 1] == ')'))
+      if (text[at] == '-' && at > 0 &&
+          (IsDigit(text[at - 1]) || IsLetter(text[at - 1]) || text[at - 1] == ')'))
         begin = at + 1;
       if (const auto span = begin < text.size() ? NumberAt(text, begin) : std::nullopt) {
         found.push_back(*span);
@@ -303,10 +307,10 @@ std::string WithoutMarkup(std::string_view given) {
        {"\\boxed{", "\\fbox{", "\\text{", "\\textbf{", "\\mathrm{", "\\mbox{"})
     Unwrap(command, &text);
   static constexpr std::pair<std::string_view, std::string_view> kReplacements[] = {
-      {"\\(", ""},   {"\\)", ""},      {"\\[", ""},    {"\\]", ""},     {"\\left", ""},
-      {"\\right", ""}, {"{,}", ","},   {"\\,", " "},   {"\\!", ""},     {"\\;", " "},
-      {"\\%", "%"},  {"**", ""},       {"`", ""},      {"\xC2\xA0", " "}, {"\xE2\x80\xAF", " "},
-      {"\xE2\x88\x92", "-"}, {"\t", " "}, {"\r", ""}};
+      {"\\(", ""},           {"\\)", ""},  {"\\[", ""},  {"\\]", ""},       {"\\left", ""},
+      {"\\right", ""},       {"{,}", ","}, {"\\,", " "}, {"\\!", ""},       {"\\;", " "},
+      {"\\%", "%"},          {"**", ""},   {"`", ""},    {"\xC2\xA0", " "}, {"\xE2\x80\xAF", " "},
+      {"\xE2\x88\x92", "-"}, {"\t", " "},  {"\r", ""}};
   for (const auto& [from, to] : kReplacements) ReplaceAll(from, to, &text);
   // An escaped dollar is money whatever follows: it must not pair with a math dollar.
   ReplaceAll("\\$", "\x01", &text);
