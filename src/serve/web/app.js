@@ -11,7 +11,7 @@ class App {
     this.server = new Server(() => this.askKey());
     this.history = new History(() => this.notice('The browser has no room for more conversations: export and delete some.'));
     this.thread = new Thread({server: this.server, history: this.history, model: () => this.info, tools: () => this.toolList,
-      settings: () => this.settings(), changed: () => this.drawList(), notice: (text) => this.notice(text)});
+      settings: () => this.settings(), useTools: () => this.keep({tools: true}), changed: () => this.drawList(), notice: (text) => this.notice(text)});
     this.listen();
     this.thread.show(this.history.load(location.hash.slice(1)) ?? newConversation());
     this.drawList();

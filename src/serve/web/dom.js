@@ -72,9 +72,9 @@ class SentenceSpeaker {
     const rest = text.slice(this.said);
     let end = isComplete ? rest.length : 0;
     if (!isComplete) {
-      for (const match of rest.matchAll(/[.!?:](?=\s)|\n/g)) end = match.index + 1;
+      for (const match of rest.matchAll(/(?<=\p{L}[)\]"'*]*)[.!?](?=\s)|\n/gu)) end = match.index + 1;
     }
-    const sentence = rest.slice(0, end).replace(/[*_`#|]+/g, '').trim();
+    const sentence = rest.slice(0, end).replace(/\]\(\S*\)|^[-|: ]+$|[*_`#|[]+/gm, '').replace(/\s+/g, ' ').trim();
     this.said += end;
     if (sentence) speak(sentence);
   }

@@ -159,7 +159,7 @@ class ReplyView {
     if (isSilent) this.updateProgress(last?.progress);
     this.error.hidden = reply.state !== 'failed';
     this.error.firstChild.textContent = reply.error;
-    this.foot.hidden = isRunning;
+    this.foot.hidden = isRunning || (reply.state === 'failed' && !answerText(reply));
     const note = reply.state === 'stopped' ? 'stopped' : reply.state === 'cut' ? 'cut off when the page was left' : '';
     this.stats.textContent = [statsText(reply), note].filter(Boolean).join(' · ');
     this.buttons.querySelector('[aria-label="Answer again"]').hidden = !isLast;

@@ -50,8 +50,10 @@ class Server {
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     try {
       for (let rest = ''; ;) {
-        const {value, done} = await reader.read();
-        if (done) throw new ServerError('The answer broke off: the connection was closed.');
+        const {value, done} = await reader.read().catch((error) => {
+          throw error.name === 'AbortError' ? error : new ServerError('The connection was lost.');
+        });
+        if (done) throw new ServerError('The answer broke off.');
         const lines = (rest + value).split('\n');
         rest = lines.pop();
         for (const line of lines) {

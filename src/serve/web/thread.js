@@ -5,7 +5,7 @@ const kMaxRounds = 8; // requests of one tool loop
 const kMaxReplies = 4; // side by side
 
 class Thread {
-  // app: {server, history, model(), settings(), tools(), changed(), notice(text)}.
+  // app: {server, history, model(), settings(), tools(), useTools(), changed(), notice(text)}.
   constructor(app) {
     this.app = app;
     this.node = byId('thread');
@@ -30,13 +30,16 @@ class Thread {
   welcome() {
     const model = this.app.model();
     const examples = [['A riddle', 'A farmer has 17 sheep. All but 9 run away. How many are left?'],
-      ['Percentages', 'What is 15 % of 240? Show the steps.'], ['A table', 'Compare Celsius and Fahrenheit in a small table.'],
-      ...(this.app.tools().length ? [['A colour', 'Name the colour #b3602c.'], ['The weather', 'What is the weather like in Lisbon?']] : [])];
+      ['Percentages', 'What is 15 % of 240? Show the steps.'],
+      ...(this.app.tools().length
+        ? [['A colour', 'Name the colour #b3602c.', true], ['The weather', 'What is the weather like in Lisbon?', true]]
+        : [['A table', 'Compare Celsius and Fahrenheit in a small table.'], ['A plan', 'Plan a quiet Sunday in three lines.']])];
     return el('div', {class: 'welcome'},
       el('h2', {}, 'What shall we work out?'),
       el('p', {class: 'hint'}, model.facts),
-      el('div', {class: 'examples'}, ...examples.map(([title, text]) => el('button', {type: 'button', class: 'example', onclick: () => this.send(text)},
-        el('b', {}, title), el('span', {}, text)))));
+      el('div', {class: 'examples'}, ...examples.map(([title, text, usesTools = false]) =>
+        el('button', {type: 'button', class: 'example', onclick: () => { if (usesTools) this.app.useTools(); this.send(text); }},
+          el('b', {}, title), el('span', {}, text)))));
   }
 
   addTurnNode(turn) {
@@ -256,8 +259,8 @@ class Thread {
 
   errorText(error) {
     if (!(error instanceof ServerError)) return `The page failed: ${error.message}`;
-    const wait = error.retryAfter ? ` Try again in ${error.retryAfter} s.` : '';
-    return `${error.message}${wait}`;
+    const text = error.message.replace(/^./u, (first) => first.toUpperCase()).replace(/(?<![.!?])$/, '.');
+    return text + (error.retryAfter ? ` Try again in ${error.retryAfter} s.` : '');
   }
 }
 
