@@ -70,6 +70,17 @@ class CliOptions : public OptionSet {
            target->empty() ? "" : *target)
         ->required(required);
   }
+  void OptionalText(const char* names, std::string* target, const char* implied,
+                    const char* help) override {
+    const std::string alone = implied;
+    const auto set = [=](const std::vector<std::string>& given) {
+      *target = given.empty() || given[0].empty() || given[0] == "{}" ? alone : given[0];
+    };
+    Finish(app_->add_option_function<std::vector<std::string>>(names, set, help)
+               ->type_name("[TEXT]")
+               ->expected(0, 1),
+           "");
+  }
   void Choice(const char* names, std::string* target, std::vector<std::string> choices,
               const char* help) override {
     std::string type;

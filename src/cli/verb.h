@@ -20,6 +20,9 @@ class OptionSet {
   // names: "-m,--model". Required options say so in the help.
   virtual void Text(const char* names, std::string* target, const char* help,
                     bool required = false) = 0;
+  // The value may be left out; the option alone then means `implied`.
+  virtual void OptionalText(const char* names, std::string* target, const char* implied,
+                            const char* help) = 0;
   virtual void Choice(const char* names, std::string* target, std::vector<std::string> choices,
                       const char* help) = 0;
   virtual void Int(const char* names, int64_t* target, int64_t low, int64_t high,

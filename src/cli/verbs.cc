@@ -7,7 +7,7 @@ std::vector<std::unique_ptr<Verb>> AllVerbs() {
   std::vector<std::unique_ptr<Verb>> verbs;
   for (const auto make : {MakeInit, MakePretrain, MakeSft, MakeConvert, MakeMerge, MakeTokenize,
                           MakeTemplate, MakeData, MakeChat, MakeGenerate, MakeDemo, MakeInfo,
-                          MakePlan, MakeLogits, MakeCompare, MakeReport, MakeBench}) {
+                          MakePlan, MakeLogits, MakeCompare, MakeEval, MakeReport, MakeBench}) {
     verbs.push_back(make());
   }
   return verbs;
