@@ -11,9 +11,8 @@ POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'sel
 TYPES = {"/": ("index.html", "text/html"), "/app.js": ("app.js", "text/javascript"), "/app.css": ("app.css", "text/css")}
 TOOLS = [{"type": "function", "function": {"name": "name_a_color", "description": "Names a colour.", "parameters": {
     "type": "object", "properties": {"color_hex": {"type": "string"}}, "required": ["color_hex"]}}}]
-COLOR = {"input": "#b3602c", "nearest": [{"name": "sienna", "hex": "#a0522d", "distance": 6.1},
-                                         {"name": "chocolate", "hex": "#d2691e", "distance": 9.4},
-                                         {"name": "peru", "hex": "#cd853f", "distance": 15.8}]}
+COLOR = {"color_hex": "#b3602c", "name": "sienna", "nearest": [
+    {"name": "sienna", "hex": "#a0522d", "distance": 6.1}, {"name": "chocolate", "hex": "#d2691e", "distance": 9.4}, {"name": "peru", "hex": "#cd853f", "distance": 15.8}]}
 REASONING = ("The train leaves at 9:40 and needs 2 hours 35 minutes. ", "9:40 plus 2 hours is 11:40. ",
              "35 minutes more: 11:40 plus 20 is 12:00, and 15 are left, so 12:15.\n", "Check: 12:15 minus 2:35 is 9:40. Good.\n")
 ANSWER = ("The train arrives at **12:15**.\n\n", "| step | time |\n|---|---:|\n", "| leaves | 9:40 |\n", "| + 2 h | 11:40 |\n",

@@ -84,21 +84,9 @@ const kHexColor = /^#(?:[0-9a-f]{3}|[0-9a-f]{6})$/i;
 
 // [[hex, name]]: the colour that was asked for, then the named ones that are nearest.
 function colorsIn(call) {
-  const found = [], seen = new Set();
   const asked = asText(parsedJson(call.arguments)?.color_hex).trim();
-  if (kHexColor.test(asked)) found.push([asked, asked]);
-  const walk = (value, depth) => {
-    if (!value || typeof value !== 'object' || depth > 4) return;
-    const hex = Object.values(value).find((field) => kHexColor.test(asText(field)));
-    const name = asText(value.name);
-    if (hex && name && !seen.has(name)) {
-      seen.add(name);
-      found.push([hex, name]);
-    }
-    Object.values(value).forEach((inner) => walk(inner, depth + 1));
-  };
-  walk(parsedJson(call.result), 0);
-  return found.slice(0, 4);
+  const nearest = asList(parsedJson(call.result)?.nearest).slice(0, 3).map((color) => [asText(color?.hex), asText(color?.name)]);
+  return [[asked, asked], ...nearest].filter(([hex]) => kHexColor.test(hex));
 }
 
 function swatch([hex, name]) {
