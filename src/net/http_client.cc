@@ -8,6 +8,7 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
+#include <chrono>
 #include <limits>
 #include <optional>
 
@@ -21,6 +22,7 @@ namespace asio = boost::asio;
 namespace http = boost::beast::http;
 
 constexpr std::string_view kUnixPrefix = "unix:";
+constexpr auto kCancelPoll = std::chrono::milliseconds(50);
 
 }  // namespace
 
@@ -95,15 +97,25 @@ struct HttpClient::Impl {
   template <typename Close>
   void Wait(const bool& is_done, double seconds, const char* what, Close&& close) {
     io.restart();
-    const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
-    while (!is_done &&
-           io.run_one_until(
-               std::chrono::time_point_cast<std::chrono::steady_clock::duration>(end)) > 0) {
+    using Clock = std::chrono::steady_clock;
+    const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                                        std::chrono::duration<double>(seconds));
+    const auto slice = options.is_cancelled ? kCancelPoll : Clock::duration::max();
+    bool is_cancelled = false;
+    while (!is_done && !is_cancelled && Clock::now() < end) {
+      if (io.run_one_until(end - Clock::now() > slice ? Clock::now() + slice : end) == 0 &&
+          io.stopped())
+        break;
+      is_cancelled = options.is_cancelled && options.is_cancelled();
     }
     if (is_done) return;
     close();
     io.restart();
     io.run();  // the handlers refer to our variables
+    if (is_cancelled) {
+      transport.reset();
+      throw Error(ExitCode::kInterrupted, fmt::format("{}: interrupted", name));
+    }
     Fail(fmt::format("no answer in {:g} s while {}", seconds, what));
   }
 

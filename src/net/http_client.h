@@ -18,6 +18,8 @@ struct HttpClientOptions {
   uint64_t body_bytes = 1ull << 30;  // of an answer that is collected; pieces are not bounded
   bool verifies_tls = true;
   std::string ca_file;  // PEM; empty: the system's authorities
+  // Asked about twenty times a second while a request waits; true ends it with Error(kInterrupted). May be null.
+  std::function<bool()> is_cancelled;
 };
 
 // What an URL says. Error(kUsage) if it is not http://, https:// or unix:/path.

@@ -9,8 +9,7 @@ namespace planish {
 
 // Made from serve/web/ by cmake/embed.cmake.
 extern const unsigned char kEmbedded_index_html[], kEmbedded_app_js[], kEmbedded_app_css[];
-extern const unsigned long kEmbedded_index_html_size, kEmbedded_app_js_size,
-    kEmbedded_app_css_size;
+extern const unsigned long kEmbedded_index_html_size, kEmbedded_app_js_size, kEmbedded_app_css_size;
 
 namespace {
 

@@ -8,17 +8,15 @@
 namespace planish {
 namespace {
 
-HttpRequest Get(const std::string& path) {
-  return {.method = "GET", .target = path, .path = path};
-}
+HttpRequest Get(const std::string& path) { return {.method = "GET", .target = path, .path = path}; }
 
 TEST(WebPage, FilesAreThoseOfTheSourceTree) {
   const std::string folder = std::string(PLANISH_SOURCE_DIR) + "/src/serve/web/";
   EXPECT_EQ(WebPage(Get("/"))->body, ReadFile(folder + "index.html", 1 << 20));
   EXPECT_EQ(WebPage(Get("/app.css"))->body, ReadFile(folder + "app.css", 1 << 20));
   const std::string script = WebPage(Get("/app.js"))->body;
-  for (const char* part : {"dom.js", "markdown.js", "history.js", "server.js", "reply.js",
-                           "thread.js", "app.js"}) {
+  for (const char* part :
+       {"dom.js", "markdown.js", "history.js", "server.js", "reply.js", "thread.js", "app.js"}) {
     EXPECT_NE(script.find(ReadFile(folder + part, 1 << 20)), std::string::npos) << part;
   }
 }
