@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `planish data sft tokenize|pairs|truncate-think`: chat data for supervised fine-tuning.
+// `planish data sft tokenize|pairs|truncate-think`: chat data for supervised fine-tuning. `planish data problems`: made-up
+// tasks with worked solutions.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -7,6 +8,7 @@
 #include <map>
 
 #include "base/file.h"
+#include "cli/data_problems.h"
 #include "cli/verbs.h"
 #include "data/sft_tokens.h"
 #include "data/thinking_data.h"
@@ -53,14 +55,15 @@ class DataVerb : public Verb {
   const char* name() const override { return "data"; }
   const char* group() const override { return "make"; }
   const char* summary() const override {
-    return "training data: data sft tokenize | pairs | truncate-think";
+    return "training data: data sft tokenize | pairs | truncate-think, data problems";
   }
   const char* examples() const override {
     return "  planish data sft tokenize chats.jsonl -o chats.tokens -m MODEL\n  planish data sft "
-           "truncate-think chats.jsonl -o cut.jsonl -m MODEL --min 1000 --max 2000";
+           "truncate-think chats.jsonl -o cut.jsonl -m MODEL --min 1000 --max 2000\n  planish data problems -o "
+           "train.jsonl --seed 7 --count 100000 --form chat";
   }
   void Declare(OptionSet* options) override {
-    options->Positional("what", &words_, "sft, the step, and the JSONL file (- for stdin)");
+    options->Positional("what", &words_, "sft, the step, and the JSONL file (- for stdin); or problems");
     options->Text("-o,--output", &output_, "file to write");
     options->Text("-m,--model", &model_,
                   "Hugging Face folder or GGUF file, or a tokenizer.json with --template");
@@ -80,13 +83,31 @@ class DataVerb : public Verb {
     options->Int("--max", &max_, 0, int64_t{1} << 30, "most tokens of reasoning that remain");
     options->Choice("--at", &at_, {"newline", "token"}, "where a trace may be cut");
     options->Real("--fraction", &fraction_, 0, 1, "share of the lines that are cut");
-    options->Int("--seed", &seed_, 0, INT64_MAX, "seed of the choice");
+    options->Int("--seed", &seed_, 0, INT64_MAX, "seed of the choice, or of the problems");
+    options->Group("problems");
+    options->Choice("--kind", &job_.kind, {"problems"}, "what is made");
+    options->Int("--count", &count_, 0, int64_t{1} << 40, "how many");
+    options->Int("--first", &first_, 0, int64_t{1} << 40, "number of the first one");
+    options->Choice("--split", &job_.split, {"train", "test"},
+                    "test: other sentences and other numbers than training has");
+    options->Choice("--form", &job_.form, {"chat", "text", "test"},
+                    "conversations for sft, documents for pretrain, questions with answers for eval");
+    options->Choice("--mix", &job_.mix, {"full", "easy", "test"}, "skills, steps and digits");
+    options->Choice("--thinking", &job_.thinking, {"both", "on", "off"},
+                    "of chat rows; both: two rows a problem");
   }
 
   ExitCode Run(const OptionSet&) override {
-    if (words_.size() != 3 || words_[0] != "sft")
-      throw UsageError("expected `data sft tokenize|pairs|truncate-think FILE.jsonl`");
+    const bool is_problems = words_.size() == 1 && words_[0] == "problems";
+    if (!is_problems && (words_.size() != 3 || words_[0] != "sft")) {
+      throw UsageError(
+          "expected `data sft tokenize|pairs|truncate-think FILE.jsonl` or `data problems`");
+    }
     if (output_.empty()) throw UsageError("expected -o FILE");
+    if (is_problems) {
+      Problems();
+      return ExitCode::kOk;
+    }
     if (words_[1] == "tokenize") {
       Tokenize(words_[2]);
     } else if (words_[1] == "pairs") {
@@ -224,6 +245,21 @@ class DataVerb : public Verb {
             {"truncated", counts[3]}});
   }
 
+  void Problems() {
+    job_.output = output_;
+    job_.seed = static_cast<uint64_t>(seed_);
+    job_.first = static_cast<uint64_t>(first_);
+    job_.count = static_cast<uint64_t>(count_);
+    if (job_.count == 0) throw UsageError("expected --count N");
+    Report({{"rows", WriteProblemData(job_)}});
+  }
+
+  ProblemDataJob job_{.kind = "problems",
+                      .form = "chat",
+                      .mix = "full",
+                      .split = "train",
+                      .thinking = "both"};
+  int64_t count_ = 0, first_ = 0;
   std::vector<std::string> words_;
   std::string output_, model_, template_, turns_ = "all", long_ = "truncate", off_, at_ = "newline";
   int64_t max_tokens_ = 0, min_ = 1000, max_ = 2000, seed_ = 1234;
