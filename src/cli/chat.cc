@@ -38,7 +38,8 @@ class ChatVerb : public Verb {
   ExitCode Run(const OptionSet& options) override {
     Pretrained opened = model_.Open();
     thinking_.Apply(&opened);
-    Engine engine(opened.model.get(), {.context = model_.ContextFor(opened.config)});
+    Engine engine(opened.model.get(), {.context = model_.ContextFor(opened.config),
+                                       .cache_bytes = DefaultCacheBytes()});
     ChatSession session(&opened, &engine);
     session.settings.sampling = sampling_.Merge(options, opened.generation);
     session.settings.max_new_tokens = static_cast<size_t>(new_tokens_);

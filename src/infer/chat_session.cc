@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "infer/chat_session.h"
 
-#include <algorithm>
-
 #include "base/error.h"
 
 namespace planish {
 namespace {
-
-constexpr size_t kKeptSnapshots =
-    3;  // turn borders; each holds one recurrent state, KV pages are shared
 
 Json Message(const char* role, const std::string& content) {
   Json message = Json::MakeObject();
@@ -23,44 +18,7 @@ bool HasRole(const Json& message, const char* role) {
   return found != nullptr && *found == Json(role);
 }
 
-size_t CommonPrefix(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
-  return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first -
-                             a.begin());
-}
-
 }  // namespace
-
-size_t ChatSession::TurnBorder(const Prompt& prompt, Thinking thinking) const {
-  size_t border = prompt.ids.size();
-  // The third stands for empty answers and for those that begin with a newline: it merges with the newline before it.
-  for (const char* sentinel : {"a", "7.", "\n"}) {
-    Json answered = messages_;
-    answered.Append(Message("assistant", sentinel));
-    answered.Append(Message("user", "u"));  // an answer that is not the last message is history
-    try {
-      border = std::min(
-          border, CommonPrefix(prompt.ids,
-                               EncodeChat(*opened_, answered,
-                                          {.thinking = thinking, .add_generation_prompt = false})
-                                   .ids));
-    } catch (const Error&) {
-      if (*sentinel != '\n') throw;  // some templates refuse an answer without text
-    }
-  }
-  return std::min(border, prompt.ids.size() - 1);
-}
-
-std::shared_ptr<const StateSnapshot> ChatSession::DeepestPrefix(
-    const std::vector<int32_t>& ids) const {
-  std::shared_ptr<const StateSnapshot> best;
-  for (const auto& snapshot : kept_) {
-    if (snapshot->ids.size() >= ids.size() ||
-        CommonPrefix(snapshot->ids, ids) != snapshot->ids.size())
-      continue;
-    if (best == nullptr || snapshot->ids.size() > best->ids.size()) best = snapshot;
-  }
-  return best;
-}
 
 Generated ChatSession::Answer(const Stream& stream, const std::function<bool()>& is_cancelled,
                               const std::function<void(ThinkingBudget*)>& on_start) {
@@ -71,16 +29,21 @@ Generated ChatSession::Answer(const Stream& stream, const std::function<bool()>&
   options.sampling = settings.sampling;
   options.sampling.choice = answers_++;
   options.thinking_budget = settings.budget;
-  options.resume = DeepestPrefix(prompt.ids);
-  if (const size_t border = TurnBorder(prompt, thinking); border > 0)
-    options.snapshot_at = {border};
+  if (engine_->uses_cuts()) {
+    const auto encode = [&](const Json& messages, bool add_generation_prompt) {
+      return EncodeChat(*opened_, messages,
+                        {.thinking = thinking, .add_generation_prompt = add_generation_prompt})
+          .ids;
+    };
+    options.snapshot_at =
+        cuts_.Find(messages_, prompt.ids, encode, std::to_string(static_cast<int>(thinking)));
+    options.keeps_end = prompt.mode == ReasoningSplitter::Mode::kOff;
+  }
   options.is_cancelled = is_cancelled;
   options.on_piece = stream;
   options.on_start = on_start;
   const Generated generated = Generate(*opened_, engine_, prompt, options);
   last_prompt_tokens_ = prompt.ids.size();
-  for (const auto& snapshot : generated.result.snapshots) kept_.push_back(snapshot);
-  if (kept_.size() > kKeptSnapshots) kept_.erase(kept_.begin(), kept_.end() - kKeptSnapshots);
   Json message = Message("assistant", generated.answer);
   if (!generated.reasoning.empty()) message.Set("reasoning_content", generated.reasoning);
   messages_.Append(std::move(message));

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// One conversation: messages, settings, and states kept between turns so that a turn computes only what is new. Knows no
-// terminal.
+// One conversation: messages, settings, and where its prompts are cut, so that with an engine that has a prefix cache a turn
+// computes only what is new. Knows no terminal.
 #pragma once
 
-#include <memory>
 #include <string>
-#include <vector>
 
+#include "infer/conversation.h"
 #include "infer/generate.h"
 
 namespace planish {
@@ -45,15 +44,11 @@ class ChatSession {
  private:
   Generated Answer(const Stream& stream, const std::function<bool()>& is_cancelled,
                    const std::function<void(ThinkingBudget*)>& on_start);
-  // Longest token prefix that the rendered conversation keeps whatever the answer will be: the only point before the
-  // answer that later turns can resume from, because templates drop earlier reasoning (serve.md section 5).
-  size_t TurnBorder(const Prompt& prompt, Thinking thinking) const;
-  std::shared_ptr<const StateSnapshot> DeepestPrefix(const std::vector<int32_t>& ids) const;
 
   const Pretrained* opened_;
   Engine* engine_;
   Json messages_ = Json::MakeArray();
-  std::vector<std::shared_ptr<const StateSnapshot>> kept_;  // newest last
+  ConversationCuts cuts_;
   size_t last_prompt_tokens_ = 0;
   uint64_t answers_ = 0;
 };

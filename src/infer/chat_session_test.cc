@@ -50,7 +50,7 @@ class ChatSessionTest : public ::testing::TestWithParam<Setting> {
  protected:
   ChatSessionTest() { Apply(GetParam(), &session_); }
   const Pretrained& opened_ = Opened(GetParam().chat_template);
-  Engine engine_{opened_.model.get()};
+  Engine engine_{opened_.model.get(), {.cache_bytes = 64 << 20}};
   ChatSession session_{&opened_, &engine_};
 };
 

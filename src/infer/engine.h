@@ -1,69 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 // Continuous batching over slots: every step takes one decode row of each running sequence and prefill slices of waiting
 // prompts through Model::Step, and the head only on rows that sample. Knows ids only, never text. A row's result does not
-// depend on its neighbours, so a request gives the same tokens alone and in any batch. Used by one thread.
+// depend on its neighbours, so a request gives the same tokens alone and in any batch, from a warm cache and a cold one,
+// preempted and not. Used by one thread.
 #pragma once
 
-#include <functional>
 #include <list>
 #include <memory>
 #include <optional>
 #include <vector>
 
-#include "infer/hook.h"
-#include "infer/sampler.h"
+#include "infer/engine_stats.h"
+#include "infer/pace.h"
+#include "infer/prefix_cache.h"
+#include "infer/request.h"
 #include "model/model.h"
 
 namespace planish {
 
-enum class FinishReason { kStop, kLength, kCancelled, kError };
-const char* Name(FinishReason reason);
-
-struct TokenEvent {
-  int32_t id = 0;
-  double logprob =
-      0;  // of the raw distribution (before bias, penalties, mask, temperature); NaN if forced
-  bool forced = false;
-  bool is_end = false;  // an end-of-sequence id: it is part of the ids, not of the text
-  std::vector<std::pair<int32_t, double>> top;  // the request's top_logprobs largest
-};
-
-// A state to start from, and where it stands; made by snapshots of earlier requests.
-struct StateSnapshot {
-  std::vector<int32_t> ids;  // the tokens it has consumed
-  SequenceState state;
-};
-
-struct Request {
-  std::vector<int32_t> prompt;  // at least one id
-  size_t max_new_tokens = 0;
-  SamplingParams sampling;
-  std::vector<int32_t> end_ids;  // end-of-sequence ids
-  bool ignore_end = false;       // go on after them
-  size_t top_logprobs = 0;
-  bool prompt_logprobs = false;  // log p of prompt id t+1 given ids 0..t, reported with the result
-  std::vector<std::shared_ptr<TokenHook>> hooks;
-  std::shared_ptr<const StateSnapshot> resume;  // its ids must be a proper prefix of the prompt
-  std::vector<size_t> snapshot_at;              // prompt lengths at which to keep a snapshot
-  std::function<void(const TokenEvent&)> on_token;
-  std::function<bool()> is_cancelled;  // asked before every step; may be null
-};
-
-struct RequestResult {
-  std::vector<int32_t> ids;  // new ids, forced ones and the end included
-  FinishReason finish = FinishReason::kStop;
-  std::string error;                    // for kError
-  std::vector<double> prompt_logprobs;  // [prompt - 1] when asked for
-  std::vector<std::shared_ptr<const StateSnapshot>> snapshots;
-  size_t resumed_tokens = 0;  // prompt tokens that did not have to be computed
-  double prompt_s = 0;        // from admission to the first sampled token
-  double decode_s = 0;        // from there to the end
-};
+struct ForkPoint;
+struct Sequence;
 
 struct EngineOptions {
   size_t slots = 1;
-  size_t step_tokens = 512;  // rows of a step, decode rows first
-  size_t context = 0;        // positions a sequence may have; 0: the model's
+  size_t step_tokens = 512;   // rows of a step, decode rows first
+  size_t context = 0;         // positions a sequence may have; 0: the model's
+  size_t cache_bytes = 0;     // of states kept for later prompts (PrefixCache); 0: none
+  size_t context_memory = 0;  // bytes of running sequences' states; 0: no limit
+  double max_itl_ms = 0;      // see Pace
 };
 
 class Engine {
@@ -74,36 +38,77 @@ class Engine {
   using Id = uint64_t;
   using DoneCallback = std::function<void(const RequestResult&)>;
   // Error(kUsage) if the prompt is empty, has ids outside the vocabulary or does not fit the context, or if a sampling
-  // parameter is out of its range. max_new_tokens is lowered to what is left of the context.
+  // parameter is out of its range; Error(kNoMemory) if its states alone exceed the context memory. max_new_tokens is lowered
+  // to what is left of both.
   Id Submit(Request request, DoneCallback done);
+  // Requests of one prompt (and equal snapshot_at), which is computed once: n choices. Each has its own sampling, hooks and
+  // callbacks, and gives what it gives alone.
+  std::vector<Id> SubmitGroup(std::vector<Request> requests, std::vector<DoneCallback> done);
   void Cancel(Id id);
-  // One step over all running sequences. False when there is nothing to do.
+  // One step over all running sequences. False when there is nothing to do. Where all that run are paused it computes
+  // nothing, which last_step() shows.
   bool Step();
   void RunUntilIdle() {
     while (Step()) {
     }
   }
-  // Convenience: one request to its end.
+  // Convenience: one request to its end. What its callbacks threw is thrown again.
   RequestResult Run(Request request);
+
   size_t context() const { return context_; }
-  size_t state_bytes() const;  // of all running sequences
+  size_t state_bytes() const;  // of all running sequences, shared pages counted in full
+  const StepInfo& last_step() const { return last_step_; }
+  const Pace& pace() const { return pace_; }
+  EngineStats stats() const;
+  std::vector<SlotInfo> slots() const;  // running ones, then those that wait, in order of arrival
+  // Whether it is worth finding Request::snapshot_at.
+  bool uses_cuts() const { return cache_ != nullptr && size_.is_recurrent(); }
+  const PrefixCache* cache() const { return cache_.get(); }  // null: none
 
  private:
-  struct Sequence;
   struct StepPlan;
-  void Admit();
+  using Sequences = std::list<std::unique_ptr<Sequence>>;
+
+  // engine.cc
+  std::unique_ptr<Sequence> MakeSequence(Request request, DoneCallback done);
+  Id Enqueue(std::unique_ptr<Sequence> sequence);
+  void CancelAsked();
+  void Retire();
   StepPlan Plan();
-  void Apply(const StepPlan& rows, const float* hidden);
+  template <typename Function>
+  bool Guard(Sequence* sequence, const Function& call);
+  void Fail(Sequence* sequence);
+  void Finish(Sequence* sequence, FinishReason reason, std::string error = {});
+  // engine_admission.cc
+  void Admit();
+  Sequences::iterator NextWaiting();
+  void Start(Sequence* sequence);
+  void Resume(Sequence* sequence);
+  void LeaveAtFork(Sequence* sequence);
+  size_t Reserved(const Sequence& sequence) const;
+  bool HasRoom(const Sequence& sequence) const;
+  void PreemptUntilItFits();
+  void Preempt(Sequences::iterator sequence);
+  void DropBackground();
+  void KeepAtCut(Sequence* sequence);
+  void KeepEnd(Sequence* sequence);
+  // engine_sampling.cc
+  void Apply(const StepPlan& plan, const float* hidden);
   void PromptLogprobs(Sequence* sequence, const float* hidden, size_t first, size_t count);
   void Sample(Sequence* sequence, std::span<float> logits);
   void Append(Sequence* sequence, int32_t id, bool forced, TokenEvent event);
-  void Finish(Sequence* sequence, FinishReason reason, std::string error = {});
 
   const Model* model_;
   EngineOptions options_;
   size_t context_;
+  StateSize size_;
+  bool cuts_matter_, kinds_matter_;  // for the bits of results: StateOrigin
   Workspace workspace_;
-  std::list<std::unique_ptr<Sequence>> waiting_, running_;
+  Pace pace_;
+  StepInfo last_step_;
+  EngineTotals totals_;
+  std::unique_ptr<PrefixCache> cache_;  // null: none
+  Sequences waiting_, running_;         // waiting_: in order of arrival
   Id next_id_ = 1;
 };
 

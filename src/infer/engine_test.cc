@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine on tiny models: golden greedy decoding, and that a request's tokens and
-// log-probabilities keep their bits whatever else runs: batch neighbours, step size, threads, cuts,
-// snapshots, cancellations.
+// log-probabilities keep their bits whatever else runs: batch neighbours, step size, threads,
+// cancellations. Caches, preemption and groups: engine_cache_test.cc, engine_schedule_test.cc.
 #include "infer/engine.h"
 
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
-#include "base/random.h"
+#include "infer/engine_testing.h"
 #include "kernels/sample.h"
 #include "model/golden_case.h"
 #include "model/pretrained.h"
@@ -22,66 +22,6 @@ namespace {
 
 using testing::GoldenDir;
 using testing::Listing;
-
-// Models by name, opened once: a hybrid and a plain transformer.
-const Model* TinyModel(const std::string& name) {
-  static std::map<std::string, Pretrained> opened;
-  const std::string folder = PLANISH_SOURCE_DIR "/tests/golden/models/" + name;
-  if (!opened.contains(name)) opened[name] = OpenPretrained(folder, {.needs_tokenizer = false});
-  return opened[name].model.get();
-}
-
-std::vector<int32_t> RandomIds(const Model& model, size_t count, uint64_t seed) {
-  Random random(seed);
-  std::vector<int32_t> ids(count);
-  for (int32_t& id : ids) id = static_cast<int32_t>(random.Below(model.config().vocab_size));
-  return ids;
-}
-
-// What a request gave, bit by bit.
-struct Outcome {
-  std::vector<int32_t> ids;
-  std::vector<uint64_t> logprob_bits;
-  FinishReason finish = FinishReason::kError;
-  bool operator==(const Outcome&) const = default;
-};
-
-uint64_t Bits(double value) {
-  uint64_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return bits;
-}
-
-// Submits `request`; `outcome` is filled as it runs.
-Engine::Id Start(Engine* engine, Request request, Outcome* outcome,
-                 RequestResult* result = nullptr) {
-  request.on_token = [outcome](const TokenEvent& event) {
-    outcome->ids.push_back(event.id);
-    outcome->logprob_bits.push_back(Bits(event.logprob));
-  };
-  return engine->Submit(std::move(request), [outcome, result](const RequestResult& done) {
-    EXPECT_EQ(done.ids, outcome->ids);
-    outcome->finish = done.finish;
-    if (result != nullptr) *result = done;
-  });
-}
-
-Outcome RunAlone(const Model* model, const Request& request, EngineOptions options = {},
-                 RequestResult* result = nullptr) {
-  Engine engine(model, options);
-  Outcome outcome;
-  Start(&engine, request, &outcome, result);
-  engine.RunUntilIdle();
-  return outcome;
-}
-
-Request Greedy(std::vector<int32_t> prompt, size_t max_new_tokens) {
-  Request request;
-  request.prompt = std::move(prompt);
-  request.max_new_tokens = max_new_tokens;
-  request.sampling.temperature = 0;
-  return request;
-}
 
 class EngineTest : public ::testing::TestWithParam<const char*> {
  protected:
@@ -146,39 +86,6 @@ TEST_P(EngineTest, StepSizeAndThreadsDoNotChangeABit) {
       EXPECT_EQ(found[i], first[i])
           << "request " << i << ", steps of " << step_tokens << ", " << threads << " threads";
   }
-}
-
-TEST_P(EngineTest, ResumingFromASnapshotGivesTheBitsOfAColdRun) {
-  const Request cold = Greedy(RandomIds(*model_, 100, 5), 8);
-  const Outcome expected = RunAlone(model_, cold);
-  Request cutting = cold;
-  cutting.snapshot_at = {64, 1,  37,  37,
-                         0,  99, 100, 101};  // in any order; beyond the prompt means nothing
-  RequestResult result;
-  EXPECT_EQ(RunAlone(model_, cutting, {}, &result), expected) << "cuts change nothing";
-  std::vector<size_t> lengths;
-  for (const auto& snapshot : result.snapshots) lengths.push_back(snapshot->ids.size());
-  EXPECT_EQ(lengths, (std::vector<size_t>{1, 37, 64, 99, 100}));
-  for (const auto& snapshot : result.snapshots) {
-    for (const size_t extra_cut : {0, 70}) {
-      Request warm = cold;
-      warm.resume = snapshot;
-      if (extra_cut > 0) warm.snapshot_at = {20, extra_cut};
-      RequestResult warm_result;
-      EXPECT_EQ(RunAlone(model_, warm, {}, &warm_result), expected)
-          << "from " << snapshot->ids.size();
-      EXPECT_EQ(warm_result.resumed_tokens, snapshot->ids.size() < 100 ? snapshot->ids.size() : 0);
-      // The snapshot itself is not used up.
-      EXPECT_EQ(snapshot->state.length(), snapshot->ids.size());
-    }
-  }
-  // A prompt that leaves the snapshot's path starts cold.
-  Request other = Greedy(RandomIds(*model_, 100, 6), 8);
-  const Outcome other_cold = RunAlone(model_, other);
-  other.resume = result.snapshots[2];
-  RequestResult other_result;
-  EXPECT_EQ(RunAlone(model_, other, {}, &other_result), other_cold);
-  EXPECT_EQ(other_result.resumed_tokens, 0u);
 }
 
 TEST_P(EngineTest, PromptLogprobsAreCompleteAndEqualTheForwardPass) {

@@ -10,68 +10,12 @@
 
 #include "base/parallel.h"
 #include "base/random.h"
-#include "infer/engine.h"
+#include "infer/engine_testing.h"
 #include "kernels/isa.h"
 #include "kernels/sample.h"
-#include "model/run_mode.h"
-#include "tensor/blocks.h"
 
 namespace planish {
 namespace {
-
-ModelConfig HybridConfig() {
-  Mamba2Config mamba{.n_heads = 6,
-                     .head_dim = 16,
-                     .state_size = 32,
-                     .n_groups = 2,
-                     .conv_kernel = 4,
-                     .chunk_size = 16};
-  mamba.time_step_high = std::numeric_limits<double>::infinity();
-  const AttentionConfig plain{.n_heads = 6, .n_kv_heads = 2, .head_dim = 16, .has_rope = false};
-  AttentionConfig rotary = plain;
-  rotary.has_rope = true;
-  ModelConfig config;
-  config.family = Family::kNemotronH;
-  config.hidden_size = 64;
-  config.vocab_size = 150;
-  config.max_position = 4096;
-  const MixerConfig mixers[] = {mamba,         FfnConfig{160, FfnKind::kReluSquared},
-                                plain,         FfnConfig{96, FfnKind::kSwiGlu},
-                                rotary,        mamba,
-                                LinearConfig{}};
-  for (const MixerConfig& mixer : mixers)
-    config.blocks.push_back({config.blocks.size(), Slot::kWhole, mixer});
-  config.n_layers = config.blocks.size();
-  return config;
-}
-
-// Matrices of `dtype` (floats where rows do not fill its blocks), spread 1/sqrt(in).
-Model RandomModel(DType dtype) {
-  Model model(HybridConfig());
-  Random random(7);
-  model.VisitParams([&](const Param& param) {
-    const size_t rows = param.shape[0], n = param.shape.elements(), width = n / rows;
-    std::vector<float> values(n);
-    const double scale =
-        param.weight != nullptr ? 1.0 / std::sqrt(static_cast<double>(width)) : 0.5;
-    for (float& value : values)
-      value = static_cast<float>(random.Normal() * scale +
-                                 (param.role == ParamRole::kNorm ? 1.0 : 0.0));
-    if (param.weight == nullptr) {
-      *param.vector = Tensor::F32(param.shape);
-      std::copy(values.begin(), values.end(), param.vector->f32());
-      return;
-    }
-    const DType type = width % Traits(dtype).block_elems == 0 ? dtype : DType::kF32;
-    *param.weight = Weight(param.name, rows, width, type);
-    for (size_t r = 0; r < rows; ++r) {
-      QuantizeRow(type, values.data() + r * width,
-                  param.weight->mutable_data() + r * param.weight->row_bytes(), width);
-    }
-  });
-  model.ParamsChanged();
-  return model;
-}
 
 struct Answer {
   std::vector<int32_t> ids;

@@ -156,8 +156,8 @@ Generated Generate(const Pretrained& opened, Engine* engine, const Prompt& promp
   request.sampling = options.sampling;
   request.end_ids = opened.eos_ids;
   request.ignore_end = options.ignore_end;
-  request.resume = options.resume;
   request.snapshot_at = options.snapshot_at;
+  request.keeps_end = options.keeps_end;
   request.is_cancelled = options.is_cancelled;
 
   std::shared_ptr<ThinkingBudget> budget;

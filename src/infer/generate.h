@@ -45,8 +45,8 @@ struct GenerateOptions {
   SamplingParams sampling;
   bool ignore_end = false;
   int64_t thinking_budget = -1;
-  std::shared_ptr<const StateSnapshot> resume;
-  std::vector<size_t> snapshot_at;
+  std::vector<size_t> snapshot_at;  // as in Request
+  bool keeps_end = false;
   std::function<bool()> is_cancelled;
   // Called with each piece of text as it is decided; either part may be empty.
   std::function<void(const ReasoningSplitter::Piece&)> on_piece;

@@ -39,7 +39,7 @@ class KvState : public MixerState {
   const KvLayout& layout() const { return layout_; }
   // Makes positions [from, to) writable: adds pages, and copies those that a snapshot shares.
   void PrepareWrite(size_t from, size_t to);
-  std::span<std::byte* const> pages() { return pointers_; }
+  std::span<std::byte* const> pages() const { return pointers_; }
 
  private:
   KvLayout layout_;

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// States of earlier requests in a radix tree over token ids, so that a prompt is computed only from where it leaves what was
+// computed before. A state of a hybrid (SSM + convolution windows + KV) can be resumed only at its own end; one without
+// recurrent blocks at every token before it too. States share KV pages (mixer.h: copied on write), which are counted once.
+// One byte budget; what is in use is locked. Used by the engine's thread alone.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "model/state_memory.h"
+
+namespace planish {
+
+// How the tokens of a state were computed. Where the arithmetic depends on it, equal ids give equal bits only together with
+// an equal origin; where it does not, the engine leaves both fields as they are here.
+struct StateOrigin {
+  std::vector<size_t> cuts;  // ends of prompt slices that are not on the engine's grid, ascending
+  size_t exact_length = std::numeric_limits<size_t>::max();  // later tokens were decode steps
+};
+
+// A quarter of the memory that is free, at most 4 GiB: for states of earlier requests, unless a user says otherwise.
+size_t DefaultCacheBytes();
+
+class PrefixCache {
+ public:
+  // Keeps an entry from being evicted while it lives; may outlive the cache.
+  using Lease = std::shared_ptr<const void>;
+
+  struct Query {
+    std::string_view salt;         // states of other salts are never found
+    std::span<const int32_t> ids;  // of the prompt
+    size_t longest = 0;            // the state found may have at most so many tokens
+    std::span<const size_t> cuts;  // of the prompt, as in StateOrigin
+    bool takes_answers = true;     // also states made by decode steps
+  };
+  struct Hit {
+    size_t matched = 0;                  // ids that stand in the tree, resumable or not
+    bool leaves_edge = false;            // the tree goes on differently after them
+    std::optional<SequenceState> state;  // an independent copy; pages are shared
+    StateOrigin origin;                  // of state
+    Lease lease;                         // on its entry
+  };
+  enum class Kind { kCut, kPeriodic, kAnswer };
+
+  struct Stats {
+    size_t budget = 0, bytes = 0, state_bytes = 0;  // state_bytes: the recurrent part of bytes
+    size_t entries = 0;
+    uint64_t lookups = 0, hits = 0, stored = 0, evicted = 0, refused = 0;
+  };
+
+  // Warns once if the budget does not hold even one state.
+  PrefixCache(const Model* model, size_t budget_bytes);
+  ~PrefixCache();
+
+  // Whether states of `length` tokens can be stored at all: ask before a costly copy.
+  bool Accepts(size_t length) const { return size_.Bytes(length) <= stats_.budget; }
+  Hit Find(const Query& query);
+  // Keeps `state`, which has consumed `ids`. An entry that stands there already stays if it is as exact; others make room as
+  // the budget asks. The lease is empty if there was no room.
+  Lease Insert(std::string_view salt, std::span<const int32_t> ids, SequenceState state,
+               StateOrigin origin, Kind kind);
+  // Forgets everything under `salt`, locked or not.
+  void Drop(std::string_view salt);
+
+  const Stats& stats() const { return stats_; }
+  // Compares tree, counters and pages; for tests. Aborts when something does not add up.
+  void CheckInvariants() const;
+
+ private:
+  struct Node;
+  struct Entry;
+
+  Node* Descend(std::string_view salt, std::span<const int32_t> ids);
+  Node* Split(Node* node, size_t length);
+  void Prune(Node* node);
+  void Charge(const Entry& entry);
+  void Release(const Entry& entry);
+  void Touch(Node* node);
+  void RemoveEntry(Node* node);
+  void DropCovered(Node* node);
+  void ThinPeriodic(Node* node);
+  void Consider(const Node& node, size_t matched, const Query& query, const Node** best,
+                size_t* length) const;
+  static size_t SavedTokens(const Node& node);
+  double Worth(const Node& node) const;
+  bool EvictOne();
+  void Shorten(Node* node, size_t columns);
+
+  const Model* model_;
+  StateSize size_;
+  Stats stats_;
+  uint64_t clock_ = 0;  // counts lookups and inserts
+  std::map<std::string, std::unique_ptr<Node>, std::less<>> roots_;  // by salt
+  std::list<Node*> entries_;                                         // least recently used first
+  std::unordered_map<const std::byte*, size_t> column_uses_;         // entries that hold a column
+};
+
+}  // namespace planish
