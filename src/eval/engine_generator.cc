@@ -128,8 +128,9 @@ void EngineGenerator::SubmitWriting(const TextRequest& asked, size_t index,
   const Prompt prompt =
       asked.messages.is_null()
           ? EncodeText(*opened_, asked.prompt)
-          : EncodeChat(*opened_, asked.messages, thinking.is_off() ? Thinking::kOff : Thinking::kOn,
-                       /*add_generation_prompt=*/true, asked.tools);
+          : EncodeChat(*opened_, asked.messages,
+                       {.thinking = thinking.is_off() ? Thinking::kOff : Thinking::kOn,
+                        .tools = asked.tools});
   const size_t context = engine_.context(), length = prompt.ids.size();
   const size_t room = context > length ? context - length : 0;
   if (room < asked.answer_tokens) {
