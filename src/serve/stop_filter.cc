@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "serve/stop_filter.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace planish {
+
+std::string StopFilter::Push(std::string_view text) {
+  if (has_matched_) return {};
+  if (stops_.empty()) return std::string(text);
+  held_ += text;
+  size_t first = std::string::npos;
+  for (const std::string& stop : stops_) first = std::min(first, held_.find(stop));
+  if (first != std::string::npos) {
+    has_matched_ = true;
+    held_.resize(first);
+    return std::exchange(held_, {});
+  }
+  size_t keep = 0;  // the longest end that begins a stop string
+  for (const std::string& stop : stops_) {
+    for (size_t n = std::min(stop.size() - 1, held_.size()); n > keep; --n) {
+      if (std::string_view(held_).substr(held_.size() - n) == std::string_view(stop).substr(0, n))
+        keep = n;
+    }
+  }
+  std::string ready = held_.substr(0, held_.size() - keep);
+  held_.erase(0, ready.size());
+  return ready;
+}
+
+std::string StopFilter::Finish() { return std::exchange(held_, {}); }
+
+}  // namespace planish
