@@ -135,13 +135,34 @@ TokenHook::Action ThinkingBudget::OnToken(int32_t id) {
   return splitter_.mode() == Mode::kThink ? Decide() : Action{};
 }
 
+// All tokens but those behind which the reasoning would be over.
+const TokenMask* ThinkingBudget::StayOpen() {
+  const std::string& held = splitter_.held();
+  std::unique_ptr<TokenMask>& mask = stay_open_[held.size()];
+  if (mask == nullptr) {
+    mask = std::make_unique<TokenMask>(tokenizer_->vocab_size(), /*allowed=*/true);
+    for (size_t id = 0; id < tokenizer_->vocab_size(); ++id) {
+      const std::string_view bytes = tokenizer_->TokenBytes(static_cast<int32_t>(id));
+      if (bytes.find('>') == std::string_view::npos) continue;
+      if ((held + std::string(bytes)).find(kCloseTag) != std::string::npos) mask->Forbid(id);
+    }
+    for (const int32_t id : params_.end_ids) {
+      if (id >= 0 && static_cast<size_t>(id) < tokenizer_->vocab_size())
+        mask->Forbid(static_cast<size_t>(id));
+    }
+  }
+  return mask.get();
+}
+
 TokenHook::Action ThinkingBudget::Decide() {
-  if (!cut_.empty()) return {};  // inside a UTF-8 sequence: never cut there
+  Action open;
+  if (used_ < params_.min_tokens) open.mask = StayOpen();
+  if (!cut_.empty()) return open;  // inside a UTF-8 sequence: never cut there
   if (end_requested_.load(std::memory_order_relaxed)) return Force(StoppedBy::kControl);
   const auto used = static_cast<int64_t>(used_);
-  if (budget_ < 0 || used < budget_) return {};
+  if (budget_ < 0 || used < budget_) return open;
   if (IsAtLineStart()) return Force(budget_is_reserve_ ? StoppedBy::kReserve : StoppedBy::kBudget);
-  if (used < budget_ + grace_) return {};
+  if (used < budget_ + grace_) return open;
   return Force(budget_is_reserve_ || grace_is_reserve_ ? StoppedBy::kReserve : StoppedBy::kGrace);
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,6 +26,9 @@ struct BudgetParams {
   std::string close_message;
   // Tools are offered: a call opened at the beginning of a line ends the reasoning.
   bool tool_calls = false;
+  // Until so many tokens of reasoning, none that would complete the closing tag or end the answer is sampled.
+  size_t min_tokens = 0;
+  std::vector<int32_t> end_ids;  // for min_tokens
 };
 
 class ThinkingBudget : public TokenHook {
@@ -49,6 +53,7 @@ class ThinkingBudget : public TokenHook {
 
  private:
   void SetLimits(int64_t tokens_left);
+  const TokenMask* StayOpen();
   bool IsAtLineStart() const;
   std::vector<int32_t> ClosingIds() const;
   Action Force(StoppedBy reason);
@@ -69,6 +74,8 @@ class ThinkingBudget : public TokenHook {
   std::vector<int32_t> forced_;  // being put in by the engine
   size_t forced_seen_ = 0;
   StoppedBy stopped_by_ = StoppedBy::kNone;
+  std::map<size_t, std::unique_ptr<TokenMask>>
+      stay_open_;  // by bytes of the closing tag that stand
   std::atomic<bool> end_requested_ = false;
 };
 const char* Name(ThinkingBudget::StoppedBy reason);

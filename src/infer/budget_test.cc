@@ -450,5 +450,35 @@ TEST(BudgetNames, AreThoseOfTheProtocol) {
   EXPECT_STREQ(Name(StoppedBy::kTool), "tool");
 }
 
+// Every way to write the closing tag is masked until the least number of tokens, and none after it.
+TEST(ThinkingBudget, LeastThinkingMasksWhatWouldCloseIt) {
+  const auto tokenizer = MakeTokenizer({"</think>", "nk>", "</thi", "k>x"});
+  const auto id = [&](std::string_view piece) { return *tokenizer->Find(piece); };
+  BudgetParams params;
+  params.min_tokens = 4;
+  params.end_ids = {id("z")};
+  ThinkingBudget budget(tokenizer, Mode::kThink, params);
+  const TokenMask* mask = budget.Begin().mask;
+  ASSERT_NE(mask, nullptr);
+  EXPECT_FALSE(mask->Allows(id("</think>")));
+  EXPECT_FALSE(mask->Allows(id("z"))) << "the end of the answer is none of the reasoning";
+  EXPECT_TRUE(mask->Allows(id("nk>")));
+  EXPECT_TRUE(mask->Allows(id("</thi")));
+  mask = budget.OnToken(id("</thi")).mask;
+  ASSERT_NE(mask, nullptr);
+  EXPECT_FALSE(mask->Allows(id("nk>")));
+  EXPECT_TRUE(mask->Allows(id("k>x")));
+  mask = budget.OnToken(id("n")).mask;
+  ASSERT_NE(mask, nullptr);
+  EXPECT_FALSE(mask->Allows(id("k>x")));
+  EXPECT_TRUE(mask->Allows(id("nk>")));
+  mask = budget.OnToken(id("a")).mask;
+  ASSERT_NE(mask, nullptr);
+  EXPECT_TRUE(mask->Allows(id("k>x")));
+  EXPECT_EQ(budget.OnToken(id("b")).mask, nullptr) << "four tokens: free";
+  budget.OnToken(id("</think>"));
+  EXPECT_EQ(budget.stopped_by(), StoppedBy::kNatural);
+}
+
 }  // namespace
 }  // namespace planish

@@ -35,11 +35,13 @@ class TokenMask {
       : bits_((vocab_size + 63) / 64, allowed ? ~uint64_t{0} : 0) {}
   void Allow(size_t id) { bits_[id / 64] |= uint64_t{1} << id % 64; }
   void Forbid(size_t id) { bits_[id / 64] &= ~(uint64_t{1} << id % 64); }
-  // Keeps what both allow; of the same vocabulary size.
+  // Keeps what both allow.
   void Intersect(const TokenMask& other) {
-    for (size_t i = 0; i < bits_.size(); ++i) bits_[i] &= other.bits_[i];
+    for (size_t i = 0; i < bits_.size(); ++i)
+      bits_[i] &= i < other.bits_.size() ? other.bits_[i] : 0;
   }
-  bool Allows(size_t id) const { return bits_[id / 64] >> id % 64 & 1; }
+  // Ids beyond the vocabulary (rows that a model was padded with) are not allowed.
+  bool Allows(size_t id) const { return id / 64 < bits_.size() && (bits_[id / 64] >> id % 64 & 1); }
 
  private:
   std::vector<uint64_t> bits_;

@@ -406,7 +406,7 @@ void Generation::Fail(const ApiError& error) {
   if (is_over_) return;
   if (is_streaming_) {
     Send(writer_->Failure(*this, error));
-    exchange_->Abort();
+    exchange_->Finish();  // browsers throw away what is queued, the error too, when a body is cut
   } else {
     HttpResponse response = ErrorResponse(error);
     response.headers.push_back({"x-request-id", request_id_});

@@ -120,6 +120,11 @@ void Metrics::Set(std::string_view name, double value) {
   Get(name).series[""].value = value;
 }
 
+void Metrics::SetCounter(std::string_view name, double value, const std::string& labels) {
+  const std::lock_guard lock(mutex_);
+  Get(name).series[labels].value = value;
+}
+
 void Metrics::Observe(std::string_view name, double value) {
   const std::lock_guard lock(mutex_);
   Family& family = Get(name);

@@ -19,6 +19,8 @@ class Metrics {
   // `labels`: as they are written, e.g. `endpoint="/health",code="200"`; empty: none.
   void Add(std::string_view name, double value = 1, const std::string& labels = {});
   void Set(std::string_view name, double value);
+  // A counter that is kept elsewhere.
+  void SetCounter(std::string_view name, double value, const std::string& labels = {});
   void Observe(std::string_view name, double value);
   std::string Print() const;
 

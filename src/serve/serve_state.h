@@ -2,12 +2,14 @@
 // What all requests of a server share: settings, the engine's thread, metrics, the queue's bounds, what is running.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 
+#include "infer/conversation.h"
 #include "serve/engine_thread.h"
 #include "serve/generation_fields.h"
 #include "serve/metrics.h"
@@ -84,6 +86,7 @@ struct ServeState {
   Metrics metrics;
   QueueGate queue;
   Registry registry;
+  ConversationCuts cuts;
   EngineThread* engine = nullptr;
   std::atomic<bool> is_draining = false;
 };
