@@ -6,7 +6,7 @@ namespace planish {
 std::vector<std::unique_ptr<Verb>> AllVerbs() {
   std::vector<std::unique_ptr<Verb>> verbs;
   for (const auto make : {MakeInit, MakePretrain, MakeSft, MakeConvert, MakeMerge, MakeTokenize,
-                          MakeTemplate, MakeData, MakeChat, MakeGenerate, MakeDemo, MakeInfo,
+                          MakeTemplate, MakeData, MakeChat, MakeServe, MakeGenerate, MakeDemo, MakeInfo,
                           MakePlan, MakeLogits, MakeCompare, MakeEval, MakeReport, MakeBench}) {
     verbs.push_back(make());
   }

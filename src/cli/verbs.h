@@ -21,6 +21,7 @@ std::unique_ptr<Verb> MakeMerge();
 std::unique_ptr<Verb> MakePlan();
 std::unique_ptr<Verb> MakePretrain();
 std::unique_ptr<Verb> MakeReport();
+std::unique_ptr<Verb> MakeServe();
 std::unique_ptr<Verb> MakeSft();
 std::unique_ptr<Verb> MakeTemplate();
 std::unique_ptr<Verb> MakeTokenize();

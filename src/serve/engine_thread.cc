@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve/engine_thread.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 
 #include "base/log.h"
+#include "base/memory.h"
 
 namespace planish {
 namespace {
@@ -16,15 +14,6 @@ constexpr auto kPublishEvery = std::chrono::milliseconds(100);
 constexpr auto kPausedWait = std::chrono::milliseconds(5);
 
 }  // namespace
-
-uint64_t ResidentBytes() {
-  std::FILE* file = std::fopen("/proc/self/statm", "re");
-  if (file == nullptr) return 0;
-  unsigned long size = 0, resident = 0;
-  const int read = std::fscanf(file, "%lu %lu", &size, &resident);
-  std::fclose(file);
-  return read == 2 ? resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) : 0;
-}
 
 EngineThread::EngineThread(Options options)
     : options_(std::move(options)), resident_before_(ResidentBytes()) {}
@@ -84,7 +73,6 @@ void EngineThread::Run() {
     failure_ = std::current_exception();
     state_.store(State::kFailed, std::memory_order_release);
   }
-  if (options_.on_loaded) options_.on_loaded();
   if (engine == nullptr) return;
   auto published = std::chrono::steady_clock::now();
   bool is_busy = false;
@@ -118,7 +106,6 @@ void EngineThread::Run() {
       Publish(*engine);
     }
   }
-  if (options_.on_stop) options_.on_stop(*engine);
   engine.reset();  // callbacks of what still runs are dropped, not called
 }
 

@@ -24,9 +24,7 @@ class EngineThread {
     std::function<Pretrained()> open;
     std::function<EngineOptions(const Pretrained&)> engine;
     uint64_t expected_bytes = 0;             // of the model, for load_progress
-    std::function<void()> on_loaded;         // on that thread, ready or failed; may be null
     std::function<void(Engine&)> on_step;    // after each step; may be null
-    std::function<void(Engine&)> on_stop;    // before the engine goes; may be null
   };
   enum class State { kLoading, kReady, kFailed };
 
@@ -71,7 +69,5 @@ class EngineThread {
   Published published_;
   std::thread thread_;
 };
-
-uint64_t ResidentBytes();  // of this process
 
 }  // namespace planish

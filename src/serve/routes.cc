@@ -2,6 +2,7 @@
 // The table of routes, and those that do not describe the model.
 #include <ctime>
 
+#include "base/memory.h"
 #include "base/parallel.h"
 #include "serve/chat_request.h"
 #include "serve/chat_writer.h"

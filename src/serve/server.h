@@ -10,6 +10,7 @@
 
 #include "net/http_server.h"
 #include "serve/api_keys.h"
+#include "serve/generation.h"
 #include "serve/serve_state.h"
 #include "serve/workers.h"
 
@@ -22,7 +23,7 @@ struct ServeOptions {
   std::vector<std::string> keys;
   std::string key_file;
   std::vector<std::string> cors_origins;
-  EngineThread::Options engine;  // on_loaded belongs to the caller
+  EngineThread::Options engine;  // but for on_step
 };
 
 class Server {
