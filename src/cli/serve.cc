@@ -93,7 +93,8 @@ class ServeVerb : public Verb {
     options->Int("--step-tokens", &step_tokens_, 32, 65536, "rows of one step of the engine");
     options->Real("--max-itl", &max_itl_ms_, 0, 60000,
                   "wanted longest time between two tokens while prompts arrive, in ms; 0: none");
-    options->Bytes("--ctx-memory", &ctx_memory_, "for running requests; default: 60% of what is free");
+    options->Bytes("--ctx-memory", &ctx_memory_,
+                   "for running requests; default: 60% of what is free");
     options->Bytes("--cache-ram", &cache_ram_,
                    "for states kept for later prompts; default: a quarter of what is free, at most "
                    "4 GiB");
@@ -103,8 +104,10 @@ class ServeVerb : public Verb {
     options->Int("--max-queue", &max_queue_, 1, 65536, "requests that may wait; more get 429");
     options->Int("--max-queued-tokens", &max_queued_tokens_, 1, INT64_C(1) << 40,
                  "prompt tokens that may wait");
-    options->Real("--queue-timeout", &queue_timeout_s_, 0, 1e6, "seconds to wait for a slot; 0: no limit");
-    options->Real("--request-timeout", &request_timeout_s_, 0, 1e6, "seconds for an answer; 0: no limit");
+    options->Real("--queue-timeout", &queue_timeout_s_, 0, 1e6,
+                  "seconds to wait for a slot; 0: no limit");
+    options->Real("--request-timeout", &request_timeout_s_, 0, 1e6,
+                  "seconds for an answer; 0: no limit");
     options->Real("--stall-timeout", &stall_timeout_s_, 0.1, 1e6,
                   "seconds that a client may take nothing of its answer");
     options->Real("--drain-timeout", &drain_timeout_s_, 0, 1e6,

@@ -5,9 +5,10 @@ namespace planish {
 
 std::vector<std::unique_ptr<Verb>> AllVerbs() {
   std::vector<std::unique_ptr<Verb>> verbs;
-  for (const auto make : {MakeInit, MakePretrain, MakeSft, MakeConvert, MakeMerge, MakeTokenize,
-                          MakeTemplate, MakeData, MakeChat, MakeServe, MakeGenerate, MakeDemo, MakeInfo,
-                          MakePlan, MakeLogits, MakeCompare, MakeEval, MakeReport, MakeBench}) {
+  for (const auto make :
+       {MakeInit, MakePretrain, MakeSft, MakeConvert, MakeMerge, MakeTokenize, MakeTemplate,
+        MakeData, MakeChat, MakeServe, MakeGenerate, MakeDemo, MakeInfo, MakePlan, MakeLogits,
+        MakeCompare, MakeEval, MakeReport, MakeBench}) {
     verbs.push_back(make());
   }
   return verbs;

@@ -23,7 +23,7 @@ class ApiError : public std::runtime_error {
   int status() const { return status_; }
   const std::string& code() const { return code_; }    // empty: null
   const std::string& param() const { return param_; }  // empty: null
-  double retry_after_s = 0;                             // 429 and 503; 0: not said
+  double retry_after_s = 0;                            // 429 and 503; 0: not said
 
  private:
   int status_;

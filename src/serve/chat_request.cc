@@ -14,8 +14,8 @@ constexpr const char* kRoles[] = {"system", "developer", "user", "assistant", "t
 
 bool IsFunctionName(const std::string& name) {
   return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '_' || c == '-' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-' || c == '.';
   });
 }
 
@@ -67,7 +67,8 @@ Json ReadToolChoice(Fields* fields, const Json& tools) {
   if (choice->is_string()) {
     const std::string& word = choice->AsString();
     if (word != "none" && word != "auto" && word != "required")
-      throw InvalidValue("tool_choice", "tool_choice is {}, expected none, auto, required or a function",
+      throw InvalidValue("tool_choice",
+                         "tool_choice is {}, expected none, auto, required or a function",
                          Quoted(word));
     if (word == "required" && !tools.is_array())
       throw InvalidValue("tool_choice", "tool_choice is required, but there are no tools");
@@ -114,13 +115,13 @@ Json ReadMessages(const Json* messages) {
     if (!message.is_object())
       throw InvalidValue(place, "{} is {}, expected an object", place, message.type_name());
     const Json* role = message.Find("role");
-    const bool is_known = role != nullptr && role->is_string() &&
-                          std::find(std::begin(kRoles), std::end(kRoles), role->AsString()) !=
-                              std::end(kRoles);
+    const bool is_known =
+        role != nullptr && role->is_string() &&
+        std::find(std::begin(kRoles), std::end(kRoles), role->AsString()) != std::end(kRoles);
     if (!is_known)
       throw InvalidValue(place + ".role",
-                         "{}.role is {}, expected system, developer, user, assistant or tool", place,
-                         role == nullptr ? "missing" : Quoted(DumpJson(*role), 60));
+                         "{}.role is {}, expected system, developer, user, assistant or tool",
+                         place, role == nullptr ? "missing" : Quoted(DumpJson(*role), 60));
     const Json* content = message.Find("content");
     if (content == nullptr || content->is_null()) {
       if (*role != Json("assistant"))
@@ -129,8 +130,9 @@ Json ReadMessages(const Json* messages) {
     } else if (content->is_array()) {
       message.Set("content", JoinParts(*content, place + ".content"));
     } else if (!content->is_string()) {
-      throw InvalidValue(place + ".content", "{}.content is {}, expected a string or a list of parts",
-                         place, content->type_name());
+      throw InvalidValue(place + ".content",
+                         "{}.content is {}, expected a string or a list of parts", place,
+                         content->type_name());
     }
     for (auto& [key, value] : message.AsObject()) {
       if (key == "tool_calls" && value.is_array()) OpenArguments(&value);
@@ -147,7 +149,8 @@ Json ReadMessages(const Json* messages) {
 
 Json ReadTools(const Json* tools) {
   if (tools == nullptr) return {};
-  if (!tools->is_array()) throw InvalidValue("tools", "tools is {}, expected a list", tools->type_name());
+  if (!tools->is_array())
+    throw InvalidValue("tools", "tools is {}, expected a list", tools->type_name());
   if (tools->AsArray().empty()) return {};
   if (tools->AsArray().size() > kTools)
     throw InvalidValue("tools", "tools has {} entries, at most {} are taken",
@@ -157,16 +160,19 @@ Json ReadTools(const Json* tools) {
     const std::string place = fmt::format("tools[{}]", i);
     const Json* type = tool.Find("type");
     const Json* function = tool.Find("function");
-    if (type == nullptr || *type != Json("function") || function == nullptr || !function->is_object())
-      throw InvalidValue(place, "{} is no {{\"type\": \"function\", \"function\": {{...}}}}", place);
+    if (type == nullptr || *type != Json("function") || function == nullptr ||
+        !function->is_object())
+      throw InvalidValue(place, "{} is no {{\"type\": \"function\", \"function\": {{...}}}}",
+                         place);
     const Json* name = function->Find("name");
     if (name == nullptr || !name->is_string() || !IsFunctionName(name->AsString()))
-      throw InvalidValue(place + ".function.name",
-                         "{}.function.name is missing or has characters other than a-z A-Z 0-9 _ - .",
-                         place);
+      throw InvalidValue(
+          place + ".function.name",
+          "{}.function.name is missing or has characters other than a-z A-Z 0-9 _ - .", place);
     const Json* parameters = function->Find("parameters");
     if (parameters != nullptr && !parameters->is_null() && !parameters->is_object())
-      throw InvalidValue(place + ".function.parameters", "{}.function.parameters is no object", place);
+      throw InvalidValue(place + ".function.parameters", "{}.function.parameters is no object",
+                         place);
   }
   return *tools;
 }
@@ -204,17 +210,19 @@ void NoteUnknown(const ServeState& state, const Fields& fields, GenerationPlan* 
                       Quoted(plan->ignored[0]));
   // They stand in a header line.
   for (std::string& name : plan->ignored)
-    std::erase_if(name, [](char c) { return static_cast<unsigned char>(c) <= 0x20 ||
-                                            static_cast<unsigned char>(c) >= 0x7F || c == ','; });
+    std::erase_if(name, [](char c) {
+      return static_cast<unsigned char>(c) <= 0x20 || static_cast<unsigned char>(c) >= 0x7F ||
+             c == ',';
+    });
 }
 
 void CheckLength(const ServeState& state, size_t prompt_tokens, bool generates) {
   const size_t context = state.engine->context();
   if (prompt_tokens + (generates ? 1 : 0) <= context) return;
-  throw ApiError(400, "context_length_exceeded",
-                 fmt::format("the prompt has {} tokens{}, but the context is {} tokens",
-                             prompt_tokens, generates ? " and an answer needs at least one" : "",
-                             context));
+  throw ApiError(
+      400, "context_length_exceeded",
+      fmt::format("the prompt has {} tokens{}, but the context is {} tokens", prompt_tokens,
+                  generates ? " and an answer needs at least one" : "", context));
 }
 
 void PlanChat(ServeState* state, const ChatInputs& chat, const ThinkingFields& thinking,
@@ -243,9 +251,8 @@ void PlanChat(ServeState* state, const ChatInputs& chat, const ThinkingFields& t
     prompt.prompt = EncodeChat(opened, chat.messages, options);
     CheckLength(*state, prompt.prompt.ids.size(), true);
     if (opens_answer && plan->fields.cache_prompt) {
-      const std::string settings =
-          fmt::format("{} {} {}", static_cast<int>(options.thinking), DumpJson(options.tools),
-                      DumpJson(options.kwargs));
+      const std::string settings = fmt::format("{} {} {}", static_cast<int>(options.thinking),
+                                               DumpJson(options.tools), DumpJson(options.kwargs));
       prompt.snapshot_at = state->cuts.Find(chat.messages, prompt.prompt.ids, encode, settings);
     }
   } catch (const Error& error) {
@@ -282,8 +289,8 @@ GenerationPlan ReadChatRequest(ServeState* state, const Json& body) {
   if (top && *top > 0 && !plan.wants_logprobs)
     throw InvalidValue("top_logprobs", "top_logprobs needs logprobs: true");
   plan.top_logprobs = static_cast<size_t>(top.value_or(0));
-  const ThinkingFields thinking = ReadThinkingFields(&fields, opened.thinking, state->settings.thinking,
-                                                     chat.messages, &chat.kwargs);
+  const ThinkingFields thinking = ReadThinkingFields(
+      &fields, opened.thinking, state->settings.thinking, chat.messages, &chat.kwargs);
   NoteUnknown(*state, fields, &plan);
   PlanChat(state, chat, thinking, &plan);
   return plan;

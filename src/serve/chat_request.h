@@ -9,11 +9,11 @@ namespace planish {
 // What /v1/chat/completions and /v1/responses have in common once their own spelling is read.
 struct ChatInputs {
   Json messages;
-  Json tools;          // null or OpenAI's list
-  Json tool_choice;    // null, "none", "auto", "required" or {"type":"function","function":{"name"}}
+  Json tools;        // null or OpenAI's list
+  Json tool_choice;  // null, "none", "auto", "required" or {"type":"function","function":{"name"}}
   bool parallel_tool_calls = true;
   Json response_format, structured_outputs;  // null: free text
-  Json kwargs;         // chat_template_kwargs
+  Json kwargs;                               // chat_template_kwargs
   bool add_generation_prompt = true, continues_final = false;
 };
 

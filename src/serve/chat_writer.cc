@@ -142,7 +142,8 @@ std::string ChatWriter::Piece(const Generation& generation, const Choice& choice
     const bool is_first = i == 0;  // which carries the token
     out += ChoiceChunk(
         generation, choice, std::move(deltas[i]), {},
-        is_first && plan.wants_logprobs ? ChatLogprobs(generation, choice, delta.tokens_from) : Json(),
+        is_first && plan.wants_logprobs ? ChatLogprobs(generation, choice, delta.tokens_from)
+                                        : Json(),
         is_first && plan.fields.return_token_ids ? TokenIds(choice, delta.tokens_from) : Json());
   }
   return out;

@@ -23,8 +23,8 @@ class EngineThread {
     // Opens the model; on the engine's thread, because packing it opens parallel regions.
     std::function<Pretrained()> open;
     std::function<EngineOptions(const Pretrained&)> engine;
-    uint64_t expected_bytes = 0;             // of the model, for load_progress
-    std::function<void(Engine&)> on_step;    // after each step; may be null
+    uint64_t expected_bytes = 0;           // of the model, for load_progress
+    std::function<void(Engine&)> on_step;  // after each step; may be null
   };
   enum class State { kLoading, kReady, kFailed };
 
@@ -37,9 +37,9 @@ class EngineThread {
   State state() const { return state_.load(std::memory_order_acquire); }
   // Share of the model's bytes that have become resident since the start: an estimate, 1 when ready.
   double load_progress() const;
-  std::exception_ptr failure() const { return failure_; }     // when kFailed
-  const Pretrained& opened() const { return *opened_; }       // from kReady on
-  size_t context() const { return context_; }                 // from kReady on
+  std::exception_ptr failure() const { return failure_; }  // when kFailed
+  const Pretrained& opened() const { return *opened_; }    // from kReady on
+  size_t context() const { return context_; }              // from kReady on
   // Runs `task` between two steps. Tasks of a stopped thread are dropped.
   void Post(std::function<void(Engine&)> task);
 

@@ -60,9 +60,9 @@ std::optional<int64_t> Fields::Int(std::string_view name, int64_t low, int64_t h
   const bool is_whole = found->is_integer() ||
                         (found->is_number() && found->AsDouble() == std::floor(found->AsDouble()) &&
                          std::abs(found->AsDouble()) < 9e15);
-  const int64_t value = !is_whole               ? 0
-                        : found->is_integer()   ? found->AsInt()
-                                                : static_cast<int64_t>(found->AsDouble());
+  const int64_t value = !is_whole             ? 0
+                        : found->is_integer() ? found->AsInt()
+                                              : static_cast<int64_t>(found->AsDouble());
   const bool is_huge = found->type() == Json::Type::kUint;  // above INT64_MAX
   if (!is_whole || is_huge || value < low || value > high)
     throw InvalidValue(PathOf(name), "{} is {}, expected a whole number from {} to {}",

@@ -2,6 +2,7 @@
 #include "serve/generation.h"
 
 #include <algorithm>
+#include <cmath>
 #include <ctime>
 
 #include "base/log.h"
@@ -13,13 +14,12 @@ namespace {
 using Kind = ReplyEvent::Kind;
 
 const char* Name(Generation::Cancelled why) {
-  static constexpr const char* kNames[] = {"no",      "client",        "stalled",
-                                           "control", "queue_timeout", "request_timeout",
-                                           "shutdown"};
+  static constexpr const char* kNames[] = {
+      "no", "client", "stalled", "control", "queue_timeout", "request_timeout", "shutdown"};
   return kNames[static_cast<size_t>(why)];
 }
 
-double Milliseconds(double seconds) { return static_cast<double>(static_cast<int64_t>(seconds * 1e6)) / 1e3; }
+double Milliseconds(double seconds) { return std::round(seconds * 1e6) / 1e3; }
 
 }  // namespace
 
@@ -213,7 +213,8 @@ void Generation::StartStream() {
                                 {"x-accel-buffering", "no"},
                                 {"x-request-id", request_id_}}};
   if (!plan_.ignored.empty())
-    head.headers.push_back({"x-planish-ignored", fmt::format("{}", fmt::join(plan_.ignored, ", "))});
+    head.headers.push_back(
+        {"x-planish-ignored", fmt::format("{}", fmt::join(plan_.ignored, ", "))});
   head.body = writer_->Begin(*this);
   exchange_->StartStream(std::move(head), ": ping\n\n", state_->settings.ping_s);
 }
@@ -232,8 +233,7 @@ std::vector<ReplyEvent> Generation::Filter(Choice* choice, std::vector<ReplyEven
                             (event.kind == Kind::kReasoning && plan_.fields.stop_in_reasoning);
     if (!is_matched) {
       // Nothing goes on across another kind of text.
-      if (choice->stops.holds())
-        kept.push_back({Kind::kContent, 0, choice->stops.Finish()});
+      if (choice->stops.holds()) kept.push_back({Kind::kContent, 0, choice->stops.Finish()});
       kept.push_back(std::move(event));
       continue;
     }
@@ -247,15 +247,20 @@ std::vector<ReplyEvent> Generation::Filter(Choice* choice, std::vector<ReplyEven
 void Generation::Accept(Choice* choice, const std::vector<ReplyEvent>& events) {
   for (const ReplyEvent& event : events) {
     switch (event.kind) {
-      case Kind::kReasoning: choice->reasoning += event.text; break;
-      case Kind::kContent: choice->content += event.text; break;
+      case Kind::kReasoning:
+        choice->reasoning += event.text;
+        break;
+      case Kind::kContent:
+        choice->content += event.text;
+        break;
       case Kind::kCall:
         choice->calls.push_back({"call_" + RandomBase32(24), event.text, ""});
         break;
       case Kind::kArguments:
         if (!choice->calls.empty()) choice->calls.back().arguments += event.text;
         break;
-      case Kind::kCallEnd: break;
+      case Kind::kCallEnd:
+        break;
     }
   }
 }
@@ -294,15 +299,19 @@ void Generation::OnToken(Choice* choice, const TokenEvent& event) {
 ApiError Generation::WhyCancelled() const {
   switch (cancelled_.load()) {
     case Cancelled::kQueueTimeout: {
-      ApiError error(408, "queue_timeout", fmt::format("no place became free in {:g} s",
-                                                       state_->settings.queue_timeout_s));
+      ApiError error(
+          408, "queue_timeout",
+          fmt::format("no place became free in {:g} s", state_->settings.queue_timeout_s));
       return error;
     }
     case Cancelled::kRequestTimeout:
-      return {408, "request_timeout",
-              fmt::format("the answer took longer than {:g} s", state_->settings.request_timeout_s)};
-    case Cancelled::kShutdown: return {503, "draining", "the server is shutting down"};
-    default: return {500, "cancelled", "the request was cancelled"};
+      return {
+          408, "request_timeout",
+          fmt::format("the answer took longer than {:g} s", state_->settings.request_timeout_s)};
+    case Cancelled::kShutdown:
+      return {503, "draining", "the server is shutting down"};
+    default:
+      return {500, "cancelled", "the request was cancelled"};
   }
 }
 
@@ -370,8 +379,7 @@ void Generation::Finish(Engine& engine) {
     const auto between = [](auto from, auto to) {
       return std::chrono::duration<double>(to - from).count();
     };
-    metrics.Observe("request_prefill_time_seconds",
-                    between(received_, first_token_at_) - queue_s_);
+    metrics.Observe("request_prefill_time_seconds", between(received_, first_token_at_) - queue_s_);
     metrics.Observe("request_decode_time_seconds", between(first_token_at_, last_token_at_));
   }
   metrics.Observe("e2e_request_latency_seconds", SecondsSince(received_));
@@ -461,21 +469,21 @@ Json Generation::Usage() const {
 }
 
 Json Generation::Extension() const {
-  const auto ms = [](ServeClock::time_point from, ServeClock::time_point to) {
-    return Milliseconds(std::chrono::duration<double>(to - from).count());
+  const auto between = [](ServeClock::time_point from, ServeClock::time_point to) {
+    return std::chrono::duration<double>(to - from).count();
   };
   size_t generated = 0;
   for (const auto& choice : choices_) generated += choice->generated;
-  const double decode_ms = ms(first_token_at_, last_token_at_);
+  const double first_token_s = between(received_, first_token_at_);
+  const double decode_s = between(first_token_at_, last_token_at_);
+  const size_t after_first = generated - std::min(generated, choices_.size());
   Json timings = Json::MakeObject();
   timings.Set("queue_ms", Milliseconds(queue_s_));
-  timings.Set("prompt_ms", std::max(0.0, ms(received_, first_token_at_) - Milliseconds(queue_s_)));
-  timings.Set("first_token_ms", ms(received_, first_token_at_));
-  timings.Set("decode_ms", decode_ms);
+  timings.Set("prompt_ms", Milliseconds(std::max(0.0, first_token_s - queue_s_)));
+  timings.Set("first_token_ms", Milliseconds(first_token_s));
+  timings.Set("decode_ms", Milliseconds(decode_s));
   timings.Set("tokens_per_s",
-              decode_ms > 0 ? 1e3 * static_cast<double>(generated - std::min<size_t>(generated, choices_.size())) /
-                                  decode_ms
-                            : 0.0);
+              decode_s > 0 ? Milliseconds(static_cast<double>(after_first) / decode_s / 1e3) : 0.0);
   const Choice& first = *choices_[0];
   Json thinking = Json::MakeObject();
   const bool thinks = first.budget != nullptr;

@@ -27,7 +27,8 @@ struct GenerationPlan {
     std::string text;  // as given, for echo; empty if it was ids
   };
   std::vector<PromptPlan> prompts;  // choice i * n + k is the k-th of prompt i
-  bool is_raw = false;              // plain completion: no reasoning, no calls; special tokens are left out of the text
+  bool is_raw =
+      false;  // plain completion: no reasoning, no calls; special tokens are left out of the text
   bool echo = false;
   bool wants_logprobs = false;
   size_t top_logprobs = 0;
@@ -92,7 +93,15 @@ class ReplyWriter {
 class Generation : public std::enable_shared_from_this<Generation> {
  public:
   // Why it ended early; the first word stays.
-  enum class Cancelled { kNo, kClient, kStalled, kControl, kQueueTimeout, kRequestTimeout, kShutdown };
+  enum class Cancelled {
+    kNo,
+    kClient,
+    kStalled,
+    kControl,
+    kQueueTimeout,
+    kRequestTimeout,
+    kShutdown
+  };
 
   Generation(ServeState* state, std::shared_ptr<HttpExchange> exchange, std::string request_id,
              std::string id, GenerationPlan plan, std::unique_ptr<ReplyWriter> writer,

@@ -29,8 +29,8 @@ std::vector<std::string> ReadStop(Fields* fields) {
     return found;
   }
   if (stop->AsArray().size() > kStopStrings)
-    throw InvalidValue("stop", "stop has {} strings, at most {} are taken",
-                       stop->AsArray().size(), kStopStrings);
+    throw InvalidValue("stop", "stop has {} strings, at most {} are taken", stop->AsArray().size(),
+                       kStopStrings);
   for (const Json& text : stop->AsArray()) add(text);
   return found;
 }
@@ -73,9 +73,9 @@ struct Agreed {
   }
 };
 
-constexpr const char* kBudgetNames[] = {"max_thinking_tokens",     "thinking_token_budget",
-                                        "thinking_budget_tokens",  "reasoning_budget_tokens",
-                                        "thinking_budget",         "reasoning_budget"};
+constexpr const char* kBudgetNames[] = {"max_thinking_tokens",    "thinking_token_budget",
+                                        "thinking_budget_tokens", "reasoning_budget_tokens",
+                                        "thinking_budget",        "reasoning_budget"};
 
 void TakeBudgets(Fields* fields, Agreed* budget) {
   for (const char* name : kBudgetNames) {
@@ -210,8 +210,8 @@ ThinkingFields ReadThinkingFields(Fields* fields, const ThinkingSupport& support
     const bool wants = (budget.value && *budget.value > 0) || enabled.value_or(false) ||
                        effort_budget.has_value() || read.min_tokens > 0;
     if (wants) {
-      const std::string name = budget.value ? budget.name
-                               : effort     ? "reasoning_effort"
+      const std::string name = budget.value          ? budget.name
+                               : effort              ? "reasoning_effort"
                                : read.min_tokens > 0 ? "min_thinking_tokens"
                                                      : "enable_thinking";
       throw Unsupported(name, "{} asks for thinking, but this model has no thinking mode", name);

@@ -12,7 +12,8 @@ constexpr size_t kSeries = 512;  // of one name: labels come from a fixed set, t
 
 const std::vector<double> kSeconds = {0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
                                       2.5,   5,     10,   30,    60,   120, 300,  600};
-const std::vector<double> kTokens = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
+const std::vector<double> kTokens = {1,   2,   4,    8,    16,   32,   64,   128,
+                                     256, 512, 1024, 2048, 4096, 8192, 16384};
 
 struct Declared {
   const char* name;
@@ -154,8 +155,8 @@ void Metrics::PrintFamily(const std::string& name, const Family& family, std::st
       if (!series.buckets.empty()) sum += series.buckets[i];
       *out += fmt::format("{}_bucket{{{},le=\"{}\"}} {}\n", name, all, family.bounds[i], sum);
     }
-    *out += fmt::format("{}_bucket{{{},le=\"+Inf\"}} {}\n{}_sum{{{}}} {}\n{}_count{{{}}} {}\n", name,
-                        all, series.count, name, all, series.value, name, all, series.count);
+    *out += fmt::format("{}_bucket{{{},le=\"+Inf\"}} {}\n{}_sum{{{}}} {}\n{}_count{{{}}} {}\n",
+                        name, all, series.count, name, all, series.value, name, all, series.count);
   }
 }
 

@@ -27,9 +27,9 @@ class Metrics {
  private:
   enum class Kind { kCounter, kGauge, kHistogram };
   struct Series {
-    double value = 0;                // sum of a histogram
-    uint64_t count = 0;              // histogram
-    std::vector<uint64_t> buckets;   // histogram, not cumulative
+    double value = 0;               // sum of a histogram
+    uint64_t count = 0;             // histogram
+    std::vector<uint64_t> buckets;  // histogram, not cumulative
   };
   struct Family {
     Kind kind;

@@ -33,8 +33,9 @@ Json Server::ModelJson() const {
   const Pretrained& opened = engine_->opened();
   Json layers = Json::MakeObject();
   for (const char* name : {"attention", "mamba2", "ffn", "linear"}) {
-    const auto kind = std::find_if(std::begin(kMixerNames), std::end(kMixerNames),
-                                   [&](const char* known) { return std::string_view(known) == name; });
+    const auto kind =
+        std::find_if(std::begin(kMixerNames), std::end(kMixerNames),
+                     [&](const char* known) { return std::string_view(known) == name; });
     const size_t count = opened.config.CountBlocks(static_cast<size_t>(kind - kMixerNames));
     if (count > 0 || std::string_view(name) != "linear") layers.Set(name, Count(count));
   }
@@ -70,9 +71,10 @@ HttpResponse Server::Models(const Call&) {
 
 HttpResponse Server::ModelByName(const Call& call) {
   if (call.rest != state_.model_name)
-    throw ApiError(404, "model_not_found",
-                   fmt::format("there is no model {}, only {}", Quoted(call.rest), state_.model_name),
-                   "model");
+    throw ApiError(
+        404, "model_not_found",
+        fmt::format("there is no model {}, only {}", Quoted(call.rest), state_.model_name),
+        "model");
   return JsonResponse(ModelJson());
 }
 
@@ -100,7 +102,8 @@ HttpResponse Server::Props(const Call&) {
   out.Set("max_queued_tokens", Count(settings.max_queued_tokens));
   out.Set("sampling", std::move(defaults));
   out.Set("thinking", std::move(thinking));
-  out.Set("chat_template", opened.chat_template == nullptr ? Json() : Json(opened.chat_template->source()));
+  out.Set("chat_template",
+          opened.chat_template == nullptr ? Json() : Json(opened.chat_template->source()));
   out.Set("demo_tools", settings.has_demo_tools);
   return JsonResponse(out);
 }
@@ -182,7 +185,8 @@ HttpResponse Server::Detokenize(const Call& call) {
   for (const Json& id : tokens->AsArray()) {
     if (!id.is_integer() || id.AsInt() < 0 || id.AsInt() >= vocab_size ||
         static_cast<int64_t>(ids.size()) >= kDetokenized)
-      throw InvalidValue("tokens", "tokens has an entry that is no id from 0 to {}", vocab_size - 1);
+      throw InvalidValue("tokens", "tokens has an entry that is no id from 0 to {}",
+                         vocab_size - 1);
     ids.push_back(static_cast<int32_t>(id.AsInt()));
   }
   const std::string text =
@@ -197,7 +201,8 @@ HttpResponse Server::TokenizerInfo(const Call&) {
   const Pretrained& opened = engine_->opened();
   Json out = Json::MakeObject();
   out.Set("tokenizer_class", "PreTrainedTokenizerFast");
-  out.Set("chat_template", opened.chat_template == nullptr ? Json() : Json(opened.chat_template->source()));
+  out.Set("chat_template",
+          opened.chat_template == nullptr ? Json() : Json(opened.chat_template->source()));
   out.Set("bos_token", opened.bos_token.empty() ? Json() : Json(opened.bos_token));
   out.Set("eos_token", opened.eos_token.empty() ? Json() : Json(opened.eos_token));
   std::string pad = opened.eos_token;
@@ -207,8 +212,7 @@ HttpResponse Server::TokenizerInfo(const Call&) {
   out.Set("eos_token_id", Ids(opened.eos_ids));
   out.Set("vocab_size", Count(opened.config.vocab_size));
   out.Set("model_max_length", Count(engine_->context()));
-  out.Set("add_bos_token",
-          opened.tokenizer != nullptr && !opened.tokenizer->PrefixIds().empty());
+  out.Set("add_bos_token", opened.tokenizer != nullptr && !opened.tokenizer->PrefixIds().empty());
   return JsonResponse(out);
 }
 
@@ -217,9 +221,8 @@ HttpResponse Server::ApplyTemplate(const Call& call) {
   Fields fields(body);
   const Pretrained& opened = engine_->opened();
   ChatInputs chat = ReadChatInputs(&fields);
-  const ThinkingFields thinking = ReadThinkingFields(&fields, opened.thinking,
-                                                     state_.settings.thinking, chat.messages,
-                                                     &chat.kwargs);
+  const ThinkingFields thinking = ReadThinkingFields(
+      &fields, opened.thinking, state_.settings.thinking, chat.messages, &chat.kwargs);
   Json out = Json::MakeObject();
   try {
     out.Set("prompt", RenderChat(opened, chat.messages,

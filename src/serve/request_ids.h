@@ -9,8 +9,8 @@
 
 namespace planish {
 
-std::string RandomBase32(size_t digits);         // a-z2-7, 5 bits each
-bool IsRequestId(std::string_view id);           // [A-Za-z0-9._-]{1,64}
+std::string RandomBase32(size_t digits);  // a-z2-7, 5 bits each
+bool IsRequestId(std::string_view id);    // [A-Za-z0-9._-]{1,64}
 // The client's x-request-id if it is one, else a new one.
 std::string RequestIdOf(const HttpRequest& request);
 

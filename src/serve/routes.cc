@@ -70,10 +70,10 @@ HttpResponse Server::PrintMetrics(const Call&) {
     metrics.Set("requests_running", static_cast<double>(stats.running));
     metrics.Set("requests_waiting", static_cast<double>(stats.waiting));
     metrics.Set("state_cache_bytes", static_cast<double>(stats.state_bytes));
-    metrics.Set("kv_cache_usage_ratio",
-                stats.context_memory > 0 ? static_cast<double>(stats.state_bytes) /
-                                               static_cast<double>(stats.context_memory)
-                                         : 0.0);
+    metrics.Set("kv_cache_usage_ratio", stats.context_memory > 0
+                                            ? static_cast<double>(stats.state_bytes) /
+                                                  static_cast<double>(stats.context_memory)
+                                            : 0.0);
     metrics.Set("cache_bytes", static_cast<double>(stats.cache.bytes));
     metrics.SetCounter("preemptions_total", static_cast<double>(stats.totals.preemptions));
   }
@@ -106,12 +106,14 @@ HttpResponse Server::Control(const Call& call) {
 }
 
 HttpResponse Server::DemoToolList(const Call&) {
-  if (!state_.settings.has_demo_tools) throw ApiError(404, "", "the demo tools are off (--demo-tools)");
+  if (!state_.settings.has_demo_tools)
+    throw ApiError(404, "", "the demo tools are off (--demo-tools)");
   return JsonResponse(DemoTools());
 }
 
 HttpResponse Server::DemoTool(const Call& call) {
-  if (!state_.settings.has_demo_tools) throw ApiError(404, "", "the demo tools are off (--demo-tools)");
+  if (!state_.settings.has_demo_tools)
+    throw ApiError(404, "", "the demo tools are off (--demo-tools)");
   const std::time_t now = std::time(nullptr);
   std::tm date{};
   gmtime_r(&now, &date);

@@ -26,8 +26,8 @@ void QueueGate::Enter() {
 void QueueGate::AddTokens(size_t tokens) {
   const std::lock_guard lock(mutex_);
   if (tokens_ > 0 && tokens_ + tokens > max_tokens_)
-    throw Full(fmt::format("{} prompt tokens are waiting, {} more are over the limit of {}", tokens_,
-                           tokens, max_tokens_));
+    throw Full(fmt::format("{} prompt tokens are waiting, {} more are over the limit of {}",
+                           tokens_, tokens, max_tokens_));
   tokens_ += tokens;
 }
 

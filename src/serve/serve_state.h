@@ -81,8 +81,8 @@ struct ServeState {
 
   const ServeSettings settings;
   const std::string model_name;
-  int64_t created = 0;       // of the model in /v1/models, Unix time
-  std::string fingerprint;   // system_fingerprint
+  int64_t created = 0;      // of the model in /v1/models, Unix time
+  std::string fingerprint;  // system_fingerprint
   Metrics metrics;
   QueueGate queue;
   Registry registry;

@@ -35,7 +35,8 @@ Server::Server(ServeOptions options)
       keys_(options.keys, options.key_file),
       cors_origins_(std::move(options.cors_origins)) {
   state_.created = std::time(nullptr);
-  state_.fingerprint = "planish-" + state_.settings.version.substr(0, state_.settings.version.find(' '));
+  state_.fingerprint =
+      "planish-" + state_.settings.version.substr(0, state_.settings.version.find(' '));
   options.engine.on_step = [this](Engine& engine) {
     if (const size_t rows = engine.last_step().rows(); rows > 0)
       state_.metrics.Observe("step_tokens", static_cast<double>(rows));
@@ -46,10 +47,9 @@ Server::Server(ServeOptions options)
   options.http.decorate = [this](const HttpRequest& request, HttpResponse* response) {
     Decorate(request, response);
   };
-  http_ = std::make_unique<HttpServer>(std::move(options.http),
-                                       [this](std::shared_ptr<HttpExchange> exchange) {
-                                         Handle(std::move(exchange));
-                                       });
+  http_ = std::make_unique<HttpServer>(
+      std::move(options.http),
+      [this](std::shared_ptr<HttpExchange> exchange) { Handle(std::move(exchange)); });
   url_ = http_->url();
 }
 
@@ -88,10 +88,10 @@ std::string Server::Describe() const {
   std::string out = fmt::format("{} running, {} waiting ({} prompt tokens), {} in all\n",
                                 stats.running, stats.waiting, stats.waiting_tokens, running());
   for (const SlotInfo& slot : published.slots)
-    out += fmt::format("  request {} {}{}: prompt {}/{} ({} cached), {} of {} generated, {:.1f} s\n",
-                       slot.id, Name(slot.phase), slot.is_paused ? ", paused" : "",
-                       slot.prompt_done, slot.prompt_tokens, slot.cached_tokens, slot.generated,
-                       slot.max_new_tokens, slot.age_s);
+    out += fmt::format(
+        "  request {} {}{}: prompt {}/{} ({} cached), {} of {} generated, {:.1f} s\n", slot.id,
+        Name(slot.phase), slot.is_paused ? ", paused" : "", slot.prompt_done, slot.prompt_tokens,
+        slot.cached_tokens, slot.generated, slot.max_new_tokens, slot.age_s);
   return out;
 }
 
@@ -106,7 +106,8 @@ void Server::Decorate(const HttpRequest& request, HttpResponse* response) const 
     response->headers.push_back({"x-request-id", RequestIdOf(request)});
   if (const std::string* origin = AllowedOrigin(request)) {
     response->headers.push_back({"access-control-allow-origin", *origin});
-    response->headers.push_back({"access-control-expose-headers", "x-request-id, x-planish-ignored"});
+    response->headers.push_back(
+        {"access-control-expose-headers", "x-request-id, x-planish-ignored"});
   }
   if (!cors_origins_.empty()) response->headers.push_back({"vary", "origin"});
 }
@@ -129,7 +130,8 @@ bool Server::HandlePreflight(const Call& call) {
 
 void Server::CheckReady(bool generates) const {
   switch (engine_->state()) {
-    case EngineThread::State::kReady: break;
+    case EngineThread::State::kReady:
+      break;
     case EngineThread::State::kLoading: {
       ApiError error(503, "loading", "the model is being loaded");
       error.retry_after_s = kLoadingRetryS;
@@ -153,7 +155,8 @@ void Server::Handle(std::shared_ptr<HttpExchange> exchange) {
   if (state_.settings.has_web) {
     if (auto page = WebPage(request)) return exchange->Respond(std::move(*page));
   }
-  const std::string_view method = request.method == "HEAD" ? "GET" : std::string_view(request.method);
+  const std::string_view method =
+      request.method == "HEAD" ? "GET" : std::string_view(request.method);
   std::string allowed;
   for (const Route& route : Routes()) {
     if (!Matches(route.path, request.path, &call.rest)) continue;
@@ -161,10 +164,11 @@ void Server::Handle(std::shared_ptr<HttpExchange> exchange) {
     allowed += (allowed.empty() ? "" : ", ") + std::string(route.method);
   }
   if (allowed.empty())
-    return Reply(nullptr, call,
-                 ErrorResponse(ApiError(404, "", fmt::format("there is no {}", Quoted(request.path)))));
-  HttpResponse response = ErrorResponse(
-      ApiError(405, "", fmt::format("{} is not allowed here, only {}", Quoted(request.method), allowed)));
+    return Reply(
+        nullptr, call,
+        ErrorResponse(ApiError(404, "", fmt::format("there is no {}", Quoted(request.path)))));
+  HttpResponse response = ErrorResponse(ApiError(
+      405, "", fmt::format("{} is not allowed here, only {}", Quoted(request.method), allowed)));
   response.headers.push_back({"allow", allowed});
   Reply(nullptr, call, std::move(response));
 }
@@ -174,7 +178,8 @@ void Server::Dispatch(const Route& route, Call call) {
     const bool is_open = !route.needs_key || (route.path == std::string_view("/metrics") &&
                                               state_.settings.metrics_public);
     if (!is_open && !keys_.Admits(call.request()))
-      throw ApiError(401, "invalid_api_key", "the API key is missing or wrong: Authorization: Bearer KEY");
+      throw ApiError(401, "invalid_api_key",
+                     "the API key is missing or wrong: Authorization: Bearer KEY");
     if (route.needs_model) CheckReady(route.begin != nullptr);
     if (route.is_inline) return Answer(route, call);
     if (route.begin != nullptr) {
@@ -201,7 +206,8 @@ void Server::Answer(const Route& route, const Call& call) {
     response = ErrorResponse(error);
   } catch (const std::exception& error) {
     LogWarning("request {}: {}", call.request_id, error.what());
-    response = ErrorResponse(ApiError(500, "", fmt::format("the server failed on this request ({})", call.request_id)));
+    response = ErrorResponse(
+        ApiError(500, "", fmt::format("the server failed on this request ({})", call.request_id)));
   }
   Reply(&route, call, std::move(response));
 }
@@ -217,7 +223,8 @@ void Server::Begin(const Route& route, const Call& call) {
   } catch (const std::exception& error) {
     LogWarning("request {}: {}", call.request_id, error.what());
     Reply(&route, call,
-          ErrorResponse(ApiError(500, "", fmt::format("the server failed on this request ({})", call.request_id))));
+          ErrorResponse(ApiError(
+              500, "", fmt::format("the server failed on this request ({})", call.request_id))));
   }
   state_.queue.Leave(0, -1);
 }
@@ -236,9 +243,9 @@ void Server::Reply(const Route* route, const Call& call, HttpResponse response) 
   const int status = response.status;
   response.headers.push_back({"x-request-id", call.request_id});
   call.exchange->Respond(std::move(response));
-  state_.metrics.Add("requests_total", 1,
-                     fmt::format("endpoint=\"{}\",code=\"{}\"",
-                                 route == nullptr ? "other" : route->path, status));
+  state_.metrics.Add(
+      "requests_total", 1,
+      fmt::format("endpoint=\"{}\",code=\"{}\"", route == nullptr ? "other" : route->path, status));
 }
 
 }  // namespace planish

@@ -41,7 +41,7 @@ class Server {
   void Drain();
   size_t running() const { return state_.registry.size() + preparing_.load(); }
   void Stop();
-  void Reload();  // keys and TLS files; problems are logged, the old ones stay
+  void Reload();                 // keys and TLS files; problems are logged, the old ones stay
   std::string Describe() const;  // what is going on, for the log
 
   // What one route does. Inline ones run on the I/O thread and must be quick; others on a worker.
@@ -56,7 +56,7 @@ class Server {
     const char* method;
     const char* path;  // may end in "/*"
     bool needs_key, needs_model, is_inline;
-    HttpResponse (Server::*answer)(const Call&);  // null: `begin`
+    HttpResponse (Server::*answer)(const Call&);                     // null: `begin`
     void (Server::*begin)(const Call&, const Json& body) = nullptr;  // answers later by itself
   };
 

@@ -178,9 +178,10 @@ Json TextWriter::Whole(const Generation& generation) {
   for (const auto& choice : generation.choices()) {
     std::string text = plan.echo ? PromptText(generation, *choice) : "";
     text += choice->content;
-    Json entry = Entry(*choice, std::move(text),
-                       plan.wants_logprobs ? LegacyLogprobs(generation, *choice, 0, plan.echo) : Json(),
-                       choice->finish_reason);
+    Json entry =
+        Entry(*choice, std::move(text),
+              plan.wants_logprobs ? LegacyLogprobs(generation, *choice, 0, plan.echo) : Json(),
+              choice->finish_reason);
     if (plan.fields.return_token_ids) entry.Set("token_ids", TokenIds(*choice, 0));
     choices.Append(std::move(entry));
   }
