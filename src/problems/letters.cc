@@ -123,6 +123,22 @@ constexpr const char* kNthDigit[] = {
     "In the number {n}, which digit is the {k}?",
     "What is the {k} digit of the number {n}?"};
 
+constexpr const char* kPlace[] = {
+    "Which digit is in the {place} place of {n}?",
+    "What is the {place} digit of {n}?",
+    "In the number {n}, which digit stands for the {place}?",
+    "Look at {n}. What is the digit of the {place}?",
+    "Name the digit in the {place} place of the number {n}.",
+    "Which digit of {n} is in the {place} place?"};
+constexpr const char* kEvenOdd[] = {
+    "Is the number {n} even or odd?",      "Is {n} an even number or an odd number?",
+    "Even or odd: {n}?",                   "{A} writes {n}. Is this number even or odd?",
+    "Say if {n} is even or odd.",          "Is {n} even or odd?"};
+constexpr const char* kEnds[] = {
+    "What is the last digit of {n}?",      "Which digit stands at the end of {n}?",
+    "With which digit does {n} end?",      "Look at the number {n}. What is its last digit?",
+    "Name the last digit of {n}.",         "Which digit is the last one in {n}?"};
+
 int64_t KeyOf(std::string_view word) {
   int64_t key = 0;
   for (const char c : word) key = (key * 31 + c) % 1000003;
@@ -285,11 +301,41 @@ void NthDigit(Story* story) {
   story->AnswerInteger(number[steps - 1] - '0');
 }
 
+// One look at a digit.
+void OneDigit(Story* story) {
+  Draw& draw = story->draw();
+  const std::string number = std::to_string(story->Longest());
+  story->slots().Set("n", number);
+  const int64_t task = draw.Between(0, 2);
+  story->Key(200 + task);
+  story->CountSteps(1);
+  if (task == 0) {
+    static constexpr const char* kPlaces[] = {"ones", "tens", "hundreds", "thousands"};
+    const size_t place = draw.Index(number.size());
+    story->Key(static_cast<int64_t>(place));
+    story->slots().Set("place", std::string(kPlaces[place]));
+    story->Ask(kPlace);
+    std::string line;
+    for (size_t i = 0; i <= place; ++i)
+      line += fmt::format("{}{} {}", i ? ", " : "", kPlaces[i], number[number.size() - 1 - i]);
+    story->Line(line);
+    return story->AnswerInteger(number[number.size() - 1 - place] - '0');
+  }
+  story->Line(fmt::format("end {}", number.back()));
+  if (task == 1) {
+    story->Ask(kEvenOdd);
+    return story->Answer(AnswerType::kWord, (number.back() - '0') % 2 ? "odd" : "even");
+  }
+  story->Ask(kEnds);
+  story->AnswerInteger(number.back() - '0');
+}
+
 // Numbers as strings of digits.
 void Digits(Story* story) {
   Slots& slots = story->slots();
   Draw& draw = story->draw();
   const int steps = story->steps();
+  if (steps == 1 && draw.Chance(75)) return OneDigit(story);
   if (steps == 1 || (steps <= story->digits() && draw.Chance(15))) return NthDigit(story);
   const int64_t task = draw.Between(0, 3);
   std::vector<int64_t> numbers = {story->Longest()};

@@ -14,7 +14,7 @@ constexpr const char* kOwns[] = {"{X} has the {item}.",          "The {item} bel
 constexpr const char* kSwap[] = {"{X} and {Y} swap.",
                                  "Then {X} and {Y} swap [what they have|their things].",
                                  "{X} trades with {Y}.",
-                                 "Next, {X} and {Y} trade [|what they have].",
+                                 "Next, {X} and {Y} trade[| what they have].",
                                  "After that, {X} swaps with {Y}.",
                                  "Then {X} trades with {Y}.",
                                  "{X} and {Y} exchange what they have."};
@@ -198,9 +198,12 @@ void Swaps(Story* story) {
     return text;
   };
   story->Line(line());
-  size_t last = 0;
+  size_t last = 0, last_pair = ~size_t{0};
   for (int step = 0; step < story->steps(); ++step) {
-    const size_t a = draw.Index(count), b = (a + 1 + draw.Index(count - 1)) % count;
+    size_t a = draw.Index(count), b = (a + 1 + draw.Index(count - 1)) % count;
+    if (count > 2 && last_pair == (1u << a | 1u << b)) b = 3 - a - b < count ? 3 - a - b : (b + 1) % count;
+    if (a == b) return story->GiveUp();
+    last_pair = 1u << a | 1u << b;
     story->Key(static_cast<int64_t>(a * 8 + b));
     slots.Set("X", people[a]);
     slots.Set("Y", people[b]);

@@ -120,7 +120,9 @@ std::string WithCapitals(std::string text) {
       continue;
     }
     if (at_start && c >= 'a' && c <= 'z') text[i] = static_cast<char>(c - 'a' + 'A');
-    at_start = (c == '.' || c == '?' || c == '!') && i + 1 < text.size() && text[i + 1] == ' ';
+    // What follows "..." has the case its frame gives it.
+    at_start = (c == '.' || c == '?' || c == '!') && i + 1 < text.size() && text[i + 1] == ' ' &&
+               (i == 0 || text[i - 1] != '.');
   }
   return text;
 }

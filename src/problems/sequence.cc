@@ -52,12 +52,12 @@ constexpr const char* kRule[] = {
     "One step is plus {m}, the next is minus {p}.", "You add {m}, then you take away {p}.",
     "Add {m} first, and subtract {p} after that.", "First add {m}, then take away {p}."};
 constexpr const char* kDoubling[] = {
-    "{A} starts with {n} and {v} it {count} time{s}. What is the result?",
-    "There are {n} cells. Their number {becomes} every hour. How many are there after {count} hour{s}?",
-    "Start with {n}. In each step the number {becomes}. What is it after {count} step{s}?",
-    "A number is {n}. It {becomes} {count} time{s}. What is it then?",
-    "Begin with {n}. In each step the number {becomes}. What is it after {count} step{s}?",
-    "A game starts at {n} points, and the number {becomes} in each round. How many points is it after {count} round{s}?"};
+    "{A} starts with {n} and {v} it {count} times. What is the result?",
+    "There are {n} cells. Their number {becomes} every hour. How many are there after {count} hours?",
+    "Start with {n}. In each step the number {becomes}. What is it after {count} steps?",
+    "A number is {n}. It {becomes} {count} times. What is it then?",
+    "Begin with {n}. In each step the number {becomes}. What is it after {count} steps?",
+    "A game starts at {n} points, and the number {becomes} in each round. How many points is it after {count} rounds?"};
 constexpr const char* kHowMany[] = {
     "How many of these numbers are {property}: {list}?",
     "Look at the numbers {list}. How many of them are {property}?",
@@ -74,10 +74,35 @@ constexpr const char* kCountWord[] = {
     "Here is a list: {list}. How many times is {o.1} in it?",
     "How often does {o.1} occur here: {list}?"};
 
+constexpr const char* kMoreThan[] = {"What number is {m} more than {n}?",
+                                     "Count on {m} from {n}. Which number do you reach?",
+                                     "Which number comes {m} after {n}?",
+                                     "The rule of a sequence is to add {m}. What comes after {n}?",
+                                     "{A} stands on step {n} and goes {m} steps up. On which step is {A.he} now?",
+                                     "What number do you reach if you count on {m} from {n}?",
+                                     "A sequence grows by {m} each time. One of its numbers is {n}. What is the next?"};
+constexpr const char* kLessThan[] = {"What number is {m} less than {n}?",
+                                     "Count back {m} from {n}. Which number do you reach?",
+                                     "Which number comes {m} before {n}?",
+                                     "The rule of a sequence is to subtract {m}. What comes after {n}?",
+                                     "{A} stands on step {n} and goes {m} steps down. On which step is {A.he} now?",
+                                     "What number do you reach if you count back {m} from {n}?",
+                                     "A sequence falls by {m} each time. One of its numbers is {n}. What is the next?"};
+
 std::string Listed(const std::vector<int64_t>& values) {
   std::string out;
   for (const int64_t value : values) out += (out.empty() ? "" : ", ") + std::to_string(value);
   return out;
+}
+
+void OneStep(Story* story) {
+  const int64_t n = story->Longest();
+  const bool more = story->draw().Chance(50);
+  const int64_t m = more ? story->Number() : story->NumberBelow(n);
+  story->slots().Set("n", n);
+  story->slots().Set("m", m);
+  story->Ask(more ? Frames(kMoreThan) : Frames(kLessThan));
+  story->AnswerInteger(more ? story->Add("next", n, m) : story->Subtract("next", n, m));
 }
 
 // Equal differences: the first step finds the difference, each later one adds it.
@@ -125,7 +150,6 @@ void Counting(Story* story) {
   slots.Set("n", value);
   slots.Set("m", d);
   slots.Set("count", static_cast<int64_t>(story->steps()));
-  if (story->steps() == 1) return story->GiveUp();
   story->Key(down);
   story->Ask(down ? Frames(kCountDown) : Frames(kCountUp));
   story->Given("start", value);
@@ -146,7 +170,6 @@ void Turns(Story* story) {
   slots.Set("p", back);
   slots.Set("rule", story->Phrase(kRule));
   slots.Set("count", static_cast<int64_t>(story->steps()));
-  if (story->steps() < 2) return story->GiveUp();
   story->Ask(kTurns);
   story->Given("start", value);
   for (int i = 1; i <= story->steps(); ++i) {
@@ -166,7 +189,6 @@ void Doubling(Story* story) {
   slots.Set("v", factor == 4 ? std::string("quadruples") : std::string(kVerbs[factor - 2][0]));
   slots.Set("becomes", std::string(kVerbs[factor - 2][1]));
   slots.Set("count", static_cast<int64_t>(story->steps()));
-  slots.Set("s", std::string(story->steps() == 1 ? "" : "s"));
   story->Key(factor);
   if (value << story->steps() > 99999) return story->GiveUp();
   story->Ask(kDoubling);
@@ -239,7 +261,7 @@ void SequenceProblem(Story* story) {
   story->slots().Set("A", story->Names(1)[0]);
   story->slots().voice.has_commas = false;
   const int64_t kind = story->draw().Between(0, 99);
-  if (story->steps() == 1) return kind < 60 ? Doubling(story) : CountNumbers(story);
+  if (story->steps() == 1) return OneStep(story);
   if (kind < 35) return Differences(story);
   if (kind < 55) return Counting(story);
   if (kind < 65) return Turns(story);
