@@ -85,7 +85,9 @@ class DataVerb : public Verb {
     options->Real("--fraction", &fraction_, 0, 1, "share of the lines that are cut");
     options->Int("--seed", &seed_, 0, INT64_MAX, "seed of the choice, or of the problems");
     options->Group("problems");
-    options->Choice("--kind", &job_.kind, {"problems"}, "what is made");
+    options->Choice("--kind", &job_.kind, {"problems", "tools", "talk", "drills"},
+                    "what is made: problems, dialogues with the demo tools, small talk, or documents "
+                    "of pure practice");
     options->Int("--count", &count_, 0, int64_t{1} << 40, "how many");
     options->Int("--first", &first_, 0, int64_t{1} << 40, "number of the first one");
     options->Choice("--split", &job_.split, {"train", "test"},
@@ -97,7 +99,7 @@ class DataVerb : public Verb {
                     "of chat rows; both: two rows a problem");
   }
 
-  ExitCode Run(const OptionSet&) override {
+  ExitCode Run(const OptionSet& options) override {
     const bool is_problems = words_.size() == 1 && words_[0] == "problems";
     if (!is_problems && (words_.size() != 3 || words_[0] != "sft")) {
       throw UsageError(
@@ -105,7 +107,7 @@ class DataVerb : public Verb {
     }
     if (output_.empty()) throw UsageError("expected -o FILE");
     if (is_problems) {
-      Problems();
+      Problems(options);
       return ExitCode::kOk;
     }
     if (words_[1] == "tokenize") {
@@ -245,7 +247,18 @@ class DataVerb : public Verb {
             {"truncated", counts[3]}});
   }
 
-  void Problems() {
+  void Problems(const OptionSet& options) {
+    if (job_.kind == "tools" && options.WasGiven("--split"))
+      throw UsageError("--split means nothing with --kind tools: --form test gives tests");
+    if (job_.kind != "problems") {
+      if (options.WasGiven("--mix"))
+        throw UsageError("--mix means nothing with --kind {}", job_.kind);
+      const bool has_form = job_.kind == "tools" ? job_.form != "text" : job_.form == "chat";
+      if (options.WasGiven("--form") && !has_form)
+        throw UsageError("--kind {} has no form {}", job_.kind, job_.form);
+      if (options.WasGiven("--split") && job_.split == "test")
+        throw UsageError("--kind {} has no test split", job_.kind);
+    }
     job_.output = output_;
     job_.seed = static_cast<uint64_t>(seed_);
     job_.first = static_cast<uint64_t>(first_);

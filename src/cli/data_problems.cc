@@ -9,13 +9,26 @@
 #include "base/file.h"
 #include "base/parallel.h"
 #include "cli/verb.h"
+#include "problems/drills.h"
 #include "problems/generator.h"
 #include "problems/problem_rows.h"
+#include "problems/small_talk.h"
+#include "problems/tool_dialogues.h"
 
 namespace planish {
 namespace {
 
 constexpr uint64_t kBatch = 8192;  // rows made at a time, so that memory stays small
+
+// A row for each way of thinking asked for.
+template <typename MakeRow>
+std::string ChatLines(const ProblemDataJob& job, const MakeRow& make_row) {
+  std::string lines;
+  for (const bool thinks : {true, false}) {
+    if (job.thinking != (thinks ? "off" : "on")) lines += make_row(thinks) + "\n";
+  }
+  return lines;
+}
 
 std::string ProblemLines(const ProblemDataJob& job, uint64_t index) {
   const Split split = job.split == "test" ? Split::kTest : Split::kTrain;
@@ -23,10 +36,18 @@ std::string ProblemLines(const ProblemDataJob& job, uint64_t index) {
   const Problem problem = MakeProblem(job.seed, index, split, ShapeOf(job.seed, index, mix));
   if (job.form == "text") return TextRow(problem, job.seed, index) + "\n";
   if (job.form == "test") return TestRow(problem) + "\n";
-  std::string lines;
-  if (job.thinking != "off") lines += ChatRow(problem, /*thinks=*/true) + "\n";
-  if (job.thinking != "on") lines += ChatRow(problem, /*thinks=*/false) + "\n";
-  return lines;
+  return ChatLines(job, [&](bool thinks) { return ChatRow(problem, thinks); });
+}
+
+std::string Lines(const ProblemDataJob& job, uint64_t index) {
+  if (job.kind == "drills") return DrillRow(job.seed, index) + "\n";
+  if (job.kind == "talk")
+    return ChatLines(job, [&](bool thinks) { return SmallTalkRow(job.seed, index, thinks); });
+  if (job.kind == "tools") {
+    if (job.form == "test") return ToolTestRow(job.seed, index) + "\n";
+    return ChatLines(job, [&](bool thinks) { return ToolChatRow(job.seed, index, thinks); });
+  }
+  return ProblemLines(job, index);
 }
 
 }  // namespace
@@ -38,7 +59,7 @@ uint64_t WriteProblemData(const ProblemDataJob& job) {
   std::vector<std::string> lines;
   for (uint64_t done = 0; done < job.count; done += kBatch) {
     lines.assign(static_cast<size_t>(std::min(kBatch, job.count - done)), {});
-    ParallelFor(lines.size(), [&](size_t i, int) { lines[i] = ProblemLines(job, job.first + done + i); });
+    ParallelFor(lines.size(), [&](size_t i, int) { lines[i] = Lines(job, job.first + done + i); });
     for (const std::string& text : lines) {
       rows += static_cast<uint64_t>(std::count(text.begin(), text.end(), '\n'));
       file ? file->Write(text) : fmt::print("{}", text);

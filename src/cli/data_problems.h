@@ -9,7 +9,7 @@ namespace planish {
 
 struct ProblemDataJob {
   std::string output;  // "-": stdout
-  std::string kind;    // problems
+  std::string kind;    // problems, tools (dialogues with the demo tools), talk, drills (documents)
   std::string form;    // chat, text, test
   std::string mix;     // test, full, easy
   std::string split;   // train, test
