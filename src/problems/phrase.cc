@@ -70,7 +70,7 @@ std::string NumberWords(int64_t n) {
 
 std::string WithCommas(int64_t n) {
   std::string digits = std::to_string(n);
-  for (size_t i = digits.size(); i > 3u + (n < 0 ? 1u : 0u); i -= 3) digits.insert(i - 3, ",");
+  for (size_t i = digits.size(); i > 3u + (n < 0 ? 1u : 0u); i -= 3) digits.insert(i - 3, 1, ',');
   return digits;
 }
 
