@@ -24,8 +24,8 @@ class EvalProgram : public ::testing::Test {
               "{\"question\": \"Is 5 more than 2?\", \"answer\": \"yes\", \"skill\": \"logic\"}\n");
   }
   std::vector<std::string> Arguments(const std::vector<std::string>& more) const {
-    std::vector<std::string> arguments = {"eval",   "-m",           model_, "--data", problems_,
-                                          "--answer-tokens", "4", "--ctx", "96"};
+    std::vector<std::string> arguments = {
+        "eval", "-m", model_, "--data", problems_, "--answer-tokens", "4", "--ctx", "96"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
   }
@@ -84,9 +84,9 @@ TEST_F(EvalProgram, WrongRequestsAreOneLine) {
   expect({"--data", dir_ / "missing.jsonl"}, 2, "twice");
   WriteFile(problems_, "{\"question\": \"q\"}\n");
   expect({}, 3, "line 1: answer is missing");
-  const Outcome plain = RunProgram({"eval", "-m",
-                                    PLANISH_SOURCE_DIR "/tests/golden/models/nemotron_h_a",
-                                    "--data", dir_ / "none.jsonl"});
+  const Outcome plain =
+      RunProgram({"eval", "-m", PLANISH_SOURCE_DIR "/tests/golden/models/nemotron_h_a", "--data",
+                  dir_ / "none.jsonl"});
   EXPECT_EQ(plain.status, 3) << plain.err;
 }
 

@@ -13,6 +13,7 @@
 #include "cli/model_options.h"
 #include "cli/verbs.h"
 #include "eval/engine_generator.h"
+#include "eval/eval_page.h"
 #include "eval/result_json.h"
 #include "eval/tasks.h"
 
@@ -36,8 +37,9 @@ ThinkingSetting ParseSetting(const std::string& text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), budget);
   if (text.empty() || error != std::errc() || end != text.data() + text.size() || budget < -1 ||
       budget > static_cast<int64_t>(limits::kContext)) {
-    throw UsageError("--thinking: {} is no setting, expected on, off, a number of tokens, or a list of them",
-                     Quoted(text));
+    throw UsageError(
+        "--thinking: {} is no setting, expected on, off, a number of tokens, or a list of them",
+        Quoted(text));
   }
   return {budget};
 }
@@ -60,7 +62,8 @@ class EvalVerb : public Verb {
   }
   const char* examples() const override {
     return "  planish eval -m MODEL --tasks word-problems --limit 200 --thinking on,off --json -\n"
-           "  planish eval -m MODEL --tasks gsm8k_boxed --data gsm8k/test.jsonl --thinking off -o results";
+           "  planish eval -m MODEL --tasks gsm8k_boxed --data gsm8k/test.jsonl --thinking off -o "
+           "results";
   }
   void Declare(OptionSet* options) override {
     model_.Declare(options);
@@ -77,9 +80,10 @@ class EvalVerb : public Verb {
     options->Int("--limit", &limit_, 0, 10'000'000,
                  "problems of a task; 0: all of a file, 500 made ones");
     options->Group("Thinking and decoding");
-    options->Text("--thinking", &thinking_,
-                  "on, off or a budget in tokens; several with commas, the first is the one reported "
-                  "as the accuracy; default: on if the model thinks, else off");
+    options->Text(
+        "--thinking", &thinking_,
+        "on, off or a budget in tokens; several with commas, the first is the one reported "
+        "as the accuracy; default: on if the model thinks, else off");
     options->IntList("--budget", &budgets_, -1, static_cast<int64_t>(limits::kContext),
                      "further budgets; 0: off, -1: no limit");
     options->Choice("--toggle", &toggle_.toggle, {"auto", "slash", "enable_thinking", "detailed"},
@@ -89,17 +93,20 @@ class EvalVerb : public Verb {
     options->Int("--samples", &samples_, 1, 1024, "answers a problem, with --temperature");
     options->Real("--temperature", &temperature_, 0.0, 100.0,
                   "with thinking; 0: greedy. Without thinking always greedy");
-    options->Real("--top-p", &top_p_, 0.0, 1.0, "smallest set of tokens with this much probability");
+    options->Real("--top-p", &top_p_, 0.0, 1.0,
+                  "smallest set of tokens with this much probability");
     options->Int("--batch", &batch_, 1, static_cast<int64_t>(limits::kBatch),
                  "sequences at a time; does not change results");
     options->Group("Output");
-    options->OptionalText("--json", &json_, "-", "results as JSON to a file, or to standard output");
+    options->OptionalText("--json", &json_, "-",
+                          "results as JSON to a file, or to standard output");
     options->Text("-o,--output", &output_, "folder for results, samples and report.html");
   }
 
   ExitCode Run(const OptionSet&) override {
     if (samples_ > 1 && temperature_ == 0)
-      throw Error(ExitCode::kUsage, "--samples above 1 needs a temperature: greedy answers are all equal",
+      throw Error(ExitCode::kUsage,
+                  "--samples above 1 needs a temperature: greedy answers are all equal",
                   "--temperature 0.6");
     std::vector<std::unique_ptr<Task>> tasks;
     for (const std::string& name : Split(tasks_)) tasks.push_back(MakeTask(name));
@@ -145,16 +152,18 @@ class EvalVerb : public Verb {
 
  private:
   // "FILE" for the one task, or "TASK=FILE".
-  std::map<std::string, std::string> DataFiles(const std::vector<std::unique_ptr<Task>>& tasks) const {
+  std::map<std::string, std::string> DataFiles(
+      const std::vector<std::unique_ptr<Task>>& tasks) const {
     std::map<std::string, std::string> files;
     for (const std::string& given : data_) {
       const size_t equals = given.find('=');
       const std::string name = given.substr(0, equals);
-      const bool is_named =
-          equals != std::string::npos &&
-          std::any_of(tasks.begin(), tasks.end(), [&](const auto& task) { return task->name() == name; });
+      const bool is_named = equals != std::string::npos &&
+                            std::any_of(tasks.begin(), tasks.end(),
+                                        [&](const auto& task) { return task->name() == name; });
       if (!is_named && tasks.size() > 1)
-        throw Error(ExitCode::kUsage, fmt::format("--data {}: which task is it for?", Quoted(given)),
+        throw Error(ExitCode::kUsage,
+                    fmt::format("--data {}: which task is it for?", Quoted(given)),
                     "--data TASK=FILE with a task of --tasks");
       const std::string task = is_named ? name : tasks[0]->name();
       if (!files.emplace(task, is_named ? given.substr(equals + 1) : given).second)
@@ -186,7 +195,8 @@ class EvalVerb : public Verb {
     result.evaluation = Evaluate(task, std::move(items), options, generator,
                                  [&](size_t done, size_t total, const std::string& detail) {
                                    if (!progress)
-                                     progress = std::make_unique<Progress>("eval", total, "answers");
+                                     progress =
+                                         std::make_unique<Progress>("eval", total, "answers");
                                    progress->Update(done, detail);
                                  });
     for (const EvalRun& run : result.evaluation.runs)
@@ -197,17 +207,18 @@ class EvalVerb : public Verb {
   static void PrintTable(const TaskResult& result, std::FILE* to) {
     fmt::print(to, "{} v{}, {} problems\n", result.evaluation.task, result.evaluation.version,
                result.evaluation.items.size());
-    fmt::print(to, "{:>9} {:>9} {:>15} {:>9} {:>8} {:>7} {:>6} {:>6} {:>6} {:>7} {:>9}\n", "thinking",
-               "accuracy", "95 % interval", "formed", "toggle", "forced", "open", "mean", "p95",
-               "answer", "tokens/s");
+    fmt::print(to, "{:>9} {:>9} {:>15} {:>9} {:>8} {:>7} {:>6} {:>6} {:>6} {:>7} {:>9}\n",
+               "thinking", "accuracy", "95 % interval", "formed", "toggle", "forced", "open",
+               "mean", "p95", "answer", "tokens/s");
     for (const Summary& s : result.summaries) {
-      fmt::print(to,
-                 "{:>9} {:>8.1f}% {:>6.1f} - {:>5.1f}% {:>8.1f}% {:>7.1f}% {:>6.1f}% {:>5.1f}% {:>6.0f} "
-                 "{:>6.0f} {:>7.0f} {:>9.0f}\n",
-                 Name(s.setting), 100 * s.accuracy.mean, 100 * s.accuracy.interval.low,
-                 100 * s.accuracy.interval.high, 100 * s.well_formed, 100 * s.obeys_toggle,
-                 100 * s.forced, 100 * s.unfinished, s.thinking_mean, s.thinking_p95,
-                 s.answer_tokens_mean, s.tokens_per_s);
+      fmt::print(
+          to,
+          "{:>9} {:>8.1f}% {:>6.1f} - {:>5.1f}% {:>8.1f}% {:>7.1f}% {:>6.1f}% {:>5.1f}% {:>6.0f} "
+          "{:>6.0f} {:>7.0f} {:>9.0f}\n",
+          Name(s.setting), 100 * s.accuracy.mean, 100 * s.accuracy.interval.low,
+          100 * s.accuracy.interval.high, 100 * s.well_formed, 100 * s.obeys_toggle, 100 * s.forced,
+          100 * s.unfinished, s.thinking_mean, s.thinking_p95, s.answer_tokens_mean,
+          s.tokens_per_s);
     }
   }
 
@@ -223,9 +234,11 @@ class EvalVerb : public Verb {
     MakeDirectories(output_);
     WriteFile(fmt::format("{}/results_{}.json", output_, context.date), json);
     for (const TaskResult& result : results)
-      WriteFile(fmt::format("{}/samples_{}_{}.jsonl", output_, result.evaluation.task, context.date),
-                SampleLines(result));
-    LogInfo("wrote results and samples to {}", output_);
+      WriteFile(
+          fmt::format("{}/samples_{}_{}.jsonl", output_, result.evaluation.task, context.date),
+          SampleLines(result));
+    WriteFile(output_ + "/report.html", EvalPage(results, context));
+    LogInfo("wrote results, samples and report.html to {}", output_);
   }
 
   ModelOptions model_;
@@ -233,7 +246,7 @@ class EvalVerb : public Verb {
   std::string tasks_ = "word-problems", tasks_help_, thinking_, json_, output_;
   std::vector<std::string> data_;
   std::vector<int64_t> budgets_;
-  int64_t seed_ = 1, limit_ = 0, answer_tokens_ = 0, samples_ = 1, batch_ = 32;
+  int64_t seed_ = 1, limit_ = 0, answer_tokens_ = 0, samples_ = 1, batch_ = 64;
   double temperature_ = 0, top_p_ = 0.95;
 };
 

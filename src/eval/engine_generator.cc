@@ -141,10 +141,13 @@ void EngineGenerator::SubmitWriting(const TextRequest& asked, size_t index,
   std::shared_ptr<ThinkingBudget> budget;
   if (prompt.mode == Mode::kThink || prompt.mode == Mode::kOpenWait) {
     const size_t grace =
-        thinking.has_budget() ? std::clamp<size_t>((static_cast<size_t>(thinking.budget) + 9) / 10, 16, 500) : 0;
-    limit = thinking.has_budget()
-                ? std::min(room, static_cast<size_t>(thinking.budget) + grace + kCloseTokens + limit)
-                : room;
+        thinking.has_budget()
+            ? std::clamp<size_t>((static_cast<size_t>(thinking.budget) + 9) / 10, 16, 500)
+            : 0;
+    limit =
+        thinking.has_budget()
+            ? std::min(room, static_cast<size_t>(thinking.budget) + grace + kCloseTokens + limit)
+            : room;
     const size_t reserve = std::min(asked.answer_tokens + kCloseTokens, limit / 2);
     budget = std::make_shared<ThinkingBudget>(
         opened_->tokenizer, prompt.mode,

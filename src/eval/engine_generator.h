@@ -10,8 +10,8 @@
 namespace planish {
 
 struct EngineGeneratorOptions {
-  size_t batch = 32;    // sequences at a time
-  size_t context = 0;   // positions of a sequence, 0: the model's
+  size_t batch = 32;   // sequences at a time
+  size_t context = 0;  // positions of a sequence, 0: the model's
 };
 
 class EngineGenerator : public TextGenerator {

@@ -13,7 +13,8 @@ namespace {
 
 size_t Count(std::string_view text, std::string_view word) {
   size_t count = 0;
-  for (size_t at = 0; (at = text.find(word, at)) != std::string_view::npos; at += word.size()) ++count;
+  for (size_t at = 0; (at = text.find(word, at)) != std::string_view::npos; at += word.size())
+    ++count;
   return count;
 }
 

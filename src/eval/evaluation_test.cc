@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/testing.h"
+#include "eval/eval_page.h"
 #include "eval/result_json.h"
 #include "eval/tasks.h"
 
@@ -47,15 +48,16 @@ TextReply On(const std::string& reasoning, const std::string& answer, ReasoningE
 class EvaluationTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    WriteFile(dir_ / "p.jsonl",
-              R"({"question": "a", "answer": 7, "answer_type": "integer", "skill": "plus", "steps": 1, "digits": 1})"
-              "\n"
-              R"({"question": "b", "answer": "2:30 pm", "answer_type": "time", "skill": "clock", "steps": 3, "digits": 2})"
-              "\n\n"
-              R"({"question": "c", "answer": true, "id": "third", "skill": "plus", "steps": 3})"
-              "\n"
-              R"({"question": "d", "answer": ["Ann", "Ben"]})"
-              "\n");
+    WriteFile(
+        dir_ / "p.jsonl",
+        R"({"question": "a", "answer": 7, "answer_type": "integer", "skill": "plus", "steps": 1, "digits": 1})"
+        "\n"
+        R"({"question": "b", "answer": "2:30 pm", "answer_type": "time", "skill": "clock", "steps": 3, "digits": 2})"
+        "\n\n"
+        R"({"question": "c", "answer": true, "id": "third", "skill": "plus", "steps": 3})"
+        "\n"
+        R"({"question": "d", "answer": ["Ann", "Ben"]})"
+        "\n");
     task_ = MakeTask("word-problems");
     items_ = task_->Items({.data = dir_ / "p.jsonl"});
     generator_.script["off"] = {{"a", Off("The answer is 7.")},
@@ -65,13 +67,17 @@ class EvaluationTest : public ::testing::Test {
     generator_.script["on"] = {
         {"a", On("3 + 4 = 7", "The answer is 7.", ReasoningEnd::kNatural)},
         {"b", On("  ", "The answer is 14:30.", ReasoningEnd::kNatural)},
-        {"c", {.text = "yes yes", .reasoning = "The answer is yes.", .tokens = 9, .reasoning_tokens = 9, .end = ReasoningEnd::kUnclosed}},
+        {"c",
+         {.text = "yes yes",
+          .reasoning = "The answer is yes.",
+          .tokens = 9,
+          .reasoning_tokens = 9,
+          .end = ReasoningEnd::kUnclosed}},
         {"d", On("</think>x", "The answer is Ann and Ben.", ReasoningEnd::kReserve)}};
-    generator_.script["32"] = {
-        {"a", On("3 + 4", "The answer is 8.", ReasoningEnd::kBudget)},
-        {"b", {.is_too_long = true}},
-        {"c", On("so", "", ReasoningEnd::kBudget)},
-        {"d", {.error = "the model's logits are not finite"}}};
+    generator_.script["32"] = {{"a", On("3 + 4", "The answer is 8.", ReasoningEnd::kBudget)},
+                               {"b", {.is_too_long = true}},
+                               {"c", On("so", "", ReasoningEnd::kBudget)},
+                               {"d", {.error = "the model's logits are not finite"}}};
   }
 
   Evaluation Run() {
@@ -154,6 +160,21 @@ TEST_F(EvaluationTest, JsonHasOurFiguresAndThoseThatLmEvalReads) {
                 ->Find("exact_match,answer")
                 ->AsDouble(),
             0.5);
+}
+
+TEST_F(EvaluationTest, ThePageShowsEverySettingAndEscapesWhatModelsWrite) {
+  generator_.script["on"]["a"].answer = "The answer is <script>8</script>.";
+  TaskResult result{.evaluation = Run()};
+  for (const EvalRun& run : result.evaluation.runs)
+    result.summaries.push_back(Summarize(result.evaluation, run));
+  std::vector<TaskResult> results;
+  results.push_back(std::move(result));
+  const std::string html = EvalPage(results, {.model = generator_.Describe()});
+  for (const char* words :
+       {"accuracy over the thinking budget", "Accuracy by skill", ">no limit<", ">off</text>",
+        ">32</text>", "plus", "3 steps", "unfinished", "&lt;script&gt;8", "75.0 %"})
+    EXPECT_NE(html.find(words), std::string::npos) << words;
+  EXPECT_EQ(html.find("<script>8"), std::string::npos);
 }
 
 TEST_F(EvaluationTest, SeveralAnswersAreDrawnApartAndItemsAreTheUnitOfTheInterval) {

@@ -27,8 +27,7 @@ std::string ScalarText(const Json& value, const JsonReader& row, std::string_vie
 
 std::string FieldAsText(const JsonReader& row, std::string_view key) {
   const Json* value = row.json().Find(key);
-  if (value == nullptr || value->is_null())
-    row.Fail(key, "a string, a number, true or false");
+  if (value == nullptr || value->is_null()) row.Fail(key, "a string, a number, true or false");
   if (!value->is_array()) return ScalarText(*value, row, key);
   std::string text;
   for (const Json& element : value->AsArray())
@@ -50,11 +49,13 @@ std::vector<EvalItem> ReadItems(const std::string& path, const RowReader& read) 
     if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
     const std::string where = fmt::format("{}: line {}", path, line_number);
     const Json json = ParseJson(line, where);
-    if (!json.is_object()) throw BadFile("{} holds {}, expected an object", where, json.type_name());
+    if (!json.is_object())
+      throw BadFile("{} holds {}, expected an object", where, json.type_name());
     const JsonReader row(json, where);
     EvalItem item = read(row);
     item.id = row.Has("id") ? FieldAsText(row, "id") : std::to_string(line_number);
-    if (!ids.insert(item.id).second) throw BadFile("{}: id \"{}\" was there before", where, Quoted(item.id));
+    if (!ids.insert(item.id).second)
+      throw BadFile("{}: id \"{}\" was there before", where, Quoted(item.id));
     items.push_back(std::move(item));
   }
   if (items.empty()) throw BadFile("{} has no rows, expected one JSON object a line", path);

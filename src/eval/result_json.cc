@@ -44,9 +44,9 @@ Json SettingJson(const Summary& s) {
   json.Set("answer_cut", s.cut);
   json.Set("too_long", s.too_long);
   json.Set("errors", s.errors);
-  json.Set("thinking_tokens", Json::Object{{"mean", s.thinking_mean},
-                                           {"p50", s.thinking_p50},
-                                           {"p95", s.thinking_p95}});
+  json.Set(
+      "thinking_tokens",
+      Json::Object{{"mean", s.thinking_mean}, {"p50", s.thinking_p50}, {"p95", s.thinking_p95}});
   json.Set("answer_tokens", s.answer_tokens_mean);
   json.Set("prompt_tokens", Count(s.prompt_tokens));
   json.Set("generated_tokens", Count(s.tokens));
@@ -90,13 +90,13 @@ void AddLmEvalKeys(const std::vector<TaskResult>& results, const ResultContext& 
                                     {"sample_len", Count(summary.items)},
                                     {"exact_match,answer", summary.accuracy.mean},
                                     {"exact_match_stderr,answer", summary.accuracy.stderr_}});
-      configs.Set(name, Json::Object{{"task", result.evaluation.task},
-                                     {"output_type", "generate_until"},
-                                     {"num_fewshot", 0},
-                                     {"repeats", Count(summary.answers / std::max<size_t>(
-                                                                             1, summary.items))},
-                                     {"metadata", Json::Object{{"version",
-                                                                result.evaluation.version}}}});
+      configs.Set(
+          name,
+          Json::Object{{"task", result.evaluation.task},
+                       {"output_type", "generate_until"},
+                       {"num_fewshot", 0},
+                       {"repeats", Count(summary.answers / std::max<size_t>(1, summary.items))},
+                       {"metadata", Json::Object{{"version", result.evaluation.version}}}});
       versions.Set(name, result.evaluation.version);
       shots.Set(name, 0);
       better.Set(name, Json::Object{{"exact_match", true}});
@@ -117,9 +117,8 @@ void AddLmEvalKeys(const std::vector<TaskResult>& results, const ResultContext& 
                          {"batch_size", batch != nullptr ? *batch : Json()},
                          {"limit", context.limit == 0 ? Json() : Count(context.limit)},
                          {"bootstrap_iters", 10000},
-                         {"gen_kwargs",
-                          Json::Object{{"temperature", context.options.temperature},
-                                       {"top_p", context.options.top_p}}},
+                         {"gen_kwargs", Json::Object{{"temperature", context.options.temperature},
+                                                     {"top_p", context.options.top_p}}},
                          {"random_seed", Json(static_cast<int64_t>(context.options.seed))}});
   json->Set("date", context.date);
   json->Set("total_evaluation_time_seconds", context.seconds);
@@ -129,8 +128,7 @@ void AddLmEvalKeys(const std::vector<TaskResult>& results, const ResultContext& 
 
 Json ResultJson(const std::vector<TaskResult>& results, const ResultContext& context) {
   Json json = Json::MakeObject(), tasks = Json::MakeObject();
-  for (const TaskResult& result : results)
-    tasks.Set(result.evaluation.task, TaskJson(result));
+  for (const TaskResult& result : results) tasks.Set(result.evaluation.task, TaskJson(result));
   json.Set("tasks", std::move(tasks));
   AddLmEvalKeys(results, context, &json);
   const EvalOptions& options = context.options;
@@ -162,8 +160,10 @@ std::string SampleLines(const TaskResult& result) {
       }
       Json json = Json::MakeObject();
       json.Set("doc_id", item.id);
-      json.Set("doc", Json::Object{{"question", item.question}, {"skill", item.skill},
-                                   {"steps", item.steps}, {"digits", item.digits}});
+      json.Set("doc", Json::Object{{"question", item.question},
+                                   {"skill", item.skill},
+                                   {"steps", item.steps},
+                                   {"digits", item.digits}});
       json.Set("target", item.key);
       json.Set("thinking", Name(run.setting));
       json.Set("choice", static_cast<int64_t>(sample.choice));

@@ -15,10 +15,10 @@ TEST(Statistics, WilsonIntervalsHaveKnownValues) {
     size_t n;
     double low, high;
   } kKnown[] = {{0, 10, 0.0, 0.2775401688},
- {5, 10, 0.2365895936, 0.7634104064},
- {10, 10, 0.7224598312, 1.0},
- {1, 1, 0.2065432915, 1.0},
- {850, 1000, 0.8265308860, 0.8707902850}};
+                {5, 10, 0.2365895936, 0.7634104064},
+                {10, 10, 0.7224598312, 1.0},
+                {1, 1, 0.2065432915, 1.0},
+                {850, 1000, 0.8265308860, 0.8707902850}};
   for (const auto& known : kKnown) {
     const Interval found = WilsonInterval(known.hits, known.n);
     EXPECT_NEAR(found.low, known.low, 1e-9) << known.hits << " of " << known.n;

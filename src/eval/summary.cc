@@ -13,7 +13,7 @@ struct ItemScores {
 
 template <typename Key>
 std::map<Key, Share> Groups(const Evaluation& evaluation, const std::vector<double>& scores,
-                            bool is_binary, const Key& unknown, Key EvalItem::* field) {
+                            bool is_binary, const Key& unknown, Key EvalItem::*field) {
   std::map<Key, std::vector<double>> members;
   for (size_t i = 0; i < scores.size(); ++i) {
     const Key& key = evaluation.items[i].*field;
@@ -27,7 +27,8 @@ std::map<Key, Share> Groups(const Evaluation& evaluation, const std::vector<doub
 }  // namespace
 
 Share ShareOf(const std::vector<double>& item_scores, bool is_binary) {
-  Share share{.n = item_scores.size(), .mean = Mean(item_scores), .stderr_ = StandardError(item_scores)};
+  Share share{
+      .n = item_scores.size(), .mean = Mean(item_scores), .stderr_ = StandardError(item_scores)};
   share.interval = is_binary ? WilsonInterval(share.mean * static_cast<double>(share.n), share.n)
                              : BootstrapInterval(item_scores);
   return share;
@@ -41,8 +42,8 @@ Summary Summarize(const Evaluation& evaluation, const EvalRun& run) {
   std::vector<ItemScores> sums(evaluation.items.size());
   std::vector<double> thinking, answers;
   bool is_binary = true;
-  double well_formed = 0, obeys = 0, forced = 0, unfinished = 0, no_answer = 0, cut = 0, too_long = 0,
-         errors = 0, forced_well_formed = 0;
+  double well_formed = 0, obeys = 0, forced = 0, unfinished = 0, no_answer = 0, cut = 0,
+         too_long = 0, errors = 0, forced_well_formed = 0;
   for (const EvalSample& sample : run.samples) {
     sums[sample.item].sum += sample.verdict.score;
     is_binary = ++sums[sample.item].n == 1 && is_binary &&

@@ -29,11 +29,11 @@ struct Summary {
   double well_formed = 0, obeys_toggle = 0, forced = 0, unfinished = 0, no_answer = 0, cut = 0,
          too_long = 0, errors = 0;
   size_t forced_answers = 0;
-  double forced_well_formed = 0;  // of the forced ones
+  double forced_well_formed = 0;                                 // of the forced ones
   double thinking_mean = 0, thinking_p50 = 0, thinking_p95 = 0;  // tokens, closing tag included
   double answer_tokens_mean = 0;                                 // tokens behind the reasoning
-  size_t prompt_tokens = 0, tokens = 0;                          // of all answers; `tokens` generated
-  double seconds = 0, tokens_per_s = 0;                          // generated, wall time
+  size_t prompt_tokens = 0, tokens = 0;  // of all answers; `tokens` generated
+  double seconds = 0, tokens_per_s = 0;  // generated, wall time
 };
 Summary Summarize(const Evaluation& evaluation, const EvalRun& run);
 

@@ -27,9 +27,9 @@ struct Verdict {
 };
 
 struct ItemSource {
-  std::string data;    // a file of the task's row format; empty: the task makes its items
-  uint64_t seed = 0;   // of made items, and of the choice among read ones
-  size_t limit = 0;    // at most so many; 0: all of a file, the task's own number of made ones
+  std::string data;   // a file of the task's row format; empty: the task makes its items
+  uint64_t seed = 0;  // of made items, and of the choice among read ones
+  size_t limit = 0;   // at most so many; 0: all of a file, the task's own number of made ones
 };
 
 class Task {

@@ -32,8 +32,9 @@ struct TextRequest {
   Json messages, tools;
   std::string prompt;
   std::string continuation;
-  std::vector<std::string> stop;   // cut from the answer and searched there only, never in the reasoning
-  size_t answer_tokens = 256;      // behind the reasoning, which does not count
+  std::vector<std::string>
+      stop;  // cut from the answer and searched there only, never in the reasoning
+  size_t answer_tokens = 256;  // behind the reasoning, which does not count
   double temperature = 0, top_p = 1;
   uint64_t seed = 0, choice = 0;  // the draw is a function of both and the position
 };

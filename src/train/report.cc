@@ -11,7 +11,8 @@
 #include <optional>
 
 #include "base/error.h"
-#include "train/plot.h"
+#include "base/page.h"
+#include "base/plot.h"
 
 namespace planish {
 namespace {
@@ -353,25 +354,21 @@ std::string Summary(const std::vector<ReportRun>& runs) {
 
 // The few figures one looks for first.
 std::string Cards(const RunLog& log) {
-  const auto card = [](const std::string& value, const std::string& name) {
-    return fmt::format("<div class=\"card\"><b>{}</b><span>{}</span></div>", EscapeHtml(value),
-                       EscapeHtml(name));
-  };
   std::string html =
-      "<section class=\"cards\">" + card(LossText(FinalLoss(log), 3), "training loss");
+      "<section class=\"cards\">" + HtmlCard(LossText(FinalLoss(log), 3), "training loss");
   if (!log.evals.empty()) {
     const EvalRecord& eval = log.evals.back();
     html += eval.bits_per_byte > 0
-                ? card(Fixed(eval.bits_per_byte, 3), eval.name + ", bits per byte")
-                : card(Fixed(eval.loss, 3), eval.name + ", loss");
+                ? HtmlCard(Fixed(eval.bits_per_byte, 3), eval.name + ", bits per byte")
+                : HtmlCard(Fixed(eval.loss, 3), eval.name + ", loss");
   }
   if (!log.steps.empty())
-    html +=
-        card(PlotNumber(static_cast<double>(log.steps.back().tokens), PlotUnit::kCount), "tokens");
-  html += card(Fixed(MedianOf(log, [](const StepRecord& s) { return s.tokens_per_s; }), 0),
-               "tokens a second");
+    html += HtmlCard(PlotNumber(static_cast<double>(log.steps.back().tokens), PlotUnit::kCount),
+                     "tokens");
+  html += HtmlCard(Fixed(MedianOf(log, [](const StepRecord& s) { return s.tokens_per_s; }), 0),
+                   "tokens a second");
   const double mfu = MedianOf(log, [](const StepRecord& s) { return s.mfu; });
-  if (mfu > 0) html += card(Fixed(100 * mfu, 1, " %"), "of the machine's peak");
+  if (mfu > 0) html += HtmlCard(Fixed(100 * mfu, 1, " %"), "of the machine's peak");
   return html + "</section>\n";
 }
 
@@ -452,15 +449,7 @@ std::string Notes(const std::vector<ReportRun>& runs) {
 
 std::string ReportHtml(const std::vector<ReportRun>& runs, const std::string& title) {
   PLANISH_CHECK(!runs.empty());
-  std::string html = fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
-      "'unsafe-inline'; script-src 'unsafe-inline'\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-      "<title>{0}</title>\n<style>{1}</style></head>\n<body><main>\n"
-      "<header class=\"top\"><h1>{0}</h1><button type=\"button\" id=\"theme\">dark / light"
-      "</button></header>\n",
-      EscapeHtml(title), kReportStyle);
+  std::string html;
   if (runs.size() == 1) html += Cards(runs[0].log);
   html += Plots(runs);
   html += Summary(runs);
@@ -468,7 +457,7 @@ std::string ReportHtml(const std::vector<ReportRun>& runs, const std::string& ti
   html += Samples(runs);
   html += Recipes(runs);
   html += Notes(runs);
-  return html + fmt::format("</main>\n<script>{}</script>\n</body></html>\n", kReportScript);
+  return HtmlPage(title, html);
 }
 
 }  // namespace planish

@@ -18,8 +18,4 @@ struct ReportRun {
 // `runs` must not be empty. A pure function of the logs.
 std::string ReportHtml(const std::vector<ReportRun>& runs, const std::string& title);
 
-// Style and script of the page.
-extern const char* const kReportStyle;
-extern const char* const kReportScript;
-
 }  // namespace planish

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "train/plot.h"
+#include "base/plot.h"
 
 #include <fmt/format.h>
 
@@ -51,12 +51,19 @@ Axis XAxis(const Plot& plot) {
   for (const PlotSeries& series : plot.series) {
     for (const double x : series.x) extent.Add(x);
   }
+  if (!plot.x_names.empty()) {  // names at the ends need room
+    for (const auto& tick : plot.x_names) extent.Add(tick.first);
+    const double room = 0.04 * (extent.high - extent.low);
+    extent.low -= room;
+    extent.high += room;
+  }
   if (extent.low == extent.high) extent.low -= 0.5, extent.high += 0.5;
   return Axis(false, extent.low, extent.high, kLeft, kWidth - kRight);
 }
 
 // Over all finite values (positive ones on a logarithmic axis), with some room above and below.
 Axis YAxis(const Plot& plot, bool is_log) {
+  if (plot.is_share) return Axis(false, 0, 1, kHeight - kBottom, kTop);
   Extent extent;
   for (const PlotSeries& series : plot.series) {
     for (const double y : series.y) {
@@ -93,12 +100,25 @@ std::string PathOf(const PlotSeries& series, const Axis& x, const Axis& y) {
   return path;
 }
 
+// An interval around a point, upright.
+std::string Whisker(const std::string& color, double x, double low, double high) {
+  return fmt::format(
+      "<path class=\"whisker\" style=\"stroke:{0}\" d=\"M{1:.1f} {2:.1f}V{3:.1f}M{4:.1f} "
+      "{2:.1f}H{5:.1f}"
+      "M{4:.1f} {3:.1f}H{5:.1f}\"/>",
+      color, x, low, high, x - 4, x + 4);
+}
+
 std::string DrawSeries(const PlotSeries& series, const Axis& x, const Axis& y) {
   const std::string color = fmt::format("var(--c{})", series.color % kPlotColors);
   std::string svg =
       fmt::format("<path class=\"{}\" style=\"stroke:{}\"{} d=\"{}\"/>",
                   series.is_faint ? "line faint" : "line", color,
                   series.is_dashed ? " stroke-dasharray=\"5 4\"" : "", PathOf(series, x, y));
+  for (size_t i = 0; i < series.low.size(); ++i) {
+    if (y.Shows(series.y[i]) && y.Shows(series.low[i]) && y.Shows(series.high[i]))
+      svg += Whisker(color, x.At(series.x[i]), y.At(series.low[i]), y.At(series.high[i]));
+  }
   if (!series.has_markers) return svg;
   for (size_t i = 0; i < series.x.size(); ++i) {
     if (y.Shows(series.y[i]))
@@ -125,12 +145,16 @@ std::string DrawXAxis(const Plot& plot, const Axis& x) {
   std::string svg =
       fmt::format("<line class=\"axis\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>",
                   kLeft, kWidth - kRight, kHeight - kBottom, kHeight - kBottom);
-  for (const double tick : x.Ticks()) {
+  std::vector<std::pair<double, std::string>> ticks = plot.x_names;
+  if (ticks.empty()) {
+    for (const double tick : x.Ticks()) ticks.emplace_back(tick, PlotNumber(tick, plot.x_unit));
+  }
+  for (const auto& [tick, name] : ticks) {
     svg += fmt::format(
         "<line class=\"axis\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/>"
         "<text class=\"tick middle\" x=\"{0:.1f}\" y=\"{3:.1f}\">{4}</text>",
         x.At(tick), kHeight - kBottom, kHeight - kBottom + 5, kHeight - kBottom + 18,
-        PlotNumber(tick, plot.x_unit));
+        EscapeHtml(name));
   }
   return svg + fmt::format("<text class=\"label middle\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>",
                            kLeft + kPlotWidth / 2, kHeight - 6, EscapeHtml(plot.x_label));
@@ -183,6 +207,8 @@ std::string HoverData(const Plot& plot, const Axis& x, const Axis& linear, const
   json.Set("log", Json::Array{Json(log.offset), Json(log.factor)});
   json.Set("xLabel", plot.x_label);
   json.Set("xUnit", UnitName(plot.x_unit));
+  Json& names = json.Set("xNames", Json::MakeArray());
+  for (const auto& [at, name] : plot.x_names) names.Append(Json::Array{Json(at), Json(name)});
   json.Set("yUnit", UnitName(plot.y_unit));
   Json& list = json.Set("series", Json::MakeArray());
   for (const PlotSeries& series : plot.series) {
@@ -217,6 +243,7 @@ std::string DrawPlot(const Plot& plot) {
   if (!IsWorthDrawing(plot)) return {};
   const Axis x = XAxis(plot), linear = YAxis(plot, false), log = YAxis(plot, true);
   const bool can_log =
+      !plot.is_share &&
       std::any_of(plot.series.begin(), plot.series.end(), [](const PlotSeries& series) {
         return std::any_of(series.y.begin(), series.y.end(), [](double y) { return y > 0; });
       });
@@ -228,6 +255,49 @@ std::string DrawPlot(const Plot& plot) {
       can_log ? "<button type=\"button\" class=\"scale\">log scale</button>" : "", kWidth, kHeight,
       EscapeHtml(plot.title), DrawXAxis(plot, x), DrawScale(plot, x, linear, "linear"),
       can_log ? DrawScale(plot, x, log, "log") : "", Legend(plot), HoverData(plot, x, linear, log));
+}
+
+std::string DrawBars(const BarPlot& plot) {
+  if (plot.rows.empty()) return {};
+  constexpr double kName = 190, kNote = 120, kBar = 11, kGap = 3, kRowGap = 12, kHead = 4,
+                   kFoot = 24;
+  constexpr double kLength = kWidth - kName - kNote;
+  const auto at = [](double share) { return kName + kLength * std::clamp(share, 0.0, 1.0); };
+  std::string bars;
+  double y = kHead;
+  for (const auto& [name, values] : plot.rows) {
+    const double height = static_cast<double>(values.size()) * (kBar + kGap) - kGap;
+    bars += fmt::format("<text class=\"name end\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", kName - 8,
+                        y + height / 2 + 4, EscapeHtml(name));
+    for (size_t i = 0; i < values.size(); ++i, y += kBar + kGap) {
+      const ShareBar& bar = values[i];
+      const double middle = y + kBar / 2;
+      bars += fmt::format(
+          "<rect x=\"{0:.1f}\" y=\"{1:.1f}\" width=\"{2:.1f}\" height=\"{3}\" "
+          "style=\"fill:var(--c{4})\"/><path class=\"whisker\" style=\"stroke:var(--text)\" "
+          "d=\"M{5:.1f} {6:.1f}H{7:.1f}\"/><text class=\"tick\" x=\"{8:.1f}\" "
+          "y=\"{9:.1f}\">{10}</text>",
+          kName, y, at(bar.value) - kName, kBar, i % kPlotColors, at(bar.low), middle, at(bar.high),
+          kWidth - kNote + 8, middle + 4, EscapeHtml(bar.note));
+    }
+    y += kRowGap - kGap;
+  }
+  std::string grid;
+  for (const double tick : LinearTicks(0, 1)) {
+    grid += fmt::format(
+        "<line class=\"grid\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"0\" y2=\"{1:.1f}\"/>"
+        "<text class=\"tick middle\" x=\"{0:.1f}\" y=\"{2:.1f}\">{3}</text>",
+        at(tick), y, y + 16, PlotNumber(tick, PlotUnit::kPercent));
+  }
+  std::string legend;
+  for (size_t i = 0; i < plot.series.size() && plot.series.size() > 1; ++i)
+    legend += fmt::format("<span><i style=\"background:var(--c{})\"></i>{}</span>", i % kPlotColors,
+                          EscapeHtml(plot.series[i]));
+  return fmt::format(
+      "<figure class=\"bars\"><figcaption><span>{0}</span></figcaption><svg viewBox=\"0 0 {1} "
+      "{2}\" "
+      "role=\"img\" aria-label=\"{0}\">{3}{4}</svg><div class=\"legend\">{5}</div></figure>\n",
+      EscapeHtml(plot.title), kWidth, y + kFoot, grid, bars, legend);
 }
 
 std::vector<double> LinearTicks(double low, double high) {

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Style and script of the training report. Colours of lines: eight that people with any colour vision can tell apart,
-// lighter ones on dark ground. The script only switches scales and theme, and shows values under the pointer; without it the
-// page is whole.
-#include "train/report.h"
+#include "base/page.h"
+
+#include <fmt/format.h>
+
+#include "base/plot.h"
 
 namespace planish {
+namespace {
 
-const char* const kReportStyle = R"css(
+// Colours of lines: eight that people with any colour vision can tell apart, lighter ones on dark ground.
+constexpr const char* kStyle = R"css(
 :root{color-scheme:light dark;--ground:#fbfbfa;--panel:#fff;--text:#1c1f23;--soft:#667078;--line:#e3e5e8;--edge:#c9cdd2;
 --c0:#1f6fb4;--c1:#d9620f;--c2:#13865c;--c3:#b8408c;--c4:#8a6d00;--c5:#6a51b8;--c6:#2a98a8;--c7:#7a4a2b;--bad:#b3261e;--good:#13704c}
 @media(prefers-color-scheme:dark){:root:not([data-theme=light]){--ground:#14171a;--panel:#1c2024;--text:#e6e9ec;--soft:#97a1aa;
@@ -42,6 +45,8 @@ svg{display:block;width:100%;height:auto;overflow:visible;touch-action:pan-y}
 .legend{display:flex;flex-wrap:wrap;gap:2px 16px;padding:2px 4px 0 52px;font-size:12.5px;color:var(--soft)}
 .legend i,th i{display:inline-block;width:14px;height:3px;border-radius:2px;margin-right:6px;vertical-align:middle}
 .legend .dashed{opacity:.55}
+.bars{margin:0;background:var(--panel);border:1px solid var(--line);border-radius:10px;padding:12px 12px 10px}
+.whisker{stroke-width:1.3;opacity:.75}.name{fill:var(--text);font-size:12px}
 .hover line{stroke:var(--edge)}
 .tip{position:absolute;pointer-events:none;background:var(--panel);border:1px solid var(--edge);border-radius:8px;padding:5px 10px;
 font-size:12.5px;font-variant-numeric:tabular-nums;box-shadow:0 3px 14px rgba(0,0,0,.16);white-space:nowrap;z-index:2}
@@ -62,7 +67,8 @@ details>pre{background:var(--panel);border:1px solid var(--line);border-radius:1
 .note{color:var(--soft);font-size:13px;margin:4px 0}
 )css";
 
-const char* const kReportScript = R"js(
+// Only switches scales and theme, and shows values under the pointer; without it the page is whole.
+constexpr const char* kScript = R"js(
 "use strict";
 document.getElementById("theme").onclick = () => {
   const root = document.documentElement;
@@ -149,7 +155,8 @@ for (const figure of document.querySelectorAll(".plot")) {
     if (at === null) return leave();
     const ax = data.x[0] + data.x[1] * at;
     hover.prepend(shape("line", {x1: ax, x2: ax, y1: 12, y2: 258}));
-    tip.replaceChildren(row(null, data.xLabel, format(at, data.xUnit)), ...rows);
+    const names = new Map(data.xNames);
+    tip.replaceChildren(row(null, data.xLabel, names.get(at) ?? format(at, data.xUnit)), ...rows);
     tip.hidden = false;
     const left = box.left - figure.getBoundingClientRect().left + ax / scale, isRight = ax > 400;
     tip.style.left = isRight ? "auto" : left + 14 + "px";
@@ -158,5 +165,24 @@ for (const figure of document.querySelectorAll(".plot")) {
   };
 }
 )js";
+
+}  // namespace
+
+std::string HtmlPage(const std::string& title, const std::string& content) {
+  return fmt::format(
+      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
+      "'unsafe-inline'; script-src 'unsafe-inline'\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+      "<title>{0}</title>\n<style>{1}</style></head>\n<body><main>\n"
+      "<header class=\"top\"><h1>{0}</h1><button type=\"button\" id=\"theme\">dark / light"
+      "</button></header>\n{2}</main>\n<script>{3}</script>\n</body></html>\n",
+      EscapeHtml(title), kStyle, content, kScript);
+}
+
+std::string HtmlCard(const std::string& value, const std::string& name) {
+  return fmt::format("<div class=\"card\"><b>{}</b><span>{}</span></div>", EscapeHtml(value),
+                     EscapeHtml(name));
+}
 
 }  // namespace planish

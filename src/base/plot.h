@@ -16,7 +16,8 @@ struct PlotSeries {
   bool is_faint = false;     // raw values behind a smoothed line: not in the legend
   bool has_markers = false;  // few points
   bool is_dashed = false;
-  std::vector<double> x, y;  // by ascending x; a y that is not finite breaks the line
+  std::vector<double> x, y;       // by ascending x; a y that is not finite breaks the line
+  std::vector<double> low, high;  // bars around each y; empty: none
 };
 
 enum class PlotUnit { kPlain, kCount, kPercent, kMilliseconds };
@@ -26,8 +27,24 @@ struct Plot {
   PlotUnit x_unit = PlotUnit::kCount, y_unit = PlotUnit::kPlain;
   bool starts_logarithmic = false;
   bool from_zero = false;  // the linear axis includes 0
+  bool is_share = false;   // the axis is 0 to 1, and never logarithmic
+  std::vector<std::pair<double, std::string>>
+      x_names;  // ticks of the x axis instead of round numbers
   std::vector<PlotSeries> series;
 };
+
+// Horizontal bars of shares in [0, 1] with their intervals, several to a row.
+struct ShareBar {
+  double value = 0, low = 0, high = 0;
+  std::string note;  // behind the bar: "85 % of 120"
+};
+struct BarPlot {
+  std::string title;
+  std::vector<std::string> series;  // names, in the order of the bars of a row
+  std::vector<std::pair<std::string, std::vector<ShareBar>>> rows;
+};
+// Empty if there are no rows.
+std::string DrawBars(const BarPlot& plot);
 
 inline constexpr size_t kPlotColors = 8;  // --c0 .. --c7
 

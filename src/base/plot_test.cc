@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "train/plot.h"
+#include "base/plot.h"
 
 #include <gtest/gtest.h>
 
@@ -135,6 +135,41 @@ TEST(Plot, NothingToDrawIsNoPlot) {
       DrawPlot({.title = "t", .x_label = "x", .series = {{.name = "a", .x = {1, 1}, .y = {3, 3}}}});
   EXPECT_EQ(point.find("nan"), std::string::npos);
   EXPECT_EQ(point.find("inf"), std::string::npos);
+}
+
+TEST(Plot, SharesHaveWhiskersNamedTicksAndNoLogarithm) {
+  Plot plot{.title = "t", .x_label = "budget", .y_unit = PlotUnit::kPercent, .is_share = true};
+  plot.x_names = {{0, "off"}, {1, "<64>"}};
+  plot.series = {{.name = "a",
+                  .has_markers = true,
+                  .x = {0, 1},
+                  .y = {0.5, 1},
+                  .low = {0.25, 0.75},
+                  .high = {0.75, 1}}};
+  const std::string html = DrawPlot(plot);
+  EXPECT_EQ(html.find("log scale"), std::string::npos);
+  EXPECT_NE(html.find(">off</text>"), std::string::npos);
+  EXPECT_NE(html.find("&lt;64&gt;"), std::string::npos);
+  size_t whiskers = 0;
+  for (size_t at = 0; (at = html.find("class=\"whisker\"", at)) != std::string::npos; ++at)
+    ++whiskers;
+  EXPECT_EQ(whiskers, 2u);
+  // 0 and 1 are the ends of the axis: 258 and 12 of the viewBox, so one half is in the middle.
+  EXPECT_NE(html.find("cy=\"135.0\""), std::string::npos);
+}
+
+TEST(Plot, BarsAreAsLongAsTheirShares) {
+  EXPECT_EQ(DrawBars({}), "");
+  BarPlot plot{.title = "by skill", .series = {"on", "off"}};
+  plot.rows = {{"<money>",
+                {{.value = 0.5, .low = 0.4, .high = 0.6, .note = "50 % of 8"},
+                 {.value = 1, .low = 0.9, .high = 1}}},
+               {"words", {{.value = 0}}}};
+  const std::string html = DrawBars(plot);
+  EXPECT_NE(html.find("&lt;money&gt;"), std::string::npos);
+  EXPECT_NE(html.find("50 % of 8"), std::string::npos);
+  for (const char* width : {"width=\"205.0\"", "width=\"410.0\"", "width=\"0.0\""})
+    EXPECT_NE(html.find(width), std::string::npos) << width;
 }
 
 }  // namespace
