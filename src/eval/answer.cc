@@ -2,7 +2,6 @@
 #include "eval/answer.h"
 
 #include <algorithm>
-#include <array>
 #include <vector>
 
 #include "eval/clock.h"
@@ -11,8 +10,9 @@
 namespace planish {
 namespace {
 
-constexpr std::array<const char*, 9> kNames = {"integer", "decimal", "money",  "fraction", "time",
-                                               "date",    "word",    "yes_no", "list"};
+constexpr AnswerType kTypes[] = {AnswerType::kInteger,  AnswerType::kDecimal, AnswerType::kMoney,
+                                 AnswerType::kFraction, AnswerType::kTime,    AnswerType::kDate,
+                                 AnswerType::kWord,     AnswerType::kYesNo,   AnswerType::kList};
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
@@ -351,13 +351,11 @@ bool SameList(std::string_view found, std::string_view key) {
 
 }  // namespace
 
-const char* Name(AnswerType type) { return kNames[static_cast<size_t>(type)]; }
-
 std::optional<AnswerType> AnswerTypeFromName(std::string_view name) {
   std::string plain;
   for (const char c : LowerCase(name)) plain += c == '-' || c == ' ' || c == '/' ? '_' : c;
-  for (size_t i = 0; i < kNames.size(); ++i) {
-    if (plain == kNames[i]) return static_cast<AnswerType>(i);
+  for (const AnswerType type : kTypes) {
+    if (plain == AnswerTypeName(type)) return type;
   }
   static constexpr std::pair<std::string_view, AnswerType> kOthers[] = {
       {"int", AnswerType::kInteger},        {"number", AnswerType::kDecimal},

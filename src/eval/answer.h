@@ -8,10 +8,10 @@
 #include <string>
 #include <string_view>
 
+#include "problems/problem.h"  // AnswerType
+
 namespace planish {
 
-enum class AnswerType { kInteger, kDecimal, kMoney, kFraction, kTime, kDate, kWord, kYesNo, kList };
-const char* Name(AnswerType type);  // as in problem files: "yes_no"
 // By name, common other names included ("number", "string", "boolean"); empty if unknown.
 std::optional<AnswerType> AnswerTypeFromName(std::string_view name);
 // From what a key looks like, for files that do not say.

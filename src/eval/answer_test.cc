@@ -313,7 +313,7 @@ TEST(Answer, TypesAreGuessedFromKeysOfFilesThatDoNotSay) {
                                                       {"Anna, Ben, Carl", AnswerType::kList},
                                                       {"3, 5, 8", AnswerType::kList}};
   for (const auto& [key, type] : kKeys) {
-    EXPECT_STREQ(Name(GuessAnswerType(key)), Name(type)) << key;
+    EXPECT_STREQ(AnswerTypeName(GuessAnswerType(key)), AnswerTypeName(type)) << key;
     EXPECT_TRUE(SameAnswer(key, key, GuessAnswerType(key))) << key;
   }
 }

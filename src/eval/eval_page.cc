@@ -90,7 +90,7 @@ std::vector<const Summary*> Compared(const TaskResult& result) {
 
 template <typename Key, typename Label>
 std::string GroupBars(const TaskResult& result, const std::string& title,
-                      std::map<Key, Share> Summary::* groups, const Label& label) {
+                      std::map<Key, Share> Summary::*groups, const Label& label) {
   BarPlot plot{.title = title};
   const std::vector<const Summary*> compared = Compared(result);
   for (const Summary* summary : compared) plot.series.push_back(SettingText(summary->setting));
@@ -121,8 +121,7 @@ std::string Article(const EvalItem& item, const EvalSample& sample) {
       EscapeHtml(item.skill), EscapeHtml(item.key),
       sample.verdict.has_answer ? EscapeHtml(sample.verdict.extracted) : "nothing",
       sample.reasoning_tokens(), EscapeHtml(item.question),
-      reply.reasoning.empty() ? ""
-                              : "<i>" + EscapeHtml(reply.reasoning) + "</i>\n",
+      reply.reasoning.empty() ? "" : "<i>" + EscapeHtml(reply.reasoning) + "</i>\n",
       EscapeHtml(reply.answer));
 }
 
@@ -155,15 +154,15 @@ std::string Facts(const std::vector<TaskResult>& results, const ResultContext& c
     row(name, value.is_string() ? value.AsString() : DumpJson(value));
   row("seed", std::to_string(context.options.seed));
   row("decoding, thinking off", "greedy");
-  row("decoding, thinking on",
-      context.options.temperature == 0
-          ? "greedy"
-          : fmt::format("temperature {}, top-p {}, {} answers a problem",
-                        context.options.temperature, context.options.top_p, context.options.samples));
+  row("decoding, thinking on", context.options.temperature == 0
+                                   ? "greedy"
+                                   : fmt::format("temperature {}, top-p {}, {} answers a problem",
+                                                 context.options.temperature, context.options.top_p,
+                                                 context.options.samples));
   for (const TaskResult& result : results) {
-    const std::string data =
-        result.data.empty() ? "made from the seed"
-                            : fmt::format("{} (SHA-256 {})", result.data, result.data_sha256);
+    const std::string data = result.data.empty()
+                                 ? "made from the seed"
+                                 : fmt::format("{} (SHA-256 {})", result.data, result.data_sha256);
     row(fmt::format("{} v{}", result.evaluation.task, result.evaluation.version), data);
   }
   row("date", context.date);
@@ -182,8 +181,9 @@ std::string EvalPlots(const TaskResult& result) {
   html += GroupBars<int>(result, "Accuracy by number of steps", &Summary::by_steps, [](int steps) {
     return fmt::format("{} {}", steps, steps == 1 ? "step" : "steps");
   });
-  html += GroupBars<int>(result, "Accuracy by digits of the numbers", &Summary::by_digits,
-                         [](int n) { return fmt::format("{} {}", n, n == 1 ? "digit" : "digits"); });
+  html +=
+      GroupBars<int>(result, "Accuracy by digits of the numbers", &Summary::by_digits,
+                     [](int n) { return fmt::format("{} {}", n, n == 1 ? "digit" : "digits"); });
   return html.empty() ? "" : "<section class=\"plots\">\n" + html + "</section>\n";
 }
 
@@ -201,10 +201,10 @@ std::string EvalTable(const TaskResult& result) {
         "<td class=\"number\">{:.0f}</td><td class=\"number\">{:.0f}</td>"
         "<td class=\"number\">{:.1f}</td><td class=\"number\">{:.0f}</td></tr>\n",
         Name(s.setting), Percent(s.accuracy.mean), Percent(s.accuracy.interval.low),
-        Percent(s.accuracy.interval.high), s.items, Percent(s.well_formed),
-        Percent(s.obeys_toggle), Percent(s.forced),
-        s.forced_answers > 0 ? Percent(s.forced_well_formed) : "–", Percent(s.unfinished),
-        s.thinking_mean, s.thinking_p50, s.thinking_p95, s.answer_tokens_mean, s.tokens_per_s);
+        Percent(s.accuracy.interval.high), s.items, Percent(s.well_formed), Percent(s.obeys_toggle),
+        Percent(s.forced), s.forced_answers > 0 ? Percent(s.forced_well_formed) : "–",
+        Percent(s.unfinished), s.thinking_mean, s.thinking_p50, s.thinking_p95,
+        s.answer_tokens_mean, s.tokens_per_s);
   }
   return html + "</table></div></section>\n";
 }
@@ -223,7 +223,8 @@ std::string EvalPage(const std::vector<TaskResult>& results, const ResultContext
   }
   html += Facts(results, context);
   const Json* name = context.model.Find("model");
-  return HtmlPage("Evaluation of " + (name != nullptr ? name->AsString() : context.model_path), html);
+  return HtmlPage("Evaluation of " + (name != nullptr ? name->AsString() : context.model_path),
+                  html);
 }
 
 }  // namespace planish

@@ -12,6 +12,7 @@
 #include "eval/eval_page.h"
 #include "eval/result_json.h"
 #include "eval/tasks.h"
+#include "problems/generator.h"
 
 namespace planish {
 namespace {
@@ -216,6 +217,28 @@ TEST_F(EvaluationTest, BadRowsAreToldByLineAndField) {
     }
   }
   EXPECT_THROW(MakeTask("word-problem"), Error);
+}
+
+// A reply in the generator's own words is right, and the key of no other problem passes for it.
+TEST(WordProblems, MadeProblemsAreThoseOfTheSeedAndTheirOwnRepliesAreRight) {
+  const auto task = MakeTask("word-problems");
+  const std::vector<EvalItem> items = task->Items({.seed = 11, .limit = 240});
+  ASSERT_EQ(items.size(), 240u);
+  size_t passes = 0, pairs = 0;
+  for (size_t i = 0; i < items.size(); ++i) {
+    const Problem problem = MakeProblem(11, i, Split::kTest, ShapeOf(11, i, Mix::kTest));
+    ASSERT_EQ(items[i].question, problem.question);
+    const std::vector<TextReply> reply = {Off(problem.reply)};
+    const Verdict verdict = task->Check(items[i], reply);
+    EXPECT_EQ(verdict.score, 1) << problem.reply << " against " << items[i].key << " ("
+                                << AnswerTypeName(problem.answer_type) << ")";
+    const EvalItem& other = items[(i + 1) % items.size()];
+    if (other.key == items[i].key) continue;
+    ++pairs;
+    passes += task->Check(other, reply).score == 1;
+  }
+  EXPECT_EQ(passes, 0u) << "of " << pairs;
+  EXPECT_NE(task->Items({.seed = 12, .limit = 1})[0].question, items[0].question);
 }
 
 TEST_F(EvaluationTest, ALimitKeepsTheSharesOfTheSkills) {

@@ -5,9 +5,12 @@
 #include "base/log.h"
 #include "eval/answer.h"
 #include "eval/item_file.h"
+#include "problems/generator.h"
 
 namespace planish {
 namespace {
+
+constexpr size_t kMadeProblems = 500;  // without a limit
 
 class WordProblems : public Task {
  public:
@@ -15,8 +18,7 @@ class WordProblems : public Task {
   int version() const override { return 1; }
 
   std::vector<EvalItem> Items(const ItemSource& source) const override {
-    if (source.data.empty())
-      throw Error(ExitCode::kUsage, "word-problems needs a file", "--data FILE.jsonl");
+    if (source.data.empty()) return MadeItems(source);
     return ChooseItems(ReadItems(source.data, ReadRow), source.seed, source.limit);
   }
 
@@ -42,6 +44,25 @@ class WordProblems : public Task {
   }
 
  private:
+  // Of the frozen test mix: equal to what `planish data problems --split test --mix test` writes for the seed.
+  static std::vector<EvalItem> MadeItems(const ItemSource& source) {
+    std::vector<EvalItem> items;
+    for (uint64_t i = 0; i < (source.limit == 0 ? kMadeProblems : source.limit); ++i) {
+      const Problem problem =
+          MakeProblem(source.seed, i, Split::kTest, ShapeOf(source.seed, i, Mix::kTest));
+      EvalItem item;
+      item.id = std::to_string(i);
+      item.question = problem.question;
+      item.key = problem.answer;
+      item.skill = SkillName(problem.shape.skill);
+      item.steps = problem.shape.steps;
+      item.digits = problem.shape.digits;
+      item.row = Json::Object{{"answer_type", AnswerTypeName(problem.answer_type)}};
+      items.push_back(std::move(item));
+    }
+    return items;
+  }
+
   // Other people's files name types in other words, or not at all: then the key says what it is.
   static EvalItem ReadRow(const JsonReader& row) {
     EvalItem item;
@@ -59,9 +80,9 @@ class WordProblems : public Task {
       if (!SameAnswer(item.key, item.key, *type)) row.Fail("answer", "a number, a word, a list");
       if (!given.empty())
         LogWarning("{}: answer \"{}\" is taken for a {}, not for answer_type \"{}\"", row.where(),
-                   Quoted(item.key), Name(*type), Quoted(given));
+                   Quoted(item.key), AnswerTypeName(*type), Quoted(given));
     }
-    item.row = Json::Object{{"answer_type", Name(*type)}};
+    item.row = Json::Object{{"answer_type", AnswerTypeName(*type)}};
     return item;
   }
 };
