@@ -25,6 +25,7 @@ constexpr const char* kHelp =
     "/effort low|medium|high   budgets of 1024, 4096, no limit\n"
     "/show on|off          show reasoning in full, or as one line\n"
     "/system TEXT          system prompt; empty removes it\n"
+    "/tools on|off         the model may call the demo tools (with --server)\n"
     "/set NAME=VALUE       temperature, top_p, top_k, min_p, seed, n\n"
     "/save FILE, /load FILE    the conversation as JSON\n"
     "/read FILE            send a file's text\n"
@@ -35,9 +36,9 @@ constexpr const char* kHelp =
 
 const std::vector<std::string>& Commands() {
   static const std::vector<std::string> commands = {
-      "/help",   "/exit",    "/clear",   "/regen",   "/edit",    "/undo",
-      "/think ", "/budget ", "/effort ", "/show ",   "/system ", "/set ",
-      "/save ",  "/load ",   "/read ",   "/export ", "/stats"};
+      "/help",   "/exit",    "/clear",   "/regen", "/edit",    "/undo",
+      "/think ", "/budget ", "/effort ", "/show ", "/system ", "/tools ",
+      "/set ",   "/save ",   "/load ",   "/read ", "/export ", "/stats"};
   return commands;
 }
 
@@ -91,19 +92,13 @@ void ChatScreen::Say(const std::string& text) const {
 
 void ChatScreen::Speak(const std::string& text, bool again) {
   AnswerKeys keys;
-  ThinkingBudget* budget = nullptr;
   bool in_reasoning = false;
-  const auto stream = [&](const ReasoningSplitter::Piece& piece) {
+  AnswerHooks hooks;
+  hooks.on_piece = [&](const ReasoningSplitter::Piece& piece) {
     if (!piece.reasoning.empty()) {
       if (!in_reasoning) fmt::print(stderr, "{}", palette_.dim);
       in_reasoning = true;
-      if (show_reasoning_)
-        fmt::print(stderr, "{}", ForTerminal(piece.reasoning, STDERR_FILENO));
-      else if (budget != nullptr) {
-        const std::string limit =
-            budget->effective_budget() >= 0 ? fmt::format("/{}", budget->effective_budget()) : "";
-        fmt::print(stderr, "\rthinking {}{} ", budget->used(), limit);
-      }
+      if (show_reasoning_) fmt::print(stderr, "{}", ForTerminal(piece.reasoning, STDERR_FILENO));
     }
     if (!piece.answer.empty()) {
       if (in_reasoning) fmt::print(stderr, "{}\n", palette_.reset);
@@ -112,33 +107,34 @@ void ChatScreen::Speak(const std::string& text, bool again) {
       std::fflush(stdout);
     }
   };
-  const auto poll = [&] {
-    if (budget != nullptr && keys.TookAnswerNow()) budget->EndThinking();
-    return keys.interrupted();
+  hooks.on_thinking = [&](size_t used, int64_t budget) {
+    if (show_reasoning_) return;
+    if (!in_reasoning) fmt::print(stderr, "{}", palette_.dim);
+    in_reasoning = true;
+    fmt::print(stderr, "\rthinking {}{} ", used, budget >= 0 ? fmt::format("/{}", budget) : "");
   };
-  const auto start = [&](ThinkingBudget* hook) { budget = hook; };
-  const Generated generated =
-      again ? session_->Regenerate(stream, poll, start) : session_->Say(text, stream, poll, start);
+  hooks.on_note = [&](const std::string& line) {
+    if (in_reasoning) fmt::print(stderr, "{}\n", palette_.reset);
+    in_reasoning = false;
+    Say(ForTerminal(line, STDERR_FILENO));
+  };
+  hooks.is_interrupted = [&] { return keys.interrupted(); };
+  hooks.wants_answer_now = [&] { return keys.TookAnswerNow(); };
+  const AnswerFigures figures = again ? partner_->Regenerate(hooks) : partner_->Say(text, hooks);
   if (in_reasoning) fmt::print(stderr, "{}", palette_.reset);
   fmt::print("\n");
   std::fflush(stdout);
-  const RequestResult& result = generated.result;
-  was_interrupted_ = result.finish == FinishReason::kCancelled;
-  const size_t decoded =
-      result.ids.empty() ? 0 : result.ids.size() - 1;  // the first comes with the prompt
-  figures_ = fmt::format("prompt {} ({} cached) {:.2f} s", session_->last_prompt_tokens(),
-                         result.resumed_tokens, result.prompt_s);
-  if (generated.reasoning_tokens > 0)
-    figures_ +=
-        fmt::format(" | thinking {} ({})", generated.reasoning_tokens, Name(generated.stopped_by));
-  figures_ += fmt::format(
-      " | answer {}", result.ids.size() - std::min(result.ids.size(), generated.reasoning_tokens));
-  if (decoded > 0 && result.decode_s > 0)
-    figures_ += fmt::format(" | {:.1f} tok/s", static_cast<double>(decoded) / result.decode_s);
-  if (result.finish == FinishReason::kCancelled)
+  was_interrupted_ = figures.was_interrupted;
+  figures_ = fmt::format("prompt {} ({} cached) {:.2f} s", figures.prompt_tokens,
+                         figures.cached_tokens, figures.prompt_s);
+  if (figures.reasoning_tokens > 0)
+    figures_ += fmt::format(" | thinking {} ({})", figures.reasoning_tokens, figures.stopped_by);
+  figures_ += fmt::format(" | answer {}", figures.answer_tokens);
+  if (figures.tokens_per_s > 0) figures_ += fmt::format(" | {:.1f} tok/s", figures.tokens_per_s);
+  if (figures.was_interrupted)
     figures_ += " | interrupted";
-  else if (result.finish != FinishReason::kStop)
-    figures_ += fmt::format(" | ended by {}", Name(result.finish));
+  else if (figures.finish != "stop")
+    figures_ += fmt::format(" | ended by {}", figures.finish);
   Say(figures_);
 }
 
@@ -149,20 +145,16 @@ void ChatScreen::Set(const std::string& assignment) {
   if (equals == std::string::npos)
     throw UsageError("expected NAME=VALUE, not {}", Quoted(assignment));
   const std::string name = assignment.substr(0, equals), value = assignment.substr(equals + 1);
-  SamplingParams& sampling = session_->settings.sampling;
   if (name == "temperature")
-    sampling.temperature = Real(value, 0, 100);
-  else if (name == "top_p")
-    sampling.top_p = Real(value, 0, 1);
-  else if (name == "min_p")
-    sampling.min_p = Real(value, 0, 1);
+    partner_->SetParameter(name, Real(value, 0, 100));
+  else if (name == "top_p" || name == "min_p")
+    partner_->SetParameter(name, Real(value, 0, 1));
   else if (name == "top_k")
-    sampling.top_k = Number(value, 0, static_cast<int64_t>(limits::kVocabSize));
+    partner_->SetParameter(name, Number(value, 0, static_cast<int64_t>(limits::kVocabSize)));
   else if (name == "seed")
-    sampling.seed = static_cast<uint64_t>(Number(value, 0, INT64_MAX));
+    partner_->SetParameter(name, Number(value, 0, INT64_MAX));
   else if (name == "n")
-    session_->settings.max_new_tokens =
-        static_cast<size_t>(Number(value, 0, static_cast<int64_t>(limits::kContext)));
+    partner_->SetParameter(name, Number(value, 0, static_cast<int64_t>(limits::kContext)));
   else
     throw UsageError("{} is not a setting, expected temperature, top_p, top_k, min_p, seed or n",
                      Quoted(name));
@@ -170,7 +162,7 @@ void ChatScreen::Set(const std::string& assignment) {
 
 void ChatScreen::Export(const std::string& path) const {
   std::string text;
-  for (const Json& message : session_->messages().AsArray()) {
+  for (const Json& message : partner_->messages().AsArray()) {
     const Json* reasoning = message.Find("reasoning_content");
     text += fmt::format("## {}\n\n", message.Find("role")->AsString());
     if (reasoning != nullptr)
@@ -186,7 +178,7 @@ void ChatScreen::Edit() {
   std::string path = "/tmp/planish-edit-XXXXXX";
   const int fd = mkstemp(path.data());
   if (fd < 0) throw RuntimeError("cannot make a temporary file");
-  const std::string before = session_->LastUserText();
+  const std::string before = partner_->LastUserText();
   std::FILE* file = fdopen(fd, "w");
   std::fwrite(before.data(), 1, before.size(), file);
   std::fclose(file);
@@ -197,30 +189,29 @@ void ChatScreen::Edit() {
   while (!text.empty() && text.back() == '\n') text.pop_back();
   if (status != 0 || text.empty())
     throw UsageError("nothing was sent: the editor failed or the message is empty");
-  session_->Undo();
+  partner_->Undo();
   Speak(text, /*again=*/false);
 }
 
 void ChatScreen::Undo() {
-  const size_t before = session_->messages().AsArray().size();
-  const std::string text = session_->Undo();
-  if (session_->messages().AsArray().size() == before)
+  const size_t before = partner_->messages().AsArray().size();
+  const std::string text = partner_->Undo();
+  if (partner_->messages().AsArray().size() == before)
     throw UsageError("there is no message to drop");
   Say(fmt::format("dropped {}", Quoted(text)));
 }
 
 void ChatScreen::SetThinking(const std::string& name, const std::string& value) {
-  ChatSettings& settings = session_->settings;
   const bool wants_thinking = name == "/think" && OnOff(value);
-  if (!thinks_ && !(name == "/think" && !wants_thinking))
+  if (!partner_->has_thinking() && !(name == "/think" && !wants_thinking))
     throw UsageError("this model has no thinking mode");
   if (name == "/think")
-    settings.thinking = wants_thinking ? Thinking::kOn : Thinking::kOff;
+    partner_->SetThinking(wants_thinking ? Thinking::kOn : Thinking::kOff);
   else if (name == "/effort")
-    settings.budget = BudgetOfEffort(value);
+    partner_->SetBudget(BudgetOfEffort(value));
   else
-    settings.budget =
-        value == "off" ? -1 : Number(value, 0, static_cast<int64_t>(limits::kContext));
+    partner_->SetBudget(value == "off" ? -1
+                                       : Number(value, 0, static_cast<int64_t>(limits::kContext)));
 }
 
 bool ChatScreen::Command(const std::string& line) {
@@ -233,7 +224,7 @@ bool ChatScreen::Command(const std::string& line) {
   if (name == "/help")
     Say(kHelp);
   else if (name == "/clear")
-    session_->Clear();
+    partner_->Clear();
   else if (name == "/regen")
     Speak("", /*again=*/true);
   else if (name == "/edit")
@@ -245,13 +236,15 @@ bool ChatScreen::Command(const std::string& line) {
   else if (name == "/show")
     show_reasoning_ = OnOff(rest);
   else if (name == "/system")
-    session_->SetSystem(rest);
+    partner_->SetSystem(rest);
+  else if (name == "/tools")
+    partner_->SetTools(OnOff(rest));
   else if (name == "/set")
     Set(rest);
   else if (name == "/save")
-    WriteFile(FileName(rest), DumpJson(session_->messages(), JsonStyle::kPython, 2) + "\n");
+    WriteFile(FileName(rest), DumpJson(partner_->messages(), JsonStyle::kPython, 2) + "\n");
   else if (name == "/load")
-    session_->SetMessages(ParseJson(ReadFile(FileName(rest), limits::kConfigBytes), rest));
+    partner_->SetMessages(ParseJson(ReadFile(FileName(rest), limits::kConfigBytes), rest));
   else if (name == "/read")
     Speak(ReadFile(FileName(rest), limits::kTemplateOutputBytes), /*again=*/false);
   else if (name == "/export")
@@ -264,12 +257,10 @@ bool ChatScreen::Command(const std::string& line) {
   return true;
 }
 
-void ChatScreen::Converse(const Pretrained& opened) {
+void ChatScreen::Converse() {
   LineEditor editor(Commands());
-  thinks_ = opened.thinking.supported;
-  Say(fmt::format("{}, {:.0f} MiB{}. /help lists commands.", opened.name,
-                  static_cast<double>(opened.file_bytes) / (1 << 20),
-                  thinks_ ? "" : ", no thinking mode"));
+  Say(fmt::format("{}{}. /help lists commands.", partner_->Introduction(),
+                  partner_->has_thinking() ? "" : ", no thinking mode"));
   while (const auto line = editor.Read("> ")) {
     if (line->find_first_not_of(" \t\n") == std::string::npos) continue;
     try {

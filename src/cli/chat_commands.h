@@ -4,17 +4,17 @@
 
 #include <string>
 
+#include "cli/chat_partner.h"
 #include "cli/terminal.h"
-#include "infer/chat_session.h"
 
 namespace planish {
 
 class ChatScreen {
  public:
-  ChatScreen(ChatSession* session, bool color, bool show_reasoning)
-      : session_(session), palette_(color), show_reasoning_(show_reasoning) {}
+  ChatScreen(ChatPartner* partner, bool color, bool show_reasoning)
+      : partner_(partner), palette_(color), show_reasoning_(show_reasoning) {}
 
-  void Converse(const Pretrained& opened);  // until /exit, Ctrl-D or a second Ctrl-C
+  void Converse();  // until /exit, Ctrl-D or a second Ctrl-C
   void AnswerOnce(const std::string& message);
   bool was_interrupted() const {
     return was_interrupted_;
@@ -31,10 +31,9 @@ class ChatScreen {
   void Speak(const std::string& text, bool again);
   void Say(const std::string& text) const;  // a message of the program, dim, on stderr
 
-  ChatSession* session_;
+  ChatPartner* partner_;
   Palette palette_;
   bool show_reasoning_;
-  bool thinks_ = false;  // the model has a thinking mode
   bool was_interrupted_ = false;
   std::string figures_;
 };

@@ -97,7 +97,9 @@ class EventReader {
 
   void ReadCall(const Json& part) {
     const size_t index = Count(At(part, {"index"})).value_or(0);
-    if (index >= kCalls) throw ServerError(200, fmt::format("{}: tool call {} of an answer, expected at most {}", url_, index, kCalls));
+    if (index >= kCalls)
+      throw ServerError(200, fmt::format("{}: tool call {} of an answer, expected at most {}", url_,
+                                         index, kCalls));
     if (index >= reply_->calls.size()) reply_->calls.resize(index + 1);
     ChatToolCall& call = reply_->calls[index];
     call.id = TextOr(At(part, {"id"}), call.id);
@@ -123,7 +125,8 @@ class EventReader {
       reply_->prompt_s = Milliseconds(At(timings, {"prompt_ms"}));
       reply_->decode_s = Milliseconds(At(timings, {"predicted_ms"}));
       if (!reply_->cached_tokens) reply_->cached_tokens = Count(At(timings, {"cache_n"}));
-      if (!reply_->completion_tokens) reply_->completion_tokens = Count(At(timings, {"predicted_n"}));
+      if (!reply_->completion_tokens)
+        reply_->completion_tokens = Count(At(timings, {"predicted_n"}));
       const auto computed = Count(At(timings, {"prompt_n"}));
       if (!reply_->prompt_tokens && computed)
         reply_->prompt_tokens = *computed + reply_->cached_tokens.value_or(0);
@@ -163,7 +166,9 @@ Json ChatClient::Parsed(const HttpResponse& response, const std::string& path) c
                     response.status == 401 ? "--api-key KEY" : "");
 }
 
-Json ChatClient::Get(const std::string& path) { return Parsed(http_.Send("GET", path, Headers()), path); }
+Json ChatClient::Get(const std::string& path) {
+  return Parsed(http_.Send("GET", path, Headers()), path);
+}
 
 Json ChatClient::Post(const std::string& path, const Json& body) {
   std::vector<HttpHeader> headers = Headers();

@@ -42,12 +42,13 @@ struct ChatPiece {
 };
 
 struct ChatReply {
-  std::string id, reasoning, content, finish;  // finish: "stop", "length", "tool_calls"; "" if cancelled
+  std::string id, reasoning, content,
+      finish;  // finish: "stop", "length", "tool_calls"; "" if cancelled
   std::vector<ChatToolCall> calls;
   bool was_cancelled = false;
   // From the server's usage; unknown without it.
   std::optional<size_t> prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens;
-  std::string stopped_by;        // what ended the reasoning; "" if not said
+  std::string stopped_by;             // what ended the reasoning; "" if not said
   double prompt_s = 0, decode_s = 0;  // of the server; 0 if not said
 };
 

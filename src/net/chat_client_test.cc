@@ -15,7 +15,9 @@ namespace {
 class ScriptedServer {
  public:
   explicit ScriptedServer(std::string body, int status = 200)
-      : body_(std::move(body)), status_(status), server_({}, [this](std::shared_ptr<HttpExchange> exchange) {
+      : body_(std::move(body)),
+        status_(status),
+        server_({}, [this](std::shared_ptr<HttpExchange> exchange) {
           {
             const std::lock_guard lock(mutex_);
             requests_.push_back(exchange->request());
@@ -49,22 +51,29 @@ class ScriptedServer {
   HttpServer server_;
 };
 
-Json Request() {
-  return ParseJson(R"({"messages": [{"role": "user", "content": "hi"}]})", "test");
-}
+Json Request() { return ParseJson(R"({"messages": [{"role": "user", "content": "hi"}]})", "test"); }
 
 constexpr const char* kStream =
     "data: {\"id\":\"c1\",\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n"
     ": ping\n\n"
     "data: {\"choices\":[],\"planish\":{\"progress\":{\"total\":9,\"cached\":3,\"done\":5}}}\n\n"
-    "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}],\"planish\":{\"thinking\":{\"used\":7,\"budget\":64}}}\n\n"
+    "data: "
+    "{\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}],\"planish\":{\"thinking\":{\"used\":"
+    "7,\"budget\":64}}}\n\n"
     "data: {\"choices\":[{\"delta\":{\"content\":\"an\"}}]}\n\n"
     "data: {\"choices\":[{\"delta\":{\"content\":\"swer\"}}]}\n\n"
-    "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"t1\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}]}}]}\n\n"
-    "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{}\"}}]}}]}\n\n"
+    "data: "
+    "{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"t1\",\"function\":{\"name\":"
+    "\"f\",\"arguments\":\"\"}}]}}]}\n\n"
+    "data: "
+    "{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{}\"}}]}}"
+    "]}\n\n"
     "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\n"
-    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":12,\"prompt_tokens_details\":{\"cached_tokens\":3},"
-    "\"completion_tokens_details\":{\"reasoning_tokens\":7}},\"planish\":{\"timings\":{\"prompt_ms\":250,\"decode_ms\":2000},"
+    "data: "
+    "{\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":12,\"prompt_tokens_"
+    "details\":{\"cached_tokens\":3},"
+    "\"completion_tokens_details\":{\"reasoning_tokens\":7}},\"planish\":{\"timings\":{\"prompt_"
+    "ms\":250,\"decode_ms\":2000},"
     "\"thinking\":{\"stopped_by\":\"budget\"}}}\n\n"
     "data: [DONE]\n\n";
 
@@ -109,7 +118,9 @@ TEST(ChatClient, FiguresOfLlamaServerAreUnderstood) {
   ScriptedServer server(
       "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"a\"}}]}\n\n"
       "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"b\"}}]}\n\n"
-      "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"length\"}],\"timings\":{\"cache_n\":10,\"prompt_n\":5,"
+      "data: "
+      "{\"choices\":[{\"delta\":{},\"finish_reason\":\"length\"}],\"timings\":{\"cache_n\":10,"
+      "\"prompt_n\":5,"
       "\"prompt_ms\":100,\"predicted_n\":2,\"predicted_ms\":50}}\n\ndata: [DONE]\n\n");
   ChatClient client(server.url(), "");
   size_t used = 0;
@@ -138,7 +149,8 @@ TEST(ChatClient, ErrorsCarryTheServersWords) {
   ScriptedServer strange("<html>\x01", 502);
   EXPECT_THROW(ChatClient(strange.url(), "").Get("/v1/models"), ServerError);
   ScriptedServer failing(
-      "data: {\"choices\":[{\"delta\":{\"content\":\"an\"}}]}\n\ndata: {\"error\":{\"message\":\"broken\"}}\n\n");
+      "data: {\"choices\":[{\"delta\":{\"content\":\"an\"}}]}\n\ndata: "
+      "{\"error\":{\"message\":\"broken\"}}\n\n");
   EXPECT_THROW(ChatClient(failing.url(), "").Complete(Request(), nullptr), ServerError);
 }
 
@@ -146,15 +158,19 @@ TEST(ChatClient, HostileStreamsAreErrors) {
   for (const char* body :
        {"data: {\n\n", "data: [1]\n\n", "", "data: {\"choices\":7}\n\n", "data: {}\n\n",
         "data: {\"choices\":[{\"delta\":{\"content\":\"half\"}}]}\n\n",
-        "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":4000000000}]}}]}\n\ndata: [DONE]\n\n",
+        "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":4000000000}]}}]}\n\ndata: "
+        "[DONE]\n\n",
         "data: {\"choices\":[7],\"usage\":[]}\n\n"}) {
     ScriptedServer server(body);
     EXPECT_THROW(ChatClient(server.url(), "").Complete(Request(), nullptr), Error) << body;
   }
   // Wrong types where nothing depends on them.
   ScriptedServer server(
-      "data: {\"id\":7,\"choices\":[{\"delta\":{\"content\":null,\"tool_calls\":[{\"index\":-1,\"function\":7}]},\"finish_reason\":7}],"
-      "\"usage\":{\"prompt_tokens\":-5,\"completion_tokens\":\"x\"},\"timings\":{\"prompt_ms\":\"1\"}}\n\ndata: [DONE]\n\n");
+      "data: "
+      "{\"id\":7,\"choices\":[{\"delta\":{\"content\":null,\"tool_calls\":[{\"index\":-1,"
+      "\"function\":7}]},\"finish_reason\":7}],"
+      "\"usage\":{\"prompt_tokens\":-5,\"completion_tokens\":\"x\"},\"timings\":{\"prompt_ms\":"
+      "\"1\"}}\n\ndata: [DONE]\n\n");
   const ChatReply reply = ChatClient(server.url(), "").Complete(Request(), nullptr);
   EXPECT_EQ(reply.prompt_tokens, std::nullopt);
   EXPECT_TRUE(reply.calls.empty());

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// The partner of `planish chat -m`: a ChatSession in this process.
+#pragma once
+
+#include "cli/chat_partner.h"
+#include "infer/chat_session.h"
+
+namespace planish {
+
+class LocalPartner final : public ChatPartner {
+ public:
+  LocalPartner(const Pretrained* opened, ChatSession* session)
+      : opened_(opened), session_(session) {}
+
+  std::string Introduction() const override;
+  bool has_thinking() const override { return opened_->thinking.supported; }
+  AnswerFigures Say(const std::string& text, const AnswerHooks& hooks) override;
+  AnswerFigures Regenerate(const AnswerHooks& hooks) override;
+  std::string Undo() override { return session_->Undo(); }
+  void Clear() override { session_->Clear(); }
+  void SetSystem(const std::string& text) override { session_->SetSystem(text); }
+  std::string LastUserText() const override { return session_->LastUserText(); }
+  const Json& messages() const override { return session_->messages(); }
+  void SetMessages(Json messages) override { session_->SetMessages(std::move(messages)); }
+  void SetThinking(Thinking thinking) override { session_->settings.thinking = thinking; }
+  void SetBudget(int64_t tokens) override { session_->settings.budget = tokens; }
+  void SetParameter(const std::string& name, const Json& value) override;
+  void SetTools(bool on) override;
+
+ private:
+  AnswerFigures Answer(const std::string* text, const AnswerHooks& hooks);
+
+  const Pretrained* opened_;
+  ChatSession* session_;
+};
+
+}  // namespace planish
