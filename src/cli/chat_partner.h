@@ -28,7 +28,7 @@ struct AnswerHooks {
   std::function<void(size_t used, int64_t budget)> on_thinking;  // budget -1: no limit
   std::function<void(const std::string& line)> on_note;          // e.g. a tool's call and result
   std::function<bool()> is_interrupted;
-  std::function<bool()> wants_answer_now;
+  std::function<bool()> wants_answer_now;  // takes keys: asked only while there is reasoning to end
 };
 
 class ChatPartner {

@@ -19,7 +19,7 @@ AnswerFigures LocalPartner::Answer(const std::string* text, const AnswerHooks& h
     hooks.on_piece(piece);
   };
   const auto poll = [&] {
-    if (hooks.wants_answer_now() && budget != nullptr) budget->EndThinking();
+    if (budget != nullptr && hooks.wants_answer_now()) budget->EndThinking();
     return hooks.is_interrupted();
   };
   const auto start = [&](ThinkingBudget* hook) { budget = hook; };

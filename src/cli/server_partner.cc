@@ -37,7 +37,7 @@ ServerPartner::ServerPartner(const std::string& url, const std::string& key,
               {.is_cancelled =
                    [this] {
                      if (hooks_ == nullptr) return false;
-                     if (hooks_->wants_answer_now()) wants_end_ = true;
+                     if (is_thinking_ && hooks_->wants_answer_now()) EndThinking();
                      return hooks_->is_interrupted();
                    }}),
       control_(url, key, {.silence_s = kControlSilence}) {
@@ -72,15 +72,15 @@ Json ServerPartner::Request() const {
     arguments.Set("enable_thinking", thinking_ == Thinking::kOn && budget_ != 0);
     request.Set("chat_template_kwargs", std::move(arguments));
   }
-  if (budget_ > 0 && thinking_ != Thinking::kOff) request.Set("thinking_budget_tokens", budget_);  // llama-server knows this name too
+  if (budget_ > 0 && thinking_ != Thinking::kOff)
+    request.Set("thinking_budget_tokens", budget_);  // llama-server knows this name too
   if (uses_tools_) request.Set("tools", DemoTools());
   return request;
 }
 
-void ServerPartner::EndThinking(const std::string& id) {
-  wants_end_ = false;
+void ServerPartner::EndThinking() {
   Json body = Json::MakeObject();
-  body.Set("id", id);
+  body.Set("id", reply_id_);
   body.Set("action", "end_thinking");
   try {
     control_.Post("/v1/chat/completions/control", body);
@@ -113,7 +113,6 @@ void ServerPartner::AddReply(const ChatReply& reply) {
 
 AnswerFigures ServerPartner::Answer(const AnswerHooks& hooks) {
   hooks_ = &hooks;
-  wants_end_ = false;
   AnswerFigures figures;
   double decode_s = 0;
   size_t decoded = 0;
@@ -121,8 +120,10 @@ AnswerFigures ServerPartner::Answer(const AnswerHooks& hooks) {
     const auto begin = Clock::now();
     double first_s = 0;
     size_t events = 0, thought = 0;
+    is_thinking_ = false;
     const ChatReply reply = client_.Complete(Request(), [&](const ChatPiece& piece) {
-      if (wants_end_) EndThinking(piece.id);
+      reply_id_ = piece.id;
+      if (piece.has_text()) is_thinking_ = !piece.reasoning.empty();
       if (!piece.has_text()) return true;
       if (events++ == 0) first_s = SecondsSince(begin);
       if (!piece.reasoning.empty()) {

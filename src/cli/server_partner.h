@@ -34,12 +34,13 @@ class ServerPartner final : public ChatPartner {
  private:
   Json Request() const;
   AnswerFigures Answer(const AnswerHooks& hooks);
-  void EndThinking(const std::string& id);
+  void EndThinking();
   void AddReply(const ChatReply& reply);
 
   std::string key_, model_;
   const AnswerHooks* hooks_ = nullptr;  // of the answer that runs
-  bool wants_end_ = false;              // of its reasoning
+  std::string reply_id_;                // likewise
+  bool is_thinking_ = false;            // likewise: it has begun to, and not ended
   ChatClient client_, control_;         // control_: a connection beside the stream
   MessageList messages_;
   Json parameters_ = Json::MakeObject();  // as fields of a request

@@ -4,52 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <mutex>
 
-#include "net/http_server.h"
+#include "net/scripted_server.h"
 
 namespace planish {
 namespace {
 
-// A server that answers every completion with a given body and keeps what it was sent.
-class ScriptedServer {
- public:
-  explicit ScriptedServer(std::string body, int status = 200)
-      : body_(std::move(body)),
-        status_(status),
-        server_({}, [this](std::shared_ptr<HttpExchange> exchange) {
-          {
-            const std::lock_guard lock(mutex_);
-            requests_.push_back(exchange->request());
-          }
-          if (holds_) {
-            exchange->StartStream({});
-            exchange->Write(body_);
-            const std::lock_guard lock(mutex_);
-            held_.push_back(std::move(exchange));
-            return;
-          }
-          exchange->Respond({.status = status_, .body = body_});
-        }) {
-    server_.Start();
-  }
-  ~ScriptedServer() { server_.Stop(); }
-  std::string url() const { return server_.url(); }
-  HttpRequest last() {
-    const std::lock_guard lock(mutex_);
-    return requests_.back();
-  }
-  void Hold() { holds_ = true; }
-
- private:
-  std::string body_;
-  int status_;
-  std::atomic<bool> holds_ = false;
-  std::mutex mutex_;
-  std::vector<HttpRequest> requests_;
-  std::vector<std::shared_ptr<HttpExchange>> held_;
-  HttpServer server_;
-};
+using testing::ScriptedServer;
 
 Json Request() { return ParseJson(R"({"messages": [{"role": "user", "content": "hi"}]})", "test"); }
 
@@ -106,7 +67,7 @@ TEST(ChatClient, PiecesAddUpToTheReply) {
   EXPECT_EQ(reply.decode_s, 2.0);
   EXPECT_EQ(reply.stopped_by, "budget");
   EXPECT_FALSE(reply.was_cancelled);
-  const HttpRequest request = server.last();
+  const HttpRequest request = server.requests().back();
   EXPECT_EQ(request.path, "/v1/chat/completions");
   EXPECT_EQ(request.Header("authorization"), "Bearer s3cret");
   const Json body = ParseJson(request.body, "request");
@@ -177,8 +138,14 @@ TEST(ChatClient, HostileStreamsAreErrors) {
 }
 
 TEST(ChatClient, ACancelledReplyKeepsWhatCame) {
-  ScriptedServer server("data: {\"choices\":[{\"delta\":{\"content\":\"half\"}}]}\n\n");
-  server.Hold();
+  std::vector<std::shared_ptr<HttpExchange>> held;
+  std::mutex mutex;
+  ScriptedServer server([&](std::shared_ptr<HttpExchange> exchange) {
+    exchange->StartStream({});
+    exchange->Write("data: {\"choices\":[{\"delta\":{\"content\":\"half\"}}]}\n\n");
+    const std::lock_guard lock(mutex);
+    held.push_back(std::move(exchange));
+  });
   std::atomic<bool> cancel = false;
   ChatClient client(server.url(), "", {.is_cancelled = [&] { return cancel.load(); }});
   const ChatReply polled = client.Complete(Request(), [&](const ChatPiece&) {

@@ -45,9 +45,9 @@ TEST(MessageList, SystemMessageStandsFirstAndSurvivesClear) {
 
 TEST(MessageList, TakesOnlyWhatAConversationIs) {
   MessageList list = TwoTurns();
-  for (const char* bad : {"{}", "7", "[7]", "[{}]", "[{\"role\": \"user\"}]",
-                          "[{\"role\": \"user\", \"content\": null}]",
-                          "[{\"role\": 1, \"content\": \"x\"}]"}) {
+  for (const char* bad :
+       {"{}", "7", "[7]", "[{}]", "[{\"role\": \"user\"}]",
+        "[{\"role\": \"user\", \"content\": null}]", "[{\"role\": 1, \"content\": \"x\"}]"}) {
     EXPECT_THROW(list.Set(ParseJson(bad, "test")), Error) << bad;
     EXPECT_EQ(list.size(), 4u);
   }
