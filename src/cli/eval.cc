@@ -219,6 +219,8 @@ class EvalVerb : public Verb {
           100 * s.accuracy.interval.high, 100 * s.well_formed, 100 * s.obeys_toggle, 100 * s.forced,
           100 * s.unfinished, s.thinking_mean, s.thinking_p95, s.answer_tokens_mean,
           s.tokens_per_s);
+      for (const auto& [metric, value] : s.metrics)
+        fmt::print(to, "{:>9} {:>8.1f}% {}\n", "", 100 * value, metric);
     }
   }
 

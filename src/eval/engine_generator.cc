@@ -20,7 +20,7 @@ class ReplyText : public TokenHook {
  public:
   ReplyText(std::shared_ptr<const Tokenizer> tokenizer, Mode start, const TextRequest& asked)
       : decoder_(std::move(tokenizer), /*skip_special=*/false),
-        splitter_(start),
+        splitter_(start, /*tool_calls=*/!asked.tools.is_null()),
         stop_(asked.stop),
         answer_tokens_(asked.answer_tokens) {}
 
@@ -75,6 +75,7 @@ ReasoningEnd EndOf(const ThinkingBudget* budget, const ThinkingSetting& thinking
   if (budget == nullptr) return ReasoningEnd::kNone;
   switch (budget->stopped_by()) {
     case StoppedBy::kNatural:
+    case StoppedBy::kTool:
       return ReasoningEnd::kNatural;
     case StoppedBy::kBudget:
     case StoppedBy::kGrace:
@@ -155,7 +156,8 @@ void EngineGenerator::SubmitWriting(const TextRequest& asked, size_t index,
                      .grace = thinking.has_budget() ? static_cast<int64_t>(grace) : -1,
                      .max_new_tokens = limit,
                      .answer_reserve = static_cast<int64_t>(reserve),
-                     .close_message = {}});
+                     .close_message = {},
+                     .tool_calls = !asked.tools.is_null()});
   }
   const auto text = std::make_shared<ReplyText>(opened_->tokenizer, prompt.mode, asked);
 

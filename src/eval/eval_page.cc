@@ -149,7 +149,7 @@ std::string Facts(const std::vector<TaskResult>& results, const ResultContext& c
   const auto row = [&](const std::string& name, const std::string& value) {
     rows += fmt::format("<tr><th>{}</th><td>{}</td></tr>\n", EscapeHtml(name), EscapeHtml(value));
   };
-  row("model", context.model_path);
+  row("opened from", context.model_path);
   for (const auto& [name, value] : context.model.AsObject())
     row(name, value.is_string() ? value.AsString() : DumpJson(value));
   row("seed", std::to_string(context.options.seed));
@@ -189,7 +189,8 @@ std::string EvalPlots(const TaskResult& result) {
 
 std::string EvalTable(const TaskResult& result) {
   std::string html =
-      "<section><div class=\"scroll\"><table><tr><th>thinking</th><th>accuracy</th><th>95 % "
+      "<section><h3>All settings</h3><div "
+      "class=\"scroll\"><table><tr><th>thinking</th><th>accuracy</th><th>95 % "
       "interval</th><th>problems</th><th>well formed</th><th>toggle obeyed</th><th>closed for "
       "it</th><th>of these well formed</th><th>unfinished</th><th>thinking tokens: mean</th>"
       "<th>p50</th><th>p95</th><th>answer tokens</th><th>tokens/s</th></tr>\n";
@@ -206,7 +207,13 @@ std::string EvalTable(const TaskResult& result) {
         Percent(s.unfinished), s.thinking_mean, s.thinking_p50, s.thinking_p95,
         s.answer_tokens_mean, s.tokens_per_s);
   }
-  return html + "</table></div></section>\n";
+  html += "</table></div>";
+  for (const Summary& s : result.summaries) {
+    for (const auto& [name, value] : s.metrics)
+      html += fmt::format("<p class=\"note\">{}, {}: {}</p>", EscapeHtml(SettingText(s.setting)),
+                          EscapeHtml(name), Percent(value));
+  }
+  return html + "</section>\n";
 }
 
 std::string EvalPage(const std::vector<TaskResult>& results, const ResultContext& context) {

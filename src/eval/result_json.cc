@@ -34,6 +34,7 @@ Json SettingJson(const Summary& s) {
   json.Set("by_skill", GroupsJson(s.by_skill));
   json.Set("by_steps", GroupsJson(s.by_steps));
   json.Set("by_digits", GroupsJson(s.by_digits));
+  for (const auto& [name, value] : s.metrics) json.Set(name, value);
   json.Set("well_formed", s.well_formed);
   json.Set("toggle_obeyed", s.obeys_toggle);
   json.Set("forced", s.forced);

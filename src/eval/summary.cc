@@ -41,6 +41,7 @@ Summary Summarize(const Evaluation& evaluation, const EvalRun& run) {
                   .seconds = run.seconds};
   std::vector<ItemScores> sums(evaluation.items.size());
   std::vector<double> thinking, answers;
+  std::map<std::string, std::vector<double>> metrics;
   bool is_binary = true;
   double well_formed = 0, obeys = 0, forced = 0, unfinished = 0, no_answer = 0, cut = 0,
          too_long = 0, errors = 0, forced_well_formed = 0;
@@ -57,6 +58,7 @@ Summary Summarize(const Evaluation& evaluation, const EvalRun& run) {
     thinking.push_back(static_cast<double>(sample.reasoning_tokens()));
     answers.push_back(static_cast<double>(sample.tokens() - sample.reasoning_tokens()));
     summary.tokens += sample.tokens();
+    for (const auto& [name, value] : sample.verdict.metrics) metrics[name].push_back(value);
     for (const TextReply& reply : sample.replies) {
       summary.prompt_tokens += reply.prompt_tokens;
       cut += reply.is_cut;
@@ -64,6 +66,7 @@ Summary Summarize(const Evaluation& evaluation, const EvalRun& run) {
       errors += !reply.error.empty();
     }
   }
+  for (const auto& [name, values] : metrics) summary.metrics[name] = Mean(values);
   std::vector<double> scores;
   for (const ItemScores& item : sums)
     scores.push_back(item.n == 0 ? 0 : item.sum / static_cast<double>(item.n));

@@ -25,6 +25,7 @@ struct Summary {
   Share accuracy;
   std::map<std::string, Share> by_skill;  // empty where items do not say
   std::map<int, Share> by_steps, by_digits;
+  std::map<std::string, double> metrics;  // means of the task's further ones, where they apply
   // Shares of the answers.
   double well_formed = 0, obeys_toggle = 0, forced = 0, unfinished = 0, no_answer = 0, cut = 0,
          too_long = 0, errors = 0;

@@ -24,6 +24,8 @@ struct Verdict {
   std::string extracted;
   bool has_answer = false;  // something could be read as an answer
   std::string reason;       // of a score below 1: "no answer", "wrong", ...
+  std::vector<std::pair<std::string, double>>
+      metrics;  // further ones of the task, where they apply
 };
 
 struct ItemSource {

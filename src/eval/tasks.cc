@@ -4,12 +4,13 @@
 #include "base/error.h"
 #include "base/nearest.h"
 #include "eval/gsm8k.h"
+#include "eval/tool_use.h"
 #include "eval/word_problems.h"
 
 namespace planish {
 namespace {
 
-constexpr std::unique_ptr<Task> (*kMakers[])() = {MakeWordProblems, MakeGsm8kBoxed};
+constexpr std::unique_ptr<Task> (*kMakers[])() = {MakeWordProblems, MakeGsm8kBoxed, MakeToolUse};
 
 }  // namespace
 
