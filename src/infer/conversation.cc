@@ -89,8 +89,7 @@ void ConversationCuts::Remember(uint64_t key, size_t border) {
   order_.pop_front();
 }
 
-std::vector<size_t> ConversationCuts::Find(const Json& messages,
-                                           const std::vector<int32_t>& prompt,
+std::vector<size_t> ConversationCuts::Find(const Json& messages, const std::vector<int32_t>& prompt,
                                            const Encode& encode, std::string_view settings) {
   const Json::Array& all = messages.AsArray();
   std::vector<size_t> cuts;

@@ -27,6 +27,7 @@ struct EngineOptions {
   size_t context = 0;         // positions a sequence may have; 0: the model's
   size_t cache_bytes = 0;     // of states kept for later prompts (PrefixCache); 0: none
   size_t context_memory = 0;  // bytes of running sequences' states; 0: no limit
+  size_t answer_room = 1024;  // tokens of an answer that a request finds memory for when it starts
   double max_itl_ms = 0;      // see Pace
 };
 

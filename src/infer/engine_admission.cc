@@ -10,14 +10,13 @@
 namespace planish {
 namespace {
 
-constexpr double kSecondsPerLevel = 30;     // of waiting, that count as one level of priority
-constexpr size_t kAnswerRoom = 1024;        // tokens of an answer that have memory at admission
+constexpr double kSecondsPerLevel = 30;  // of waiting, that count as one level of priority
 constexpr size_t kRoomAfterPreemption = 4 * kKvPagePositions;  // to grow before the next one
-constexpr size_t kPeriod = 64 * kPrefillGrid;
 
 bool IsPeriodic(const Request& request, size_t length) {
   const auto& asked = request.snapshot_at;
-  return length % kPeriod == 0 && std::find(asked.begin(), asked.end(), length) == asked.end();
+  return length % kSnapshotPeriod == 0 &&
+         std::find(asked.begin(), asked.end(), length) == asked.end();
 }
 
 }  // namespace
@@ -34,11 +33,10 @@ Engine::Sequences::iterator Engine::NextWaiting() {
     const ForkPoint* fork = sequence.fork.get();
     if (fork != nullptr && !fork->state && fork->leader != 0 && fork->leader != sequence.id)
       continue;  // until the prompt is there
-    const double level =
-        sequence.is_preempted
-            ? -std::numeric_limits<double>::infinity()
-            : sequence.request.priority -
-                  std::floor(SecondsSince(sequence.submitted) / kSecondsPerLevel);
+    const double level = sequence.is_preempted
+                             ? -std::numeric_limits<double>::infinity()
+                             : sequence.request.priority -
+                                   std::floor(SecondsSince(sequence.submitted) / kSecondsPerLevel);
     if (best == waiting_.end() || level < best_level) best = it, best_level = level;
   }
   if (has_other_work) return best;
@@ -51,8 +49,8 @@ size_t Engine::Reserved(const Sequence& sequence) const {
   const size_t prompt = sequence.request.prompt.size(),
                most = prompt + sequence.request.max_new_tokens;
   const size_t room = sequence.is_preempted ? kRoomAfterPreemption : 1;
-  return size_.Bytes(
-      std::max(std::min(most, prompt + kAnswerRoom), std::min(most, sequence.ids.size() + room)));
+  return size_.Bytes(std::max(std::min(most, prompt + options_.answer_room),
+                              std::min(most, sequence.ids.size() + room)));
 }
 
 bool Engine::HasRoom(const Sequence& sequence) const {
@@ -67,9 +65,9 @@ void Engine::Admit() {
     const auto next = NextWaiting();
     if (next == waiting_.end() || !HasRoom(**next)) return;
     // In order of arrival, so that the oldest prompt gets the first slice.
-    const auto place =
-        std::find_if(running_.begin(), running_.end(),
-                     [&](const auto& sequence) { return sequence->id > (*next)->id; });
+    const auto place = std::find_if(running_.begin(), running_.end(), [&](const auto& sequence) {
+      return sequence->id > (*next)->id;
+    });
     Sequence* sequence = next->get();
     running_.splice(place, waiting_, next);
     Guard(sequence, [&] { Start(sequence); });
@@ -108,10 +106,8 @@ void Engine::Resume(Sequence* sequence) {
     sequence->is_preempted = false;
     if (cache_ != nullptr) {
       const std::string salt = PreemptedSalt(*sequence);
-      PrefixCache::Hit own = cache_->Find({.salt = salt,
-                                           .ids = sequence->ids,
-                                           .longest = longest,
-                                           .cuts = sequence->origin.cuts});
+      PrefixCache::Hit own = cache_->Find(
+          {.salt = salt, .ids = sequence->ids, .longest = longest, .cuts = sequence->origin.cuts});
       cache_->Drop(salt);
       if (own.state) {
         sequence->state = std::move(*own.state);
@@ -212,9 +208,9 @@ void Engine::KeepAtCut(Sequence* sequence) {
   const auto kind = size_.is_recurrent() && IsPeriodic(sequence->request, length)
                         ? PrefixCache::Kind::kPeriodic
                         : PrefixCache::Kind::kCut;
-  sequence->lease = cache_->Insert(RequestSalt(sequence->request),
-                                   std::span(sequence->ids).first(length),
-                                   sequence->state.Snapshot(), sequence->origin, kind);
+  sequence->lease =
+      cache_->Insert(RequestSalt(sequence->request), std::span(sequence->ids).first(length),
+                     sequence->state.Snapshot(), sequence->origin, kind);
 }
 
 // What a sequence leaves behind. A hybrid's last state is of use only to prompts that repeat the whole answer.

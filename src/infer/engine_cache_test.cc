@@ -152,7 +152,9 @@ TEST_P(EngineCacheTest, AnAnswerIsResumedFromWhenItsEndIsKept) {
     Start(&engine, next, &outcome, &result);
     const size_t held = 59;  // the last id was sampled and never fed
     engine.RunUntilIdle();
-    EXPECT_EQ(result.resumed_tokens, keeps_end || !is_recurrent() ? held : cuts_matter() ? 32u : 49u);
+    EXPECT_EQ(result.resumed_tokens, keeps_end || !is_recurrent() ? held
+                                     : cuts_matter()              ? 32u
+                                                                  : 49u);
   }
 }
 

@@ -28,7 +28,9 @@ inline double SecondsSince(Sequence::Clock::time_point start) {
 inline std::string PreemptedSalt(const Sequence& sequence) {
   return fmt::format("p{}", sequence.id);
 }
-inline std::string RequestSalt(const Request& request) { return "r" + request.cache_salt; }
+inline std::string RequestSalt(const Request& request) {
+  return fmt::format("r{}", request.cache_salt);
+}
 
 // Calls what belongs to a request; what it throws ends the request. True if it is still running.
 template <typename Function>

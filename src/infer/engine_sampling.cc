@@ -12,7 +12,7 @@
 namespace planish {
 namespace {
 
-constexpr size_t kLogprobRows = 64;  // prompt rows whose logits exist at a time
+constexpr size_t kLogprobRows = 64;    // prompt rows whose logits exist at a time
 constexpr size_t kTracedTokens = 256;  // of a sequence whose logits are not finite
 
 TopLogprobs LargestOf(const float* logits, size_t V, size_t count, double log_sum) {
@@ -143,8 +143,7 @@ void Engine::Sample(Sequence* sequence, std::span<float> logits) {
     return;
   }
   if (sequence->request.top_logprobs > 0) {
-    event.top =
-        LargestOf(logits.data(), logits.size(), sequence->request.top_logprobs, log_sum);
+    event.top = LargestOf(logits.data(), logits.size(), sequence->request.top_logprobs, log_sum);
   }
   // The sampler overwrites the row, so the raw value is looked up from a copy of what may be chosen: the row itself.
   const Workspace::Scope scope(workspace_);

@@ -29,10 +29,10 @@ struct EngineStats {
   size_t waiting_tokens = 0;  // of their prompts
   size_t background = 0;      // running or waiting
   size_t slots = 0;
-  size_t state_bytes = 0;            // of running sequences, shared pages counted in full
-  size_t context_memory = 0;         // limit on that; 0: none
-  size_t reserved_bytes = 0;         // that running sequences may grow to without preemption
-  double decode_ms = 0;              // Pace
+  size_t state_bytes = 0;     // of running sequences, shared pages counted in full
+  size_t context_memory = 0;  // limit on that; 0: none
+  size_t reserved_bytes = 0;  // that running sequences may grow to without preemption
+  double decode_ms = 0;       // Pace
   double prefill_token_ms = 0;
   StepInfo last_step;
   PrefixCache::Stats cache;  // zeros without one

@@ -51,7 +51,7 @@ inline uint64_t Bits(double value) {
 
 // Submits `request`; `outcome` is filled as it runs.
 inline Engine::Id Start(Engine* engine, Request request, Outcome* outcome,
-                 RequestResult* result = nullptr) {
+                        RequestResult* result = nullptr) {
   *outcome = {};
   request.on_token = [outcome](const TokenEvent& event) {
     outcome->ids.push_back(event.id);
@@ -65,7 +65,7 @@ inline Engine::Id Start(Engine* engine, Request request, Outcome* outcome,
 }
 
 inline Outcome RunAlone(const Model* model, const Request& request, EngineOptions options = {},
-                 RequestResult* result = nullptr) {
+                        RequestResult* result = nullptr) {
   Engine engine(model, options);
   Outcome outcome;
   Start(&engine, request, &outcome, result);

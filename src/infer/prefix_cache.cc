@@ -15,7 +15,6 @@ namespace {
 
 constexpr size_t kLooksForVictims = 256;  // least recently used entries that are compared
 constexpr size_t kLooksForStates = 64;    // nodes below a match that are asked for a state
-constexpr size_t kPeriod = 2048;          // of periodic snapshots; see ThinPeriodic
 constexpr size_t kKeptPeriods = 4;        // at each spacing
 
 size_t CommonLength(std::span<const int32_t> a, std::span<const int32_t> b) {
@@ -60,9 +59,10 @@ PrefixCache::PrefixCache(const Model* model, size_t budget_bytes)
     : model_(model), size_(StateSizeOf(*model)) {
   stats_.budget = budget_bytes;
   if (budget_bytes > 0 && !Accepts(1)) {
-    LogWarning("prefix cache: one state of this model needs {}, more than the {} allowed: nothing "
-               "will be kept",
-               GiB(size_.Bytes(1)), GiB(budget_bytes));
+    LogWarning(
+        "prefix cache: one state of this model needs {}, more than the {} allowed: nothing "
+        "will be kept",
+        GiB(size_.Bytes(1)), GiB(budget_bytes));
   }
 }
 
@@ -76,10 +76,9 @@ void PrefixCache::Consider(const Node& node, size_t matched, const Query& query,
   if (size_.is_recurrent()) {
     if (node.end > std::min(matched, query.longest)) return;
     const auto cuts = CutsUpTo(query.cuts, node.end);
-    if (entry.is_exact()
-            ? !std::equal(cuts.begin(), cuts.end(), entry.origin.cuts.begin(),
-                          entry.origin.cuts.end())
-            : !query.takes_answers) {
+    if (entry.is_exact() ? !std::equal(cuts.begin(), cuts.end(), entry.origin.cuts.begin(),
+                                       entry.origin.cuts.end())
+                         : !query.takes_answers) {
       return;
     }
   } else {
@@ -244,8 +243,7 @@ PrefixCache::Lease PrefixCache::Insert(std::string_view salt, std::span<const in
   ++clock_;
   if (!Accepts(ids.size())) {
     // Without recurrent blocks the beginning is as good.
-    const size_t fits =
-        size_.is_recurrent() ? 0 : size_.PositionsWithin(stats_.budget, ids.size());
+    const size_t fits = size_.is_recurrent() ? 0 : size_.PositionsWithin(stats_.budget, ids.size());
     if (fits == 0) {
       ++stats_.refused;
       return {};
@@ -301,14 +299,14 @@ void PrefixCache::DropCovered(Node* node) {
   for (Node* above : covered) RemoveEntry(above);
 }
 
-// Behind the newest periodic snapshot of a long prompt the older ones get sparse: kKeptPeriods at every kPeriod tokens, then
+// Behind the newest periodic snapshot of a long prompt the older ones get sparse: kKeptPeriods at every kSnapshotPeriod tokens, then
 // as many at twice that, and so on.
 void PrefixCache::ThinPeriodic(Node* node) {
   std::vector<Node*> thinned;
   for (Node* above = node->parent; above != nullptr; above = above->parent) {
     const Entry* entry = above->entry.get();
     if (entry == nullptr || entry->kind != Kind::kPeriodic || entry->is_locked()) continue;
-    size_t spacing = kPeriod;
+    size_t spacing = kSnapshotPeriod;
     while (node->end - above->end >= 2 * kKeptPeriods * spacing) spacing *= 2;
     if (above->end % spacing != 0) thinned.push_back(above);
   }

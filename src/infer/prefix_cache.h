@@ -28,6 +28,8 @@ struct StateOrigin {
   size_t exact_length = std::numeric_limits<size_t>::max();  // later tokens were decode steps
 };
 
+inline constexpr size_t kSnapshotPeriod = 2048;  // tokens between states kept of a long prompt
+
 // A quarter of the memory that is free, at most 4 GiB: for states of earlier requests, unless a user says otherwise.
 size_t DefaultCacheBytes();
 
@@ -99,7 +101,7 @@ class PrefixCache {
   const Model* model_;
   StateSize size_;
   Stats stats_;
-  uint64_t clock_ = 0;  // counts lookups and inserts
+  uint64_t clock_ = 0;                                               // counts lookups and inserts
   std::map<std::string, std::unique_ptr<Node>, std::less<>> roots_;  // by salt
   std::list<Node*> entries_;                                         // least recently used first
   std::unordered_map<const std::byte*, size_t> column_uses_;         // entries that hold a column

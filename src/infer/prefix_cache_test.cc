@@ -101,10 +101,9 @@ TEST_P(PrefixCacheTest, CountersPagesAndLocksHoldUnderRandomUseWithinASmallBudge
       const size_t resumed = state.length();
       if (round % 10 == 0) ExpectStateOf(std::span(ids).first(resumed), state);
       Continue(std::span(ids).subspan(resumed), &state);
-      PrefixCache::Lease lease =
-          cache.Insert("", ids, std::move(state), {},
-                       random.Below(5) == 0 ? PrefixCache::Kind::kPeriodic
-                                            : PrefixCache::Kind::kCut);
+      PrefixCache::Lease lease = cache.Insert(
+          "", ids, std::move(state), {},
+          random.Below(5) == 0 ? PrefixCache::Kind::kPeriodic : PrefixCache::Kind::kCut);
       cache.CheckInvariants();
       if (lease != nullptr && random.Below(4) == 0) leased.emplace_back(ids, lease);
       if (leased.size() > 2) leased.erase(leased.begin());
@@ -143,8 +142,7 @@ TEST_P(PrefixCacheTest, WithoutRoomItRefusesOrKeepsTheBeginning) {
   const StateSize size = StateSizeOf(*model_);
   PrefixCache small(model_, size.Bytes(64));
   const Ids ids(200, 2);
-  const PrefixCache::Lease lease =
-      small.Insert("", ids, StateOf(ids), {}, PrefixCache::Kind::kCut);
+  const PrefixCache::Lease lease = small.Insert("", ids, StateOf(ids), {}, PrefixCache::Kind::kCut);
   EXPECT_EQ(lease == nullptr, is_recurrent());
   const PrefixCache::Hit hit = small.Find({.ids = ids, .longest = 199});
   EXPECT_EQ(hit.matched, is_recurrent() ? 0u : 64u);
@@ -160,8 +158,8 @@ TEST_P(PrefixCacheTest, AStateOfOtherCutsOrOfDecodeStepsIsFoundOnlyWhereItIsAllo
   PrefixCache cache(model_, size_t{1} << 30);
   const Ids ids(100, 2);
   const auto length_found = [&](std::vector<size_t> cuts, bool takes_answers) {
-    const PrefixCache::Hit hit = cache.Find(
-        {.ids = ids, .longest = 99, .cuts = cuts, .takes_answers = takes_answers});
+    const PrefixCache::Hit hit =
+        cache.Find({.ids = ids, .longest = 99, .cuts = cuts, .takes_answers = takes_answers});
     return hit.state ? hit.state->length() : 0;
   };
   cache.Insert("", std::span(ids).first(50), StateOf(std::span(ids).first(50)), {.cuts = {40, 50}},
@@ -194,8 +192,7 @@ TEST(PrefixCache, PeriodicStatesGetSparseBehindTheNewest) {
   for (size_t at = 2048; at <= ids.size(); at += 2048) {
     SequenceState state = opened.model->NewSequence();  // no tokens: only its length counts here
     state.Advance(at);
-    cache.Insert("", std::span(ids).first(at), std::move(state), {},
-                 PrefixCache::Kind::kPeriodic);
+    cache.Insert("", std::span(ids).first(at), std::move(state), {}, PrefixCache::Kind::kPeriodic);
   }
   cache.CheckInvariants();
   EXPECT_LT(cache.stats().entries, 26u);

@@ -44,16 +44,18 @@ struct Request {
   size_t prompt_logprobs_from = 1;
   size_t prompt_top_logprobs = 0;  // of the same positions
 
-  int priority = 0;            // lower first; a level is gained by every 30 s of waiting
-  bool is_background = false;  // runs while there is nothing else to do, cancelled as soon as there is
+  int priority = 0;  // lower first; a level is gained by every 30 s of waiting
+  bool is_background =
+      false;  // runs while there is nothing else to do, cancelled as soon as there is
 
   // Prompt lengths at which a later prompt may leave this one (infer/conversation.h): cuts for the arithmetic, so they must be a
   // function of the prompt alone, and places where a hybrid's state is kept. Ignored by models whose states can be cut back.
   std::vector<size_t> snapshot_at;
   bool cache_prompt = true;  // look for computed prefixes, and keep what is computed
   bool keeps_end = false;    // a hybrid's state after the answer is of use: later prompts repeat it
-  bool takes_answers = true;  // resume from answers too: in fast arithmetic equal to a cold run only within rounding
-  std::string cache_salt;     // only requests of the same salt share prefixes
+  bool takes_answers =
+      true;  // resume from answers too: in fast arithmetic equal to a cold run only within rounding
+  std::string cache_salt;  // only requests of the same salt share prefixes
 
   std::function<void(const TokenEvent&)> on_token;
   // After each slice of the prompt: tokens done, of how many, and how many of them came from the cache.
@@ -65,8 +67,8 @@ struct Request {
 struct RequestResult {
   std::vector<int32_t> ids;  // new ids, forced ones and the end included
   FinishReason finish = FinishReason::kStop;
-  std::string error;             // for kError
-  std::exception_ptr exception;  // what a callback, a hook or a failed step threw
+  std::string error;                     // for kError
+  std::exception_ptr exception;          // what a callback, a hook or a failed step threw
   std::vector<double> prompt_logprobs;   // of prompt ids from prompt_logprobs_from on
   std::vector<TopLogprobs> prompt_tops;  // of the same, when asked for
   size_t matched_tokens = 0;             // prompt tokens that stood in the cache

@@ -4,11 +4,6 @@
 #include <algorithm>
 
 namespace planish {
-namespace {
-
-constexpr size_t kPeriod = 64 * kPrefillGrid;  // of snapshots in long prompts
-
-}  // namespace
 
 Sequence::Sequence(uint64_t its_id, Request its_request,
                    std::function<void(const RequestResult&)> its_done)
@@ -45,7 +40,7 @@ void Sequence::PlanCuts(bool is_recurrent, bool has_cache, bool cuts_matter) {
     const auto before_end = std::lower_bound(cuts.begin(), cuts.end(), length);
     if (before_end == cuts.begin() || *(before_end - 1) + kPrefillGrid < length) AddCut(last);
   }
-  for (size_t at = kPeriod; at < length; at += kPeriod) AddCut(at);
+  for (size_t at = kSnapshotPeriod; at < length; at += kSnapshotPeriod) AddCut(at);
 }
 
 size_t Sequence::PlanFork(bool is_recurrent) {

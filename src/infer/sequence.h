@@ -12,6 +12,7 @@
 namespace planish {
 
 inline constexpr size_t kPrefillGrid = 32;  // prefill slices end at multiples of this or at cuts
+static_assert(kSnapshotPeriod % kPrefillGrid == 0);
 constexpr size_t OnGrid(size_t length) { return length / kPrefillGrid * kPrefillGrid; }
 
 // Requests of one prompt that is computed once: the leader leaves its state at `at`, the others start from it.
@@ -55,11 +56,11 @@ struct Sequence {
   std::function<void(const RequestResult&)> done;
   Sampler sampler;
   SequenceState state;
-  StateOrigin origin;         // of state
-  std::vector<int32_t> ids;   // prompt, then answer
+  StateOrigin origin;                           // of state
+  std::vector<int32_t> ids;                     // prompt, then answer
   std::vector<std::pair<size_t, size_t>> bulk;  // [begin, end) of ids; see BulkEnd
   std::vector<size_t> cuts;                     // planned
-  std::vector<size_t> off_grid;                 // of cuts: those that are no multiples of kPrefillGrid
+  std::vector<size_t> off_grid;  // of cuts: those that are no multiples of kPrefillGrid
   std::vector<std::pair<TokenHook*, TokenHook::Action>> actions;  // last word of each hook
   RequestResult result;
   PrefixCache::Lease lease;  // on the newest entry of the cache on its path

@@ -12,8 +12,9 @@
 namespace planish {
 
 struct StateSize {
-  size_t recurrent_bytes = 0;  // conv windows and SSM states; 0: a state can be cut back to any length
-  size_t column_bytes = 0;     // of KV; 0 without attention
+  size_t recurrent_bytes =
+      0;                    // conv windows and SSM states; 0: a state can be cut back to any length
+  size_t column_bytes = 0;  // of KV; 0 without attention
 
   bool is_recurrent() const { return recurrent_bytes > 0; }
   size_t Columns(size_t positions) const;  // a partial one counts
