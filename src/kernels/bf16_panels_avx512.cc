@@ -11,6 +11,9 @@
 
 #include "kernels/transpose_avx512-inl.h"
 
+// GCC 12 takes the undefined pass-through operands inside its own intrinsics for a mistake of ours.
+#pragma GCC diagnostic ignored "-Wuninitialized"
+
 #define PLANISH_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 
 namespace planish {
@@ -59,37 +62,44 @@ PLANISH_BF16 inline __m512i InterleaveHalves() {
                          _mm512_slli_epi32(_mm512_add_epi32(dwords, _mm512_set1_epi32(16)), 16));
 }
 
+// The tile of rows [r0, r0 + rows) and k [k0, k0 + depth).
+template <bool kIsF32, bool kFromPairs, bool kTranspose>
+PLANISH_BF16 inline void PackTile(const PanelSource& x, size_t r0, size_t rows, size_t k0,
+                                  size_t depth, __m512i interleave, uint16_t* out) {
+  constexpr size_t kAhead = 512;  // bytes
+  const size_t stride = x.stride * (kIsF32 ? 4 : 2);
+  const auto* from = static_cast<const std::byte*>(x.At(r0, k0).data);
+  __m512i v[16];
+#pragma GCC unroll 16
+  for (size_t i = 0; i < 16; ++i) {
+    if constexpr (kFromPairs) {
+      const std::byte* first = from + 2 * i * stride;
+      _mm_prefetch(first + kPanelDepth * stride, _MM_HINT_T0);
+      _mm_prefetch(first + (kPanelDepth + 1) * stride, _MM_HINT_T0);
+      v[i] = 2 * i < depth ? LoadPair<kIsF32>(first, 2 * i + 1 < depth ? first + stride : nullptr,
+                                              rows, interleave)
+                           : _mm512_setzero_si512();
+    } else {
+      _mm_prefetch(from + i * stride + kAhead, _MM_HINT_T0);
+      v[i] = i < rows ? LoadRow<kIsF32>(from + i * stride, depth) : _mm512_setzero_si512();
+    }
+  }
+  if constexpr (kTranspose) Transpose16(v);
+#pragma GCC unroll 16
+  for (size_t i = 0; i < 16; ++i) _mm512_store_si512(out + i * kPanelDepth, v[i]);
+}
+
 template <bool kIsF32, bool kFromPairs, bool kTranspose>
 PLANISH_BF16 void Pack(const PanelSource& x, size_t R, size_t K, uint16_t* out) {
-  constexpr size_t kBytes = kIsF32 ? 4 : 2;
-  constexpr size_t kAhead = 512;  // bytes
-  const size_t stride = x.stride * kBytes;
   const __m512i interleave = InterleaveHalves();
-  for (size_t r0 = 0; r0 < R; r0 += kPanelRows) {
-    const size_t rows = std::min(kPanelRows, R - r0);
-    for (size_t k0 = 0; k0 < K; k0 += kPanelDepth, out += kTileElems) {
-      const size_t depth = std::min(kPanelDepth, K - k0);
-      const auto* from = static_cast<const std::byte*>(x.At(r0, k0).data);
-      __m512i v[16];
-#pragma GCC unroll 16
-      for (size_t i = 0; i < 16; ++i) {
-        if constexpr (kFromPairs) {
-          const std::byte* first = from + 2 * i * stride;
-          _mm_prefetch(first + kPanelDepth * stride, _MM_HINT_T0);
-          _mm_prefetch(first + (kPanelDepth + 1) * stride, _MM_HINT_T0);
-          v[i] = 2 * i < depth
-                     ? LoadPair<kIsF32>(first, 2 * i + 1 < depth ? first + stride : nullptr, rows,
-                                        interleave)
-                     : _mm512_setzero_si512();
-        } else {
-          _mm_prefetch(from + i * stride + kAhead, _MM_HINT_T0);
-          v[i] = i < rows ? LoadRow<kIsF32>(from + i * stride, depth) : _mm512_setzero_si512();
-        }
-      }
-      if constexpr (kTranspose) Transpose16(v);
-#pragma GCC unroll 16
-      for (size_t i = 0; i < 16; ++i) _mm512_store_si512(out + i * kPanelDepth, v[i]);
-    }
+  // Storage rows are walked through from end to end: those of a transposed matrix hold a row of tiles each.
+  const size_t panels = PanelCount(R), tiles = TileCount(K);
+  for (size_t i = 0; i < panels * tiles; ++i) {
+    const size_t r0 = (kFromPairs ? i % panels : i / tiles) * kPanelRows;
+    const size_t k0 = (kFromPairs ? i / panels : i % tiles) * kPanelDepth;
+    PackTile<kIsF32, kFromPairs, kTranspose>(x, r0, std::min(kPanelRows, R - r0), k0,
+                                             std::min(kPanelDepth, K - k0), interleave,
+                                             out + r0 * tiles * kPanelDepth + k0 * kPanelRows);
   }
 }
 

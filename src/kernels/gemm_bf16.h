@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 
 #include "kernels/bf16_panels.h"
 
@@ -18,5 +19,17 @@ namespace planish {
 //   dW = dY^T X:  A = dY stored as [K = T, M = out], B = X stored as [K = T, N = in], both transposed.
 void GemmBf16(const PanelSource& a, const PanelSource& b, size_t M, size_t N, size_t K,
               bool accumulate, float* c, size_t c_stride);
+
+// A finished part of a product: C[row, row + rows) x [column, column + columns).
+struct ProductBlock {
+  size_t row, rows, column, columns;
+  const float* values;  // [rows, columns], rows `stride` apart; valid during the call
+  size_t stride;
+};
+// Takes the parts of a product while they are in a cache, each once, several threads at a time.
+using ProductSink = std::function<void(const ProductBlock&)>;
+// The product without accumulation, to `sink` instead of memory; the same bits. K = 0: zeros.
+void GemmBf16ToSink(const PanelSource& a, const PanelSource& b, size_t M, size_t N, size_t K,
+                    const ProductSink& sink);
 
 }  // namespace planish

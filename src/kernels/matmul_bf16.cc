@@ -95,7 +95,7 @@ void MultiplyChunk(std::span<const Weight* const> ws, const float* x, size_t fir
         [&](size_t n, size_t count_n, size_t k, size_t depth) {
           return source.Stored(n, count_n, k, depth);
         },
-        /*accumulate=*/false, ys[i] + first * w.out(), w.out(), mine);
+        /*accumulate=*/false, ys[i] + first * w.out() + task * rows, w.out(), mine);
   });
 }
 

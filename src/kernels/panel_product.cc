@@ -16,18 +16,22 @@ size_t TaskRows(size_t N) {
   return std::clamp((rows + kStep - 1) / kStep * kStep, 2 * kStep, kMost);
 }
 
-LeftPanels::LeftPanels(const PanelSource& a, size_t rows, size_t depth, uint16_t* data)
+LeftPanels::LeftPanels(const PanelSource& a, size_t rows, size_t depth, uint16_t* data, Packs packs)
     : M_(rows), K_(depth), data_(data) {
   PLANISH_CHECK(rows <= kMaxLeftRows, "{} rows", rows);
-  // Of four panels at a time: of a transposed matrix they share cache lines.
-  constexpr size_t kRows = 4 * kPanelRows;
+  // Of many panels at a time: of a transposed matrix they stand in the same storage rows.
+  constexpr size_t kRows = kPackRows;
   const size_t blocks = (depth + kDepthBlock - 1) / kDepthBlock, parts = (rows + kRows - 1) / kRows;
-  ParallelForWork(blocks * parts, rows * depth, [&](size_t i, int) {
+  const auto pack = [&](size_t i, int) {
     const size_t k = i / parts * kDepthBlock, r = i % parts * kRows;
     const size_t n = std::min(kDepthBlock, depth - k);
     PackLeft(a.At(r, k), std::min(kRows, rows - r), n,
              data + PanelCount(rows) * kPanelRows * k + r * TileCount(n) * kPanelDepth);
-  });
+  };
+  if (packs == Packs::kOnTeam)
+    ParallelForWork(blocks * parts, rows * depth, pack);
+  else
+    for (size_t i = 0; i < blocks * parts; ++i) pack(i, 0);
 }
 
 }  // namespace planish

@@ -19,6 +19,7 @@ inline constexpr size_t kDepthBlock = 512;   // k per block, a multiple of every
 inline constexpr size_t kMaxLeftRows = 512;  // rows of A per pass
 // Rows of B per task: at most 1 MiB of sums beside the block of A.
 inline constexpr size_t kMaxTaskRows = 512;
+inline constexpr size_t kPackRows = 16 * kPanelRows;  // rows packed by one task
 inline constexpr size_t kRightRows = 4 * kPanelRows;  // rows of B made at a time, at most
 
 // Rows of B per task: even tasks, several for each thread, of which the sums fit the second-level cache.
@@ -27,11 +28,15 @@ size_t TaskRows(size_t N);
 // A packed matrix A[M, K], M <= kMaxLeftRows, in blocks of k.
 class LeftPanels {
  public:
-  // Packs on the thread team. `memory` holds the panels and must outlive this object.
-  LeftPanels(const PanelSource& a, size_t rows, size_t depth, Scratch& memory)
+  enum class Packs { kOnTeam, kHere };  // kHere: for use inside a task
+  // `memory` holds the panels and must outlive this object.
+  LeftPanels(const PanelSource& a, size_t rows, size_t depth, Scratch& memory,
+             Packs packs = Packs::kOnTeam)
       : LeftPanels(a, rows, depth,
-                   reinterpret_cast<uint16_t*>(memory.Floats(PackedElems(rows, depth) / 2))) {}
-  LeftPanels(const PanelSource& a, size_t rows, size_t depth, uint16_t* memory);
+                   reinterpret_cast<uint16_t*>(memory.Floats(PackedElems(rows, depth) / 2)),
+                   packs) {}
+  LeftPanels(const PanelSource& a, size_t rows, size_t depth, uint16_t* memory,
+             Packs packs = Packs::kOnTeam);
   size_t M() const { return M_; }
   size_t K() const { return K_; }
   // The panels of [M, min(kDepthBlock, K - k)] from k on, k a multiple of kDepthBlock.
@@ -67,7 +72,7 @@ struct TaskMemory {
 
 inline constexpr size_t kCachedBytes = 256 << 10;  // of a task's part of C
 
-// Columns [begin, end) of C, end - begin <= kMaxTaskRows. make_right(n, rows, k, depth, memory) returns the right panels of
+// Columns [begin, end) of C, end - begin <= kMaxTaskRows; c: the element of row 0 and column `begin`. make_right(n, rows, k, depth, memory) returns the right panels of
 // B[n, n + rows) x [k, k + depth), made in `memory` or elsewhere before; n is `begin` plus a multiple of 32. stored(n, rows, k,
 // depth) says where what it reads is stored.
 template <typename MakeRight, typename Stored>
@@ -93,10 +98,10 @@ void MultiplyTask(const LeftPanels& left, size_t begin, size_t end, const MakeRi
         product.from = sums;
         product.from_stride = step;
       } else if (accumulate) {
-        product.from = c + n;
+        product.from = c + (n - begin);
         product.from_stride = c_stride;
       }
-      product.c = is_last ? c + n : sums;
+      product.c = is_last ? c + (n - begin) : sums;
       product.c_stride = is_last ? c_stride : step;
       product.bypass_caches = is_last && is_large && !accumulate;
       // Meanwhile: what the next panels are made from, and a part of the left block that comes next.

@@ -14,11 +14,19 @@ namespace {
 // Tokens of a training slice: enough that packing the weights again costs little beside their product.
 constexpr size_t kSlice = 4096;
 
-std::byte* RowsAt(Tensor& rows, size_t t) {
-  return rows.data() + BytesOf(rows.dtype(), t * rows.shape().last());
+std::byte* ElementsAt(void* rows, DType type, size_t i) {
+  return static_cast<std::byte*>(rows) + BytesOf(type, i);
 }
-const std::byte* RowsAt(const Tensor& rows, size_t t) {
-  return rows.data() + BytesOf(rows.dtype(), t * rows.shape().last());
+std::byte* ElementsAt(Tensor& rows, size_t i) { return rows.data() + BytesOf(rows.dtype(), i); }
+const std::byte* ElementsAt(const Tensor& rows, size_t i) {
+  return rows.data() + BytesOf(rows.dtype(), i);
+}
+
+// body(values, i, columns) for the rows of a part of a product [_, width]: i is the place of the first value in it.
+template <class Body>
+void ForRows(const ProductBlock& block, size_t width, const Body& body) {
+  for (size_t r = 0; r < block.rows; ++r)
+    body(block.values + r * block.stride, (block.row + r) * width + block.column, block.columns);
 }
 
 }  // namespace
@@ -55,27 +63,22 @@ void Ffn::Forward(const Pass& pass, const float* x, float* y, std::unique_ptr<Sa
     keep->up = Tensor(type, {T, F});
     if (IsGated()) keep->gate = Tensor(type, {T, F});
   }
-  float* up = pass.workspace->Take(rows * F);
   float* gate = IsGated() ? pass.workspace->Take(rows * F) : nullptr;
   float* act = pass.workspace->Take(rows * F);  // of `type`
   for (size_t t = 0; t < T; t += rows) {
     const size_t n = std::min(rows, T - t);
-    if (IsGated()) {
-      const Projection* projections[] = {&gate_, &up_};
-      float* outputs[] = {gate, up};
-      ForwardMany(pass, n, projections, x + t * D, outputs);
-    } else {
-      up_.Forward(pass, n, x + t * D, up);
-    }
-    {
-      const PhaseScope activation(Phase::kActivation);
-      void* kept_up = keep != nullptr ? RowsAt(keep->up, t) : nullptr;
-      if (IsGated())
-        SiluMulForward(gate, up, n * F, type, keep != nullptr ? RowsAt(keep->gate, t) : nullptr,
-                       kept_up, act);
-      else
-        ReluSquaredForward(up, n * F, type, kept_up, act);
-    }
+    if (IsGated()) gate_.Forward(pass, n, x + t * D, gate);
+    up_.ForwardTo(pass, n, x + t * D, [&](const ProductBlock& up) {
+      ForRows(up, F, [&](const float* values, size_t i, size_t columns) {
+        void* kept_up = keep != nullptr ? ElementsAt(keep->up, t * F + i) : nullptr;
+        if (IsGated())
+          SiluMulForward(gate + i, values, columns, type,
+                         keep != nullptr ? ElementsAt(keep->gate, t * F + i) : nullptr, kept_up,
+                         ElementsAt(act, type, i));
+        else
+          ReluSquaredForward(values, columns, type, kept_up, ElementsAt(act, type, i));
+      });
+    });
     down_.Forward(pass, n, {act, type}, y + t * D);
   }
   if (saved != nullptr) *saved = std::move(keep);
@@ -89,22 +92,24 @@ void Ffn::Backward(const Pass& pass, const float* x, const Saved& saved, const f
   const size_t T = pass.tokens(), D = hidden_size_, F = ffn_.intermediate_size;
   const size_t rows = std::min(T, kSlice);
   const DType type = pass.row_type();
-  float* dact = pass.workspace->Take(rows * F);
   float* act = pass.workspace->Take(rows * F);  // this and the next two of `type`
   float* dup = pass.workspace->Take(rows * F);
   float* dgate = IsGated() ? pass.workspace->Take(rows * F) : nullptr;
   for (size_t t = 0; t < T; t += rows) {
     const size_t n = std::min(rows, T - t);
     const float* xs = x + t * D;
-    down_.BackwardInput(pass, n, dy + t * D, dact);
-    {
-      const PhaseScope activation(Phase::kActivation);
-      if (IsGated())
-        SiluMulBackward(RowsAt(kept.gate, t), RowsAt(kept.up, t), dact, n * F, type, act, dgate,
-                        dup);
-      else
-        ReluSquaredBackward(RowsAt(kept.up, t), dact, n * F, type, act, dup);
-    }
+    down_.BackwardInputTo(pass, n, dy + t * D, [&](const ProductBlock& dact) {
+      ForRows(dact, F, [&](const float* values, size_t i, size_t columns) {
+        const std::byte* up = ElementsAt(kept.up, t * F + i);
+        if (IsGated())
+          SiluMulBackward(ElementsAt(kept.gate, t * F + i), up, values, columns, type,
+                          ElementsAt(act, type, i), ElementsAt(dgate, type, i),
+                          ElementsAt(dup, type, i));
+        else
+          ReluSquaredBackward(up, values, columns, type, ElementsAt(act, type, i),
+                              ElementsAt(dup, type, i));
+      });
+    });
     down_.BackwardWeight(pass, n, {act, type}, dy + t * D);
     up_.BackwardWeight(pass, n, xs, {dup, type});
     up_.BackwardInput(pass, n, {dup, type}, dx + t * D);

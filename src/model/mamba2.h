@@ -64,6 +64,8 @@ class Mamba2 : public Mixer {
   SsmLayer Layer() const;
   // Training, in mamba2_training.cc.
   struct SliceRows;
+  static void TakeProjected(const ProductBlock& part, const SliceRows& rows, size_t zxbc_width,
+                            size_t H, DType type);
   void ConvAndScan(const Pass& pass, const Mamba2Slice& slice, const SliceRows& rows,
                    const float* initial, float* final_state) const;
   void BackwardSlice(const Pass& pass, const Mamba2Slice& slice, const SliceRows& rows,

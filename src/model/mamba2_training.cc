@@ -60,6 +60,19 @@ struct Mamba2Gradients {
   float *g_behind, *g_front;     // [W-1, conv_dim]
 };
 
+// zxbc and dt_raw: a part of z | x | B | C | dt that in_proj gives.
+void Mamba2::TakeProjected(const ProductBlock& part, const SliceRows& rows, size_t zxbc_width,
+                           size_t H, DType type) {
+  const size_t end = part.column + part.columns;
+  const size_t zxbc = std::min(end, zxbc_width) - std::min(part.column, zxbc_width);
+  RoundColumns(part.values, part.stride, part.rows, zxbc, type,
+               RowsAt(rows.zxbc, type, part.row * zxbc_width + part.column), zxbc_width);
+  if (end <= zxbc_width) return;
+  const size_t begin = std::max(part.column, zxbc_width);
+  RoundColumns(part.values + zxbc, part.stride, part.rows, end - begin, DType::kF32,
+               rows.dt_raw + part.row * H + begin - zxbc_width, H);
+}
+
 // xbc, dt, y. initial, final_state: [H, N, P], of the first and after the last piece where documents go on; may be null.
 void Mamba2::ConvAndScan(const Pass& pass, const Mamba2Slice& slice, const SliceRows& rows,
                          const float* initial, float* final_state) const {
@@ -141,7 +154,6 @@ void Mamba2::Forward(const Pass& pass, const float* x, float* y,
     own.y = TakeRows(workspace, type, most, d_in);
   }
   own.dt = workspace->Take(most * H);
-  float* projected = workspace->Take(most * layer.in_width());
   void* normed = TakeRows(workspace, type, most, d_in);
   float* own_state = kept == nullptr ? workspace->Take(layer.dims.StateSize()) : nullptr;
 
@@ -157,11 +169,10 @@ void Mamba2::Forward(const Pass& pass, const float* x, float* y,
     }
     {
       const PhaseScope matmul(Phase::kMatMulMamba);
-      in_proj_.Forward(pass, slice.count, x + slice.begin * D, projected);
+      in_proj_.ForwardTo(pass, slice.count, x + slice.begin * D, [&](const ProductBlock& part) {
+        TakeProjected(part, rows, zxbc_width, H, type);
+      });
     }
-    RoundColumns(projected, layer.in_width(), slice.count, zxbc_width, type, rows.zxbc, zxbc_width);
-    RoundColumns(projected + zxbc_width, layer.in_width(), slice.count, H, DType::kF32, rows.dt_raw,
-                 H);
     float *initial = own_state, *final_state = own_state;
     if (kept != nullptr) {
       const size_t next = slice.cut + (slice.continues() ? 1 : 0);

@@ -65,6 +65,17 @@ void BackwardThroughBlocks(const Pass& pass, const Weight& weight, size_t T, con
   });
 }
 
+// A finished product [T, width] as parts of a size that one thread takes.
+void HandOut(const float* values, size_t T, size_t width, const ProductSink& sink) {
+  constexpr size_t kRows = 64, kColumns = 1024;
+  const size_t across = (width + kColumns - 1) / kColumns;
+  ParallelFor((T + kRows - 1) / kRows * across, [&](size_t i, int) {
+    const size_t t = i / across * kRows, n = i % across * kColumns;
+    sink({t, std::min(kRows, T - t), n, std::min(kColumns, width - n), values + t * width + n,
+          width});
+  });
+}
+
 }  // namespace
 
 size_t FrozenBlockRows(size_t out, size_t in) {
@@ -73,6 +84,10 @@ size_t FrozenBlockRows(size_t out, size_t in) {
 
 bool Projection::IsFp8(const Pass& pass) const {
   return pass.precision == Precision::kFp8 && IsPlain(weight);
+}
+
+bool Projection::HandsOutParts(const Pass& pass) const {
+  return pass.precision != Precision::kF32 && !IsFp8(pass) && IsPlain(weight) && adapter == nullptr;
 }
 
 void Projection::Forward(const Pass& pass, size_t T, const RowsView& x, float* y) const {
@@ -89,6 +104,17 @@ void Projection::Forward(const Pass& pass, size_t T, const RowsView& x, float* y
   if (adapter != nullptr) adapter->Forward(pass, T, x, y);
 }
 
+void Projection::ForwardTo(const Pass& pass, size_t T, const RowsView& x,
+                           const ProductSink& sink) const {
+  if (HandsOutParts(pass))
+    return GemmBf16ToSink(x.Source(weight.in()), Source(weight), T, weight.out(), weight.in(),
+                          sink);
+  const Workspace::Scope scope(*pass.workspace);
+  float* y = pass.workspace->Take(T * weight.out());
+  Forward(pass, T, x, y);
+  HandOut(y, T, weight.out(), sink);
+}
+
 void Projection::BackwardInput(const Pass& pass, size_t T, const RowsView& dy, float* dx,
                                bool accumulate) const {
   const bool is_exact = pass.precision == Precision::kF32;
@@ -102,6 +128,17 @@ void Projection::BackwardInput(const Pass& pass, size_t T, const RowsView& dy, f
          weight.out(), accumulate, dx, weight.in());
   }
   if (adapter != nullptr) adapter->BackwardInput(pass, T, dy, dx);
+}
+
+void Projection::BackwardInputTo(const Pass& pass, size_t T, const RowsView& dy,
+                                 const ProductSink& sink) const {
+  if (HandsOutParts(pass))
+    return GemmBf16ToSink(dy.Source(weight.out()), Source(weight, /*is_transposed=*/true), T,
+                          weight.in(), weight.out(), sink);
+  const Workspace::Scope scope(*pass.workspace);
+  float* dx = pass.workspace->Take(T * weight.in());
+  BackwardInput(pass, T, dy, dx);
+  HandOut(dx, T, weight.in(), sink);
 }
 
 void Projection::BackwardWeight(const Pass& pass, size_t T, const RowsView& x,

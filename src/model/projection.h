@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 
+#include "kernels/gemm_bf16.h"
 #include "kernels/matmul.h"
 #include "model/fp8_recipe.h"
 #include "model/low_rank.h"
@@ -20,9 +21,13 @@ class Projection {
 
   // y [T, out] = x [T, in] W^T. T is given where it is not the pass's: a slice of its rows.
   void Forward(const Pass& pass, size_t T, const RowsView& x, float* y) const;
+  // The same in parts: to `sink` while they are in a cache where the arithmetic allows it, else by way of scratch.
+  void ForwardTo(const Pass& pass, size_t T, const RowsView& x, const ProductSink& sink) const;
   // dx [T, in] = dy [T, out] W, or dx += that.
   void BackwardInput(const Pass& pass, size_t T, const RowsView& dy, float* dx,
                      bool accumulate = false) const;
+  void BackwardInputTo(const Pass& pass, size_t T, const RowsView& dy,
+                       const ProductSink& sink) const;
   // grad += dy^T x unless frozen.
   void BackwardWeight(const Pass& pass, size_t T, const RowsView& x, const RowsView& dy) const;
   // The engine's product (kernels/matmul.h).
@@ -33,6 +38,7 @@ class Projection {
 
  private:
   bool IsFp8(const Pass& pass) const;
+  bool HandsOutParts(const Pass& pass) const;
   mutable Fp8Weight
       fp8_;  // the weight as codes, of the version last used; passes run one at a time
 };

@@ -61,6 +61,9 @@ struct BytesVisitor {
   uint64_t Rows(uint64_t count, uint64_t width) const {
     return Taken((count * width * row + sizeof(float) - 1) / sizeof(float));
   }
+  bool
+      hands_out;  // products are handed to their readers in parts (model/projection.h), not kept whole
+  uint64_t Whole(uint64_t floats) const { return hands_out ? 0 : Taken(floats); }
   uint64_t Product(uint64_t tokens) const { return std::max(block, Taken(tokens * low_rank_row)); }
 
   BlockBytes operator()(const AttentionConfig& m) const {
@@ -88,7 +91,7 @@ struct BytesVisitor {
     bytes.kept.Add(4 * cuts * state);
     if (!selective) bytes.kept.Add(T * row * conv);
     if (!selective) bytes.kept.Add(T * row * d_in);
-    bytes.forward = (selective ? cheap : 0) + Taken(S * H) + Taken(S * width) + Rows(S, d_in);
+    bytes.forward = (selective ? cheap : 0) + Taken(S * H) + Whole(S * width) + Rows(S, d_in);
     bytes.forward_dropping = bytes.forward + Rows(W - 1 + S, d_in + conv) + Taken(S * H) +
                              Taken(state) + (selective ? 0 : cheap);
     bytes.forward += Product(S);
@@ -105,9 +108,9 @@ struct BytesVisitor {
     const uint64_t S = std::min<uint64_t>(T, 4096);
     BlockBytes bytes;
     for (uint64_t i = 0; i < inputs; ++i) bytes.kept.Add(T * row * F);
-    bytes.forward = (inputs + 1) * Taken(S * F) + Product(S);
+    bytes.forward = inputs * Taken(S * F) + Whole(S * F) + Product(S);
     bytes.forward_dropping = bytes.forward;
-    bytes.backward = (inputs + 2) * Taken(S * F) + Product(S);
+    bytes.backward = (inputs + 1) * Taken(S * F) + Whole(S * F) + Product(S);
     return bytes;
   }
   BlockBytes operator()(const LinearConfig&) const {
@@ -203,11 +206,13 @@ struct AllBlocks {
 AllBlocks BlocksOf(const ModelConfig& config, const TrainPlanRequest& request,
                    const Counted& counted) {
   const uint64_t row = request.precision == Precision::kF32 ? 4 : 2;
-  BytesVisitor visitor{.T = request.micro_tokens,
-                       .row = row,
-                       .selective = request.recompute.kind != Recompute::Kind::kNone,
-                       .block = 0,
-                       .low_rank_row = request.lora_rank};
+  BytesVisitor visitor{
+      .T = request.micro_tokens,
+      .row = row,
+      .selective = request.recompute.kind != Recompute::Kind::kNone,
+      .block = 0,
+      .low_rank_row = request.lora_rank,
+      .hands_out = request.precision == Precision::kBf16 && request.lora_rank == 0};
   if (BaseValueBytes(request, counted) < 2) {
     for (const auto& [out, in] : counted.projections)
       visitor.block =
