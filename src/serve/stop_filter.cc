@@ -9,12 +9,16 @@ namespace planish {
 std::string StopFilter::Push(std::string_view text) {
   if (has_matched_) return {};
   if (stops_.empty()) return std::string(text);
-  held_ += text;
-  size_t first = std::string::npos;
-  for (const std::string& stop : stops_) first = std::min(first, held_.find(stop));
-  if (first != std::string::npos) {
+  // The stop string that is complete first ends the text, however it was cut into pieces.
+  for (const char c : text) {
+    held_ += c;
+    size_t longest = 0;
+    for (const std::string& stop : stops_) {
+      if (held_.ends_with(stop)) longest = std::max(longest, stop.size());
+    }
+    if (longest == 0) continue;
     has_matched_ = true;
-    held_.resize(first);
+    held_.resize(held_.size() - longest);
     return std::exchange(held_, {});
   }
   size_t keep = 0;  // the longest end that begins a stop string
