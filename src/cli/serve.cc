@@ -17,8 +17,6 @@
 namespace planish {
 namespace {
 
-constexpr uint64_t kCacheBytes = 4ull << 30;  // most, of a quarter of what is free
-
 bool IsLoopback(const std::string& host) {
   return host == "localhost" || host == "::1" || host.starts_with("127.") ||
          host.starts_with("unix:");
@@ -211,14 +209,13 @@ class ServeVerb : public Verb {
     serve.engine.expected_bytes = WeightBytes(model_.model);
     const bool has_cache_ram = options.WasGiven("--cache-ram");
     serve.engine.engine = [this, has_cache_ram](const Pretrained& opened) {
-      const uint64_t free = AvailableBytes();
       EngineOptions engine;
       engine.slots = static_cast<size_t>(slots_);
       engine.step_tokens = static_cast<size_t>(step_tokens_);
       engine.context = model_.ContextFor(opened.config);
       engine.max_itl_ms = max_itl_ms_;
-      engine.context_memory = ctx_memory_ > 0 ? ctx_memory_ : free / 10 * 6;
-      engine.cache_bytes = has_cache_ram ? cache_ram_ : std::min(free / 4, kCacheBytes);
+      engine.context_memory = ctx_memory_ > 0 ? ctx_memory_ : AvailableBytes() / 10 * 6;
+      engine.cache_bytes = has_cache_ram ? cache_ram_ : DefaultCacheBytes();
       return engine;
     };
     return serve;

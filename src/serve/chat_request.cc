@@ -247,33 +247,37 @@ void PlanChat(ServeState* state, const ChatInputs& chat, const ThinkingFields& t
   };
   GenerationPlan::PromptPlan prompt;
   const bool opens_answer = !chat.continues_final && chat.add_generation_prompt;
+  const std::string settings = fmt::format("{} {} {}", static_cast<int>(options.thinking),
+                                           DumpJson(options.tools), DumpJson(options.kwargs));
+  const bool has_cuts = state->engine->uses_cuts();
   try {
     prompt.prompt = EncodeChat(opened, chat.messages, options);
     CheckLength(*state, prompt.prompt.ids.size(), true);
-    if (opens_answer && plan->fields.cache_prompt) {
-      const std::string settings = fmt::format("{} {} {}", static_cast<int>(options.thinking),
-                                               DumpJson(options.tools), DumpJson(options.kwargs));
+    if (opens_answer && has_cuts && plan->fields.cache_prompt)
       prompt.snapshot_at = state->cuts.Find(chat.messages, prompt.prompt.ids, encode, settings);
-    }
   } catch (const Error& error) {
     if (error.code() == ExitCode::kUsage)
       throw ApiError(400, "invalid_value", error.what(), "messages");
     throw ApiError(400, "template_error", error.what(), "messages");
   }
   plan->prompts.push_back(std::move(prompt));
-  if (state->settings.warm_next_turn && opens_answer) {
-    plan->next_turn = [encode, messages = chat.messages](const std::string& content) {
-      Json answered = messages, answer = Json::MakeObject();
-      answer.Set("role", "assistant");
-      answer.Set("content", content);
-      answered.Append(std::move(answer));
-      try {
-        return NextTurnPrefix(answered, encode);
-      } catch (const Error&) {  // a template that refuses the answer has no next turn
-        return std::vector<int32_t>();
-      }
-    };
-  }
+  if (!state->settings.warm_next_turn || !opens_answer) return;
+  plan->next_turn = [state, encode, settings, has_cuts,
+                     messages = chat.messages](const std::string& content) {
+    Json answered = messages, answer = Json::MakeObject();
+    answer.Set("role", "assistant");
+    answer.Set("content", content);
+    answered.Append(std::move(answer));
+    GenerationPlan::NextTurn next;
+    try {
+      next.prompt = NextTurnPrefix(answered, encode);
+      if (has_cuts && !next.prompt.empty())
+        next.snapshot_at = state->cuts.Find(answered, next.prompt, encode, settings);
+    } catch (const Error&) {  // a template that refuses the answer has no next turn
+      next.prompt.clear();
+    }
+    return next;
+  };
 }
 
 GenerationPlan ReadChatRequest(ServeState* state, const Json& body) {

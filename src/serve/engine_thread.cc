@@ -67,6 +67,7 @@ void EngineThread::Run() {
     opened_ = std::make_unique<Pretrained>(options_.open());
     engine = std::make_unique<Engine>(opened_->model.get(), options_.engine(*opened_));
     context_ = engine->context();
+    uses_cuts_ = engine->uses_cuts();
     Publish(*engine);
     state_.store(State::kReady, std::memory_order_release);
   } catch (...) {

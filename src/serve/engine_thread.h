@@ -40,6 +40,7 @@ class EngineThread {
   std::exception_ptr failure() const { return failure_; }  // when kFailed
   const Pretrained& opened() const { return *opened_; }    // from kReady on
   size_t context() const { return context_; }              // from kReady on
+  bool uses_cuts() const { return uses_cuts_; }            // from kReady on: Engine::uses_cuts
   // Runs `task` between two steps. Tasks of a stopped thread are dropped.
   void Post(std::function<void(Engine&)> task);
 
@@ -58,6 +59,7 @@ class EngineThread {
   std::exception_ptr failure_;
   std::unique_ptr<Pretrained> opened_;
   size_t context_ = 0;
+  bool uses_cuts_ = false;
   uint64_t resident_before_ = 0;
 
   std::mutex mutex_;

@@ -400,8 +400,10 @@ void Generation::Finish(Engine& engine) {
   }
   if (plan_.next_turn && state_->settings.warm_next_turn && choices_.size() == 1 &&
       choices_[0]->calls.empty() && plan_.fields.cache_prompt) {
+    GenerationPlan::NextTurn next = plan_.next_turn(choices_[0]->content);
     Request warm;
-    warm.prompt = plan_.next_turn(choices_[0]->content);
+    warm.prompt = std::move(next.prompt);
+    warm.snapshot_at = std::move(next.snapshot_at);
     warm.is_background = true;
     warm.cache_salt = plan_.fields.cache_salt;
     if (!warm.prompt.empty() && warm.prompt.size() < engine.context())

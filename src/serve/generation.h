@@ -38,8 +38,13 @@ struct GenerationPlan {
   // Further hooks of every choice (grammar), made anew for each.
   std::vector<std::function<std::shared_ptr<TokenHook>(ReasoningSplitter::Mode)>> hooks;
   std::vector<std::string> ignored;  // fields that nobody knows
-  // Prompt to compute while nothing else is to be done after an answer; may be null or return nothing.
-  std::function<std::vector<int32_t>(const std::string& content)> next_turn;
+  // What is surely the beginning of the next turn's prompt after this answer, to be computed while there is nothing else to
+  // do; may be null, may give an empty prompt.
+  struct NextTurn {
+    std::vector<int32_t> prompt;
+    std::vector<size_t> snapshot_at;
+  };
+  std::function<NextTurn(const std::string& content)> next_turn;
 };
 
 struct SpokenCall {
