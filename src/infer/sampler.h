@@ -42,6 +42,16 @@ class TokenMask {
   }
   // Ids beyond the vocabulary (rows that a model was padded with) are not allowed.
   bool Allows(size_t id) const { return id / 64 < bits_.size() && (bits_[id / 64] >> id % 64 & 1); }
+  bool AllowsAny() const {
+    for (const uint64_t bits : bits_) {
+      if (bits != 0) return true;
+    }
+    return false;
+  }
+  // Adds what the other allows; of the same vocabulary size.
+  void Unite(const TokenMask& other) {
+    for (size_t i = 0; i < bits_.size(); ++i) bits_[i] |= other.bits_[i];
+  }
 
  private:
   std::vector<uint64_t> bits_;

@@ -29,6 +29,8 @@ class ReasoningSplitter {
   Piece Finish();  // what was held back, as it is
   Mode mode() const { return mode_; }
   bool ended_by_tool_call() const { return ended_by_tool_call_; }
+  // The closing tag was just read: a newline that comes next is no part of the answer.
+  bool trims_newlines() const { return trim_newlines_; }
   // What is held back as a possible beginning of the closing tag (or of a call); while in kThink.
   const std::string& held() const { return held_; }
 
