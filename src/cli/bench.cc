@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// `planish bench machine`: the machine's peaks. `planish bench -m MODEL`: prefill and decode speed beside them.
+// `planish bench machine`: the machine's peaks. `planish bench -m MODEL`: prefill and decode speed beside them. `planish
+// bench serve`: a running server (bench_serve).
 #include <algorithm>
 
 #include "base/memory.h"
 #include "base/parallel.h"
 #include "cli/bench_report.h"
+#include "cli/bench_serve.h"
 #include "cli/model_options.h"
 #include "cli/verbs.h"
 #include "model/planner.h"
@@ -21,16 +23,18 @@ class BenchVerb : public Verb {
   const char* name() const override { return "bench"; }
   const char* group() const override { return "measure"; }
   const char* summary() const override {
-    return "speed of this machine (bench machine), and of a model as shares of it";
+    return "speed of this machine (bench machine), of a model as shares of it, of a server (bench "
+           "serve)";
   }
   const char* examples() const override {
-    return "  planish bench machine\n  planish bench -m MODEL -p 512 -n 128 -d 0,8192 -b 1,4";
+    return "  planish bench -m MODEL -p 512 -n 128 -d 0,8192 -b 1,4\n  planish bench serve --url "
+           "http://127.0.0.1:8080 --dataset multiturn --num-prompts 4";
   }
   bool declares_threads() const override { return true; }
 
   void Declare(OptionSet* options) override {
     const auto context = static_cast<int64_t>(limits::kContext);
-    options->Positional("what", &what_, "`machine` for its peaks alone");
+    options->Positional("what", &what_, "`machine` for its peaks alone, `serve` for a server");
     model_.Declare(options, /*required=*/false);
     model_.DeclareRun(options, "auto");
     options->Group("Tests: every combination of depth, batch and threads");
@@ -49,14 +53,19 @@ class BenchVerb : public Verb {
     options->Group("Peaks");
     options->Real("--seconds", &seconds_, 0.01, 3600, "time to measure the machine");
     options->Flag("--renew", &renew_, "measure it again, whatever an earlier run found");
+    serve_.Declare(options);
   }
 
   ExitCode Run(const OptionSet&) override {
     const bool is_machine = what_.size() == 1 && what_[0] == "machine";
-    if (!what_.empty() && !is_machine)
-      throw UsageError("{} cannot be measured, expected `machine` or -m MODEL", Quoted(what_[0]));
-    if (is_machine != model_.model.empty())
-      throw UsageError("expected one of `machine` and -m MODEL");
+    const bool is_serve = what_.size() == 1 && what_[0] == "serve";
+    if (!what_.empty() && !is_machine && !is_serve)
+      throw UsageError("{} cannot be measured, expected `machine`, `serve` or -m MODEL",
+                       Quoted(what_[0]));
+    if (is_serve != serve_.is_asked()) throw UsageError("`serve` and --url go together");
+    if ((is_machine || is_serve) != model_.model.empty())
+      throw UsageError("expected one of `machine`, `serve` and -m MODEL");
+    if (is_serve) return serve_.Run(output_);
     return is_machine ? RunMachine() : RunModel();
   }
 
@@ -184,6 +193,7 @@ class BenchVerb : public Verb {
   }
 
   ModelOptions model_;
+  ServeBench serve_;
   std::vector<std::string> what_;
   std::vector<int64_t> prompts_{512}, news_{128}, depths_{0}, batches_{1}, threads_{0};
   int64_t repetitions_ = 5;

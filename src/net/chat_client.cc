@@ -79,7 +79,7 @@ class EventReader {
     const Json& choice = choices.AsArray()[0];
     const Json& delta = At(choice, {"delta"});
     piece.reasoning = TextOr(At(delta, {"reasoning_content"}), TextOr(At(delta, {"reasoning"})));
-    piece.content = TextOr(At(delta, {"content"}));
+    piece.content = TextOr(At(delta, {"content"}), TextOr(At(choice, {"text"})));
     reply_->reasoning += piece.reasoning;
     reply_->content += piece.content;
     if (!piece.reasoning.empty()) ++reasoning_events_;
@@ -176,8 +176,7 @@ Json ChatClient::Post(const std::string& path, const Json& body) {
   return Parsed(http_.Send("POST", path, headers, DumpJson(body)), path);
 }
 
-ChatReply ChatClient::Complete(Json request, const OnPiece& on_piece) {
-  const std::string path = "/v1/chat/completions";
+ChatReply ChatClient::Complete(Json request, const OnPiece& on_piece, const std::string& path) {
   request.Set("stream", true);
   Json options = Json::MakeObject();
   options.Set("include_usage", true);

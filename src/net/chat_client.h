@@ -61,10 +61,11 @@ class ChatClient {
   Json Get(const std::string& path);
   Json Post(const std::string& path, const Json& body);
 
-  // Streams POST /v1/chat/completions: `request` without stream options. on_piece returns false to cancel. An interrupt
-  // (HttpClientOptions::is_cancelled) ends it too and is no error.
+  // Streams POST /v1/chat/completions, or /v1/completions: `request` without stream options. on_piece returns false to
+  // cancel. An interrupt (HttpClientOptions::is_cancelled) ends it too and is no error.
   using OnPiece = std::function<bool(const ChatPiece&)>;
-  ChatReply Complete(Json request, const OnPiece& on_piece);
+  ChatReply Complete(Json request, const OnPiece& on_piece,
+                     const std::string& path = "/v1/chat/completions");
 
   const std::string& url() const { return url_; }
 
