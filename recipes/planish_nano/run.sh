@@ -89,14 +89,15 @@ cp "$here"/{config.json,pretrain.toml,sft.toml} "$work/"
 train() {  # NAME VERB STEPS ARGS...
   local name=$1 verb=$2 steps=$(($3 * scale / 100)) left=$((deadline - SECONDS))
   shift 3
-  [ -e "$work/$name.done" ] && return
+  local last
+  last=$work/$name/checkpoints/step-$(printf %08d $steps)
+  [ -e "$last/state.json" ] && return
   [ "$left" -gt 0 ] || { say "$name: paused before its start; call again"; exit 0; }
   local status=0
   timeout --signal=TERM "$left" "$planish" "$verb" "$work/$name.toml" -o "$work/$name" --set schedule.steps=$steps "$@" ||
     status=$?
-  if [ $status -eq 124 ]; then say "$name: paused after $minutes minutes; call again to go on"; exit 0; fi
-  [ $status -eq 0 ] || exit $status
-  touch "$work/$name.done"
+  [ $status -eq 0 ] || [ $status -eq 124 ] || exit $status
+  [ -e "$last/state.json" ] || { say "$name: paused; call again to go on"; exit 0; }
 }
 warmup=$((100 * scale / 100)) decay=$((900 * scale / 100))
 train pretrain pretrain 6000 --set schedule.warmup_steps=$((warmup > 0 ? warmup : 1)) --set schedule.decay_steps=$decay
