@@ -59,11 +59,13 @@ class DataVerb : public Verb {
   }
   const char* examples() const override {
     return "  planish data sft tokenize chats.jsonl -o chats.tokens -m MODEL\n  planish data sft "
-           "truncate-think chats.jsonl -o cut.jsonl -m MODEL --min 1000 --max 2000\n  planish data problems -o "
+           "truncate-think chats.jsonl -o cut.jsonl -m MODEL --min 1000 --max 2000\n  planish data "
+           "problems -o "
            "train.jsonl --seed 7 --count 100000 --form chat";
   }
   void Declare(OptionSet* options) override {
-    options->Positional("what", &words_, "sft, the step, and the JSONL file (- for stdin); or problems");
+    options->Positional("what", &words_,
+                        "sft, the step, and the JSONL file (- for stdin); or problems");
     options->Text("-o,--output", &output_, "file to write");
     options->Text("-m,--model", &model_,
                   "Hugging Face folder or GGUF file, or a tokenizer.json with --template");
@@ -92,8 +94,9 @@ class DataVerb : public Verb {
     options->Int("--first", &first_, 0, int64_t{1} << 40, "number of the first one");
     options->Choice("--split", &job_.split, {"train", "test"},
                     "test: other sentences and other numbers than training has");
-    options->Choice("--form", &job_.form, {"chat", "text", "test"},
-                    "conversations for sft, documents for pretrain, questions with answers for eval");
+    options->Choice(
+        "--form", &job_.form, {"chat", "text", "test"},
+        "conversations for sft, documents for pretrain, questions with answers for eval");
     options->Choice("--mix", &job_.mix, {"full", "easy", "test"}, "skills, steps and digits");
     options->Choice("--thinking", &job_.thinking, {"both", "on", "off"},
                     "of chat rows; both: two rows a problem");
@@ -267,11 +270,8 @@ class DataVerb : public Verb {
     Report({{"rows", WriteProblemData(job_)}});
   }
 
-  ProblemDataJob job_{.kind = "problems",
-                      .form = "chat",
-                      .mix = "full",
-                      .split = "train",
-                      .thinking = "both"};
+  ProblemDataJob job_{
+      .kind = "problems", .form = "chat", .mix = "full", .split = "train", .thinking = "both"};
   int64_t count_ = 0, first_ = 0;
   std::vector<std::string> words_;
   std::string output_, model_, template_, turns_ = "all", long_ = "truncate", off_, at_ = "newline";

@@ -42,35 +42,29 @@ constexpr const char* kChange[] = {
     "[Soon after|A little later|Some time later], {S.he} {v} {n}[| {o}]{v.tail}.",
     "Then {S} {v} {n} {o}{v.tail}.",
     "{t}, {S.he} {v} {n}[| {o}]{v.tail}."};
-constexpr const char* kMore[] = {
-    "{S.he} {v} {n} more[| {o}]{v.tail}.",
-    "Then {S.he} {v} {n} more {o}{v.tail}.",
-    "{t}, {S.he} {v} another {n}[| {o}]{v.tail}.",
-    "{t}, {S} {v} {n} more[| {o}]{v.tail}.",
-    "{S} then {v} {n} more {o}{v.tail}.",
-    "After that, {S.he} {v} {n} more[| {o}]{v.tail}."};
-constexpr const char* kLess[] = {
-    "{S.he} {v} {n} of them{v.tail}.",
-    "Then {S.he} {v} {n} of the {o}{v.tail}.",
-    "{t}, {S.he} {v} {n} of [them|the {o}|{S.his} {o}]{v.tail}.",
-    "{S} then {v} {n} of {S.his} {o}{v.tail}.",
-    "But then {S.he} {v} {n}[| of them]{v.tail}.",
-    "Then {S} {v} {n} of {S.his} {o}{v.tail}."};
+constexpr const char* kMore[] = {"{S.he} {v} {n} more[| {o}]{v.tail}.",
+                                 "Then {S.he} {v} {n} more {o}{v.tail}.",
+                                 "{t}, {S.he} {v} another {n}[| {o}]{v.tail}.",
+                                 "{t}, {S} {v} {n} more[| {o}]{v.tail}.",
+                                 "{S} then {v} {n} more {o}{v.tail}.",
+                                 "After that, {S.he} {v} {n} more[| {o}]{v.tail}."};
+constexpr const char* kLess[] = {"{S.he} {v} {n} of them{v.tail}.",
+                                 "Then {S.he} {v} {n} of the {o}{v.tail}.",
+                                 "{t}, {S.he} {v} {n} of [them|the {o}|{S.his} {o}]{v.tail}.",
+                                 "{S} then {v} {n} of {S.his} {o}{v.tail}.",
+                                 "But then {S.he} {v} {n}[| of them]{v.tail}.",
+                                 "Then {S} {v} {n} of {S.his} {o}{v.tail}."};
 constexpr const char* kChangePlace[] = {
-    "{n}[| of them] {v.they}.",
-    "Then {n}[| {o}] {v.they}.",
-    "{t}, {n} {o} {v.they}.",
-    "After that, {n} {o} {v.they}.",
-    "Next, {n}[| {o}] {v.they}.",
-    "[Soon after|A little later], {n} {o} {v.they}.",
+    "{n}[| of them] {v.they}.",   "Then {n}[| {o}] {v.they}.",
+    "{t}, {n} {o} {v.they}.",     "After that, {n} {o} {v.they}.",
+    "Next, {n}[| {o}] {v.they}.", "[Soon after|A little later], {n} {o} {v.they}.",
     "{t} {n}[| {o}] {v.they}."};
-constexpr const char* kMorePlace[] = {
-    "{n} more[| {o}] {v.they}.",
-    "Then {n} more {o} {v.they}.",
-    "{t}, {n} more[| {o}] {v.they}.",
-    "Another {n}[| {o}] {v.they}.",
-    "After some time, {n} more {o} {v.they}.",
-    "{t}, another {n} {o} {v.they}."};
+constexpr const char* kMorePlace[] = {"{n} more[| {o}] {v.they}.",
+                                      "Then {n} more {o} {v.they}.",
+                                      "{t}, {n} more[| {o}] {v.they}.",
+                                      "Another {n}[| {o}] {v.they}.",
+                                      "After some time, {n} more {o} {v.they}.",
+                                      "{t}, another {n} {o} {v.they}."};
 constexpr const char* kHowManyNow[] = {
     "How many {o} does {S} have now?",
     "How many {o} does {S.he} have [now|in the end|at the end]?",
@@ -84,14 +78,13 @@ constexpr const char* kHowManyNow[] = {
     "What is {S}'s final number of {o}?",
     "So how many {o} does {S} [have|own] now?",
     "How many {o} will {S} have [then|after that|at the end]?"};
-constexpr const char* kHowManyLeft[] = {
-    "How many {o} are left?",
-    "How many {o} does {S} have left?",
-    "How many {o} remain?",
-    "How many {o} does {S.he} still have?",
-    "What number of {o} is left?",
-    "How many {o} [are left now|remain now|are still left]?",
-    "How many {o} are still with {S}?"};
+constexpr const char* kHowManyLeft[] = {"How many {o} are left?",
+                                        "How many {o} does {S} have left?",
+                                        "How many {o} remain?",
+                                        "How many {o} does {S.he} still have?",
+                                        "What number of {o} is left?",
+                                        "How many {o} [are left now|remain now|are still left]?",
+                                        "How many {o} are still with {S}?"};
 constexpr const char* kHowManyPlace[] = {
     "How many {o} are {place} now?",
     "How many {o} <are|were> there [now|at the end|in the end]?",
@@ -142,25 +135,19 @@ constexpr const char* kAltogether[] = {
     "[Altogether|In total], how many {o} do they have?",
     "How many {o} do all of them have together?"};
 constexpr const char* kCompareMore[] = {
-    "{Y} <has|had> {n} more {o} than {X}.",
-    "{Y} <has|had> {n} more than {X}.",
-    "{X} <has|had> {n} fewer {o} than {Y}.",
-    "Compared with {X}, {Y} <has|had> {n} more {o}.",
-    "{Y} <beats|beat> {X} by {n} {o}.",
-    "{Y} <owns|owned> {n} more {o} than {X}."};
+    "{Y} <has|had> {n} more {o} than {X}.",  "{Y} <has|had> {n} more than {X}.",
+    "{X} <has|had> {n} fewer {o} than {Y}.", "Compared with {X}, {Y} <has|had> {n} more {o}.",
+    "{Y} <beats|beat> {X} by {n} {o}.",      "{Y} <owns|owned> {n} more {o} than {X}."};
 constexpr const char* kCompareLess[] = {
-    "{Y} <has|had> {n} fewer {o} than {X}.",
-    "{Y} <has|had> {n} less than {X}.",
-    "{X} <has|had> {n} more {o} than {Y}.",
-    "Compared with {X}, {Y} <has|had> {n} fewer {o}.",
-    "{Y} <is|was> {n} {o} behind {X}.",
-    "{Y} <owns|owned> {n} fewer {o} than {X}."};
+    "{Y} <has|had> {n} fewer {o} than {X}.", "{Y} <has|had> {n} less than {X}.",
+    "{X} <has|had> {n} more {o} than {Y}.",  "Compared with {X}, {Y} <has|had> {n} fewer {o}.",
+    "{Y} <is|was> {n} {o} behind {X}.",      "{Y} <owns|owned> {n} fewer {o} than {X}."};
 constexpr const char* kHowManyOf[] = {"How many {o} does {Y} have?",
                                       "How many {o} <does|did> {Y} have?",
                                       "What is the number of {o} {Y} has?",
                                       "Find the number of {o} that {Y} has.",
-                                      "So how many {o} does {Y} have?",
                                       "How many {o} are {Y}'s?",
+                                      "So how many {o} does {Y} have?",
                                       "[Work out|Calculate|Tell me] how many {o} {Y} has."};
 constexpr const char* kDifference[] = {
     "How many more {o} does {X} have than {Y}?",
@@ -169,20 +156,18 @@ constexpr const char* kDifference[] = {
     "How many fewer {o} does {Y} have than {X}?",
     "How many {o} more than {Y} does {X} have?",
     "How many {o} does {Y} need to have as many as {X}?"};
-constexpr const char* kUnknownStart[] = {
-    "{S} <has|had> some {o}.",
-    "{S} <starts|started> with some {o}.",
-    "We do not know how many {o} {S} <has|had> at first.",
-    "{S} <has|had> a number of {o}.",
-    "At first, {S} <has|had> [an unknown number of|some] {o}.",
-    "[In the morning|On Monday], {S} <has|had> some {o}."};
-constexpr const char* kEnd[] = {
-    "Now {S.he} has {n} {o}.",
-    "[In the end|At the end], {S.he} <has|had> {n} {o}[| left].",
-    "After that, {S} <has|had> {n} {o}.",
-    "That <leaves|left> {S.him} with {n} {o}.",
-    "Now there are {n} {o}.",
-    "In the end {S} <has|had> {n} {o}."};
+constexpr const char* kUnknownStart[] = {"{S} <has|had> some {o}.",
+                                         "{S} <starts|started> with some {o}.",
+                                         "We do not know how many {o} {S} <has|had> at first.",
+                                         "{S} <has|had> a number of {o}.",
+                                         "At first, {S} <has|had> [an unknown number of|some] {o}.",
+                                         "[In the morning|On Monday], {S} <has|had> some {o}."};
+constexpr const char* kEnd[] = {"Now {S.he} has {n} {o}.",
+                                "[In the end|At the end], {S.he} <has|had> {n} {o}[| left].",
+                                "After that, {S} <has|had> {n} {o}.",
+                                "That <leaves|left> {S.him} with {n} {o}.",
+                                "Now there are {n} {o}.",
+                                "In the end {S} <has|had> {n} {o}."};
 constexpr const char* kHowManyFirst[] = {
     "How many {o} did {S} have at first?",
     "How many {o} did {S.he} have [at the start|in the beginning]?",
@@ -209,10 +194,10 @@ constexpr const char* kHowManyMissing[] = {
 void SetVerb(Story* story, const Setting& setting, bool gains) {
   const auto verbs = gains ? setting.gains : setting.losses;
   story->slots().Set("v", story->draw().Of(verbs));
-  static constexpr const char* kOften[] = {"Later",         "In the evening", "In the afternoon",
-                                           "After lunch",   "The next day",   "On Tuesday",
-                                           "On Friday",     "At noon",        "That night",
-                                           "On the weekend", "Afterwards",    "A day later"};
+  static constexpr const char* kOften[] = {"Later",          "In the evening", "In the afternoon",
+                                           "After lunch",    "The next day",   "On Tuesday",
+                                           "On Friday",      "At noon",        "That night",
+                                           "On the weekend", "Afterwards",     "A day later"};
   story->slots().Set("t", std::string(story->draw().Of(kOften)));
 }
 
@@ -250,7 +235,7 @@ void RunningCount(Story* story) {
     const std::string label = story->Fill(has_place ? "{v.they} {n.d}" : "{v} {n.d}");
     count = gains ? story->Add(label, count, change) : story->Subtract(label, count, change);
   }
-  story->Ask(has_place                     ? Frames(kHowManyPlace)
+  story->Ask(has_place                   ? Frames(kHowManyPlace)
              : !gains && draw.Chance(60) ? Frames(kHowManyLeft)
                                          : Frames(kHowManyNow));
   story->AnswerInteger(count);
@@ -340,7 +325,9 @@ void Difference(Story* story) {
   Slots& slots = story->slots();
   const Setting& setting = ChooseSetting(&slots, &story->draw());
   if (*setting.holder || *setting.place) return story->GiveUp();
-  const auto people = story->Names(2);
+  const auto people = story->Names(4);
+  slots.Set("B", people[2]);  // who gives and gets beside them
+  slots.Set("C", people[3]);
   int64_t amounts[2];
   const int changes[2] = {(story->steps() - 1) / 2, story->steps() / 2};
   for (const int who : {0, 1}) {

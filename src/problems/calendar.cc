@@ -9,11 +9,14 @@ namespace planish {
 namespace {
 
 // Clock.
-constexpr const char* kClockStart[] = {
-    "[A train|A bus|{A}] leaves at {t}.",   "[The film|The show|The lesson] starts at {t}.",
-    "{A} gets up at {t}.",                  "It is {t} now.",
-    "{A} starts to work at {t}.",           "{A} leaves home at {t}.",
-    "The clock shows {t}.",                 "School begins at {t}."};
+constexpr const char* kClockStart[] = {"[A train|A bus|{A}] leaves at {t}.",
+                                       "[The film|The show|The lesson] starts at {t}.",
+                                       "{A} gets up at {t}.",
+                                       "It is {t} now.",
+                                       "{A} starts to work at {t}.",
+                                       "{A} leaves home at {t}.",
+                                       "The clock shows {t}.",
+                                       "School begins at {t}."};
 constexpr const char* kClockLater[] = {
     "{d} later, [{A} has a break|it stops|there is a break].",
     "After {d}, [{A} has a rest|the next part begins|there is a stop].",
@@ -23,11 +26,13 @@ constexpr const char* kClockLater[] = {
     "Then {A} [waits|works|rests] for {d}.",
     "The next thing takes {d}.",
     "{d} after that, [something new begins|{A} stops]."};
-constexpr const char* kClockEnd[] = {
-    "What time is it [then|after that]?", "At what time is [that|it over]?",
-    "When is this over?",                 "What does the clock show then?",
-    "What is the time at the end?",       "What time is it at the end?",
-    "What time is it in the end?"};
+constexpr const char* kClockEnd[] = {"What time is it [then|after that]?",
+                                     "At what time is [that|it over]?",
+                                     "When is this over?",
+                                     "What does the clock show then?",
+                                     "What is the time at the end?",
+                                     "What time is it at the end?",
+                                     "What time is it in the end?"};
 constexpr const char* kClockShort[] = {
     "A [film|show|lesson|game] starts at {t} and lasts {d}. [When|At what time] does it end?",
     "{A} leaves home at {t} and [walks|rides|drives] for {d}. What time is it then?",
@@ -68,12 +73,10 @@ constexpr const char* kDayLater[] = {
     "[{A}|{B}] waits {n} days[| more].",
     "Then {n} days pass.",
     "{n} days after that, it rains."};
-constexpr const char* kDayEnd[] = {"What day of the week is it then?",
-                                   "What day of the week is that?",
-                                   "Which weekday is that?",
-                                   "On what day of the week is that?",
-                                   "What weekday is it then?",
-                                   "Which day of the week is it then?"};
+constexpr const char* kDayEnd[] = {
+    "What day of the week is it then?", "What day of the week is that?",
+    "Which weekday is that?",           "On what day of the week is that?",
+    "What weekday is it then?",         "Which day of the week is it then?"};
 constexpr const char* kDayShort[] = {
     "If today is {t}, what day [of the week |]will it be in {n} days?",
     "Today is {t}. What day of the week is it {n} days from now?",
@@ -97,12 +100,9 @@ constexpr const char* kDateStart[] = {"Today is {t}.",
                                       "On {t}, {A} plants a tree.",
                                       "The [school year|game|story] starts on {t}.",
                                       "{A} starts a trip on {t}."};
-constexpr const char* kDateEnd[] = {"What is the date then?",
-                                    "What date is that?",
-                                    "On what date is that?",
-                                    "Which date is it then?",
-                                    "Give the date of that day.",
-                                    "What date is it then?"};
+constexpr const char* kDateEnd[] = {"What is the date then?",     "What date is that?",
+                                    "On what date is that?",      "Which date is it then?",
+                                    "Give the date of that day.", "What date is it then?"};
 constexpr const char* kDateShort[] = {
     "What date is {n} days after {t}?",
     "Today is {t}. What is the date in {n} days?",
@@ -112,25 +112,24 @@ constexpr const char* kDateShort[] = {
     "Today is {t}. What date is it {n} days later?"};
 
 // Years.
-constexpr const char* kYearStart[] = {
-    "A [house|bridge|school|church] was built in {t}.",
-    "{A} was born in {t}.",
-    "A [town|club|company] was founded in {t}.",
-    "A [ship|tower|road] was finished in {t}.",
-    "In {t}, [a tree was planted|a book was written].",
-    "The [story|journey] begins in the year {t}.",
-    "A school was founded in {t}."};
+constexpr const char* kYearStart[] = {"A [house|bridge|school|church] was built in {t}.",
+                                      "{A} was born in {t}.",
+                                      "A [town|club|company] was founded in {t}.",
+                                      "A [ship|tower|road] was finished in {t}.",
+                                      "In {t}, [a tree was planted|a book was written].",
+                                      "The [story|journey] begins in the year {t}.",
+                                      "A school was founded in {t}."};
 constexpr const char* kYearLater[] = {
-    "{n} years later, [it was painted|a new part was built|a big change came].",
-    "After {n} [more |]years, [a party was held|a photo was taken].",
+    "{n} years later, [there was a big party|a new road came|a big change came].",
+    "After {n} [more |]years, [a party was held|a storm came|a museum opened].",
     "Then {n} years went by.",
-    "{n} years after that, [a book was written about it|there was a fire].",
+    "{n} years after that, [a bridge was opened|there was a fire].",
     "Another {n} years passed.",
     "Then {n} years passed.",
-    "{n} years after that, a new part was built."};
-constexpr const char* kYearEnd[] = {"In what year was that?",      "Which year was it then?",
-                                    "What year was that?",         "In which year was that?",
-                                    "Find the year of the last event.", "Which year was that?"};
+    "{n} years after that, a new king came."};
+constexpr const char* kYearEnd[] = {
+    "In what year was that?",  "Which year was it then?",          "What year was that?",
+    "In which year was that?", "Find the year of the last event.", "Which year was that?"};
 constexpr const char* kAge[] = {
     "{A} was born in {t}. How old was {A.he} in {u}?",
     "A house was built in {t}. How old was it in {u}?",
@@ -143,17 +142,18 @@ std::string Clock(int64_t minutes) { return fmt::format("{}:{:02}", minutes / 60
 
 int64_t DrawMinutes(Story* story, bool is_long) {
   Draw& draw = story->draw();
-  return is_long                ? draw.Between(100, 240)
+  return is_long           ? draw.Between(100, 240)
          : draw.Chance(50) ? draw.Between(1, 11) * 5
-                                : draw.Between(5, 59);
+                           : draw.Between(5, 59);
 }
 
 void SetDuration(Story* story, int64_t minutes) {
   Draw& draw = story->draw();
   if (minutes >= 60 && minutes < 100) {
     const int64_t hours = minutes / 60, rest = minutes % 60;
-    story->slots().Set("d", rest ? fmt::format("{} hour{} and {} minutes", hours, hours > 1 ? "s" : "", rest)
-                                 : fmt::format("{} hour{}", hours, hours > 1 ? "s" : ""));
+    story->slots().Set(
+        "d", rest ? fmt::format("{} hour{} and {} minutes", hours, hours > 1 ? "s" : "", rest)
+                  : fmt::format("{} hour{}", hours, hours > 1 ? "s" : ""));
     story->Operand(hours);
     story->Operand(rest);
     return;
@@ -164,11 +164,13 @@ void SetDuration(Story* story, int64_t minutes) {
 
 // One step: minutes on, or back.
 int64_t MoveClock(Story* story, int64_t now, int64_t minutes, bool on) {
-  std::string line = fmt::format("{} {}: ", Clock(now), on ? fmt::format("+{}", minutes) : fmt::format("-{}", minutes));
+  std::string line = fmt::format("{} {}: ", Clock(now),
+                                 on ? fmt::format("+{}", minutes) : fmt::format("-{}", minutes));
   int64_t hours = now / 60, rest = now % 60, add = minutes;
   if (add >= 60) {
     line += WorkedQuotient(add, 60) + ",";
-    line += fmt::format("{}{}{}={},", hours, on ? "+" : "-", add / 60, on ? hours + add / 60 : hours - add / 60);
+    line += fmt::format("{}{}{}={},", hours, on ? "+" : "-", add / 60,
+                        on ? hours + add / 60 : hours - add / 60);
     hours += on ? add / 60 : -(add / 60);
     add %= 60;
   }
@@ -205,7 +207,9 @@ void ClockChain(Story* story) {
   const bool is_long = story->digits() == 3;
   if (story->steps() == 1) {
     const bool on = draw.Chance(65);
-    const int64_t minutes = is_long ? DrawMinutes(story, true) : draw.Chance(30) ? draw.Between(61, 99) : DrawMinutes(story, false);
+    const int64_t minutes = is_long           ? DrawMinutes(story, true)
+                            : draw.Chance(30) ? draw.Between(61, 99)
+                                              : DrawMinutes(story, false);
     SetDuration(story, minutes);
     story->Ask(on ? Frames(kClockShort) : Frames(kClockBefore));
     now = MoveClock(story, now, minutes, on);
@@ -234,7 +238,8 @@ void ClockBetween(Story* story) {
   story->Key(to);
   story->Ask(kClockBetween);
   int64_t hours = to / 60 - from / 60, a = from % 60, b = to % 60;
-  story->Line(fmt::format("hours: {}-{}={},{}*60={}", to / 60, from / 60, hours, hours, hours * 60), true);
+  story->Line(fmt::format("hours: {}-{}={},{}*60={}", to / 60, from / 60, hours, hours, hours * 60),
+              true);
   int64_t minutes = hours * 60;
   if (b > 0) minutes = story->Add("plus", minutes, b);
   if (a > 0) minutes = story->Subtract("minus", minutes, a);
@@ -267,7 +272,8 @@ void WeekdayChain(Story* story) {
   story->Key(day);
   if (story->steps() == 1) {
     const bool on = draw.Chance(65);
-    const int64_t n = story->digits() == 2 && draw.Chance(60) ? draw.Between(2, 30) : story->Longest();
+    const int64_t n =
+        story->digits() == 2 && draw.Chance(60) ? draw.Between(2, 30) : story->Longest();
     story->Operand(n);
     slots.Set("n", n);
     story->Ask(on ? Frames(kDayShort) : Frames(kDayBefore));
@@ -310,7 +316,8 @@ void DateChain(Story* story) {
     day += n;
     while (day > DaysInMonth(month)) {
       const int days = DaysInMonth(month);
-      line += fmt::format(",{} {},{}", Months()[static_cast<size_t>(month - 1)], days, WorkedDifference(day, days));
+      line += fmt::format(",{} {},{}", Months()[static_cast<size_t>(month - 1)], days,
+                          WorkedDifference(day, days));
       day -= days;
       month = month % 12 + 1;
     }

@@ -10,10 +10,9 @@
 namespace planish {
 namespace {
 
-constexpr const char* kFractionOf[] = {
-    "What is {f} of {n}?",      "Find {f} of {n}.",
-    "How much is {f} of {n}?",  "Calculate {f} of {n}.",
-    "What number is {f} of {n}?", "Find {f} of the number {n}."};
+constexpr const char* kFractionOf[] = {"What is {f} of {n}?",        "Find {f} of {n}.",
+                                       "How much is {f} of {n}?",    "Calculate {f} of {n}.",
+                                       "What number is {f} of {n}?", "Find {f} of the number {n}."};
 constexpr const char* kParts[] = {
     "{A} <has|had> {n} {o}. {f} of them <are|were> {color}.",
     "There <are|were> {n} {o} in a {c.1}, and {f} of them <are|were> {color}.",
@@ -22,12 +21,10 @@ constexpr const char* kParts[] = {
     "{A} <counts|counted> {n} {o} and <sees|saw> that {f} of them <are|were> {color}.",
     "{A} <owns|owned> {n} {o}, and {f} of them <are|were> {color}.",
     "{A} <paints|painted> {f} of {n} {o} {color}."};
-constexpr const char* kHowMany[] = {"How many {o} are {color}?",
-                                    "How many {color} {o} are there?",
-                                    "How many of the {o} are {color}?",
-                                    "What is the number of {color} {o}?",
-                                    "Find the number of {color} {o}.",
-                                    "How many {color} {o} is that?"};
+constexpr const char* kHowMany[] = {
+    "How many {o} are {color}?",        "How many {color} {o} are there?",
+    "How many of the {o} are {color}?", "What is the number of {color} {o}?",
+    "Find the number of {color} {o}.",  "How many {color} {o} is that?"};
 constexpr const char* kHowManyNot[] = {"How many {o} are not {color}?",
                                        "How many of the {o} are not {color}?",
                                        "How many {o} have another color?",
@@ -159,7 +156,8 @@ void Simplify(Story* story) {
 
 void Whole(Story* story) {
   Slots& slots = story->slots();
-  const int64_t b = story->draw().Between(2, 10), a = story->draw().Chance(50) ? 1 : story->draw().Between(1, b - 1);
+  const int64_t b = story->draw().Between(2, 10),
+                a = story->draw().Chance(50) ? 1 : story->draw().Between(1, b - 1);
   if (std::gcd(a, b) != 1) return story->GiveUp();
   const int64_t n = std::max<int64_t>(1, story->Longest() / a) * a;
   slots.Set("f", FractionText(&story->draw(), a, b));

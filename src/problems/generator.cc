@@ -17,9 +17,9 @@ constexpr uint64_t kAttempts = 1u << 14;
 
 using SkillFunction = void (*)(Story*);
 constexpr SkillFunction kSkills[kSkillCount] = {
-    AddSubtractProblem, MultiplyDivideProblem, MixedProblem,   MoneyProblem,
+    AddSubtractProblem, MultiplyDivideProblem, MixedProblem,    MoneyProblem,
     PercentProblem,     FractionProblem,       CalendarProblem, UnitsProblem,
-    OrderingProblem,    SequenceProblem,       LogicProblem,   LettersProblem};
+    OrderingProblem,    SequenceProblem,       LogicProblem,    LettersProblem};
 
 // A seed of its own for each split and skill, so that equal indices are not equal stories.
 uint64_t SeedOf(uint64_t seed, Split split, Skill skill) {

@@ -68,21 +68,23 @@ constexpr const char* kPartStays[] = {
     "After that, {S.he} <has|had> only {part} of the {o}.",
     "{t}, only {part} of them <are|were> left.",
     "Then {S.he} <keeps|kept> only {part} of them."};
-constexpr const char* kNow[] = {
-    "How many {o} does {S} have [now|left|in the end]?",
-    "How many {o} does {S.he} have [now|in the end|at the end]?",
-    "How many {o} are [left|there in the end]?",
-    "How many {o} remain?",
-    "What is the number of {o} [now|at the end]?",
-    "How many {o} does {S} have at the end?",
-    "Find the number of {o} that {S} has [now|at the end]."};
+constexpr const char* kNow[] = {"How many {o} does {S} have [now|left|in the end]?",
+                                "How many {o} does {S.he} have [now|in the end|at the end]?",
+                                "How many {o} are [left|there in the end]?",
+                                "How many {o} remain?",
+                                "What is the number of {o} [now|at the end]?",
+                                "How many {o} does {S} have at the end?",
+                                "Find the number of {o} that {S} has [now|at the end]."};
 constexpr const char* kShareEnd[] = {
     "The rest is shared equally among {n} {w}. How many {o} does each [get|{w.1} get]?",
     "{S.he} <shares|shared> what is left equally among {n} {w}. How many does each get?",
-    "Finally, {S.he} <divides|divided> the {o} equally into {n} {c}. How many {o} are in each {c.1}?",
+    "Finally, {S.he} <divides|divided> the {o} equally into {n} {c}. How many {o} are in each "
+    "{c.1}?",
     "In the end, {n} {w} <share|shared> all the {o} equally. How many does each {w.1} get?",
-    "At last {S.he} <puts|put> all the {o} into {n} {c}, the same number in each. How many are in one {c.1}?",
-    "Finally, {S.he} <shares|shared> all the {o} equally among {n} {w}. How many {o} does each get?"};
+    "At last {S.he} <puts|put> all the {o} into {n} {c}, the same number in each. How many are in "
+    "one {c.1}?",
+    "Finally, {S.he} <shares|shared> all the {o} equally among {n} {w}. How many {o} does each "
+    "get?"};
 constexpr const char* kSellEnd[] = {
     "Then {S.he} <sells|sold> all the {o} for {n} dollars each. How many dollars does {S.he} get?",
     "{S.he} <sells|sold> [the rest|all of them] at ${n.d} each. How much money does {S.he} get?",
@@ -109,7 +111,9 @@ int64_t Grouped(Story* story, int64_t count) {
   const int64_t groups = story->Small();
   story->Operand(groups);
   const bool gain = count < 3 * groups || draw.Chance(55);
-  const int64_t size = gain ? story->NumberBelow(count < 100 ? 30 : count < 1000 ? 100 : 400)
+  const int64_t size = gain ? story->NumberBelow(count < 100    ? 30
+                                                 : count < 1000 ? 100
+                                                                : 400)
                             : story->NumberBelow(std::min<int64_t>(count / groups, 400));
   slots.Set("n", groups);
   slots.Set("m", size);
@@ -153,19 +157,16 @@ std::string WorkedPercent(int64_t percent, int64_t of, int64_t* value) {
   *value = percent * of / 100;
   if (percent == 50) return WorkedQuotient(of, 2);
   if (percent == 25) return WorkedQuotient(of, 4);
-  if (percent == 75 && of % 4 == 0)
-    return WorkedQuotient(of, 4) + "," + WorkedProduct(of / 4, 3);
+  if (percent == 75 && of % 4 == 0) return WorkedQuotient(of, 4) + "," + WorkedProduct(of / 4, 3);
   if (percent % 10 == 0 && of % 10 == 0) {
     return WorkedQuotient(of, 10) +
            (percent > 10 ? "," + WorkedProduct(of / 10, percent / 10) : "");
   }
   if (percent % 20 == 0 && of % 5 == 0) {
-    return WorkedQuotient(of, 5) +
-           (percent > 20 ? "," + WorkedProduct(of / 5, percent / 20) : "");
+    return WorkedQuotient(of, 5) + (percent > 20 ? "," + WorkedProduct(of / 5, percent / 20) : "");
   }
   if (percent % 5 == 0 && of % 20 == 0) {
-    return WorkedQuotient(of, 20) +
-           (percent > 5 ? "," + WorkedProduct(of / 20, percent / 5) : "");
+    return WorkedQuotient(of, 20) + (percent > 5 ? "," + WorkedProduct(of / 20, percent / 5) : "");
   }
   if (of % 100 == 0) return WorkedQuotient(of, 100) + "," + WorkedProduct(percent, of / 100);
   return WorkedProduct(of, percent) + "," + WorkedQuotient(of * percent, 100);
@@ -209,10 +210,14 @@ void InventoryProblem(Story* story, const InventoryMix& mix) {
   Draw& draw = story->draw();
   const Setting& setting = ChooseSetting(&slots, &draw);
   const std::string_view thing = setting.thing.one;
-  if (*setting.holder || *setting.place || thing == "point" || thing == "dollar")
-    slots.Set("o", draw.Of(SmallThings()));
   const bool is_own = *setting.holder || *setting.place || thing == "point" || thing == "dollar";
-  if (is_own) slots.Set("S", People()[draw.Index(People().size())]);
+  if (is_own) {  // a person with some small things instead
+    const auto people = story->Names(3);
+    slots.Set("S", people[0]);
+    slots.Set("C", people[1]);
+    slots.Set("D", people[2]);
+    slots.Set("o", draw.Of(SmallThings()));
+  }
   static constexpr VerbForms kGains[] = {{"buy", "buys", "bought", "buying"},
                                          {"get", "gets", "got", "getting"},
                                          {"find", "finds", "found", "finding"},
@@ -237,13 +242,15 @@ void InventoryProblem(Story* story, const InventoryMix& mix) {
   bool used_special = mix.percents + mix.fractions == 0;
   while (story->done_steps() < body && !story->gave_up()) {
     const int left = body - story->done_steps();
-    static constexpr const char* kTimesOfDay[] = {
-        "Later", "In the evening", "The next day", "On Tuesday", "On Friday", "A week later", "Afterwards"};
+    static constexpr const char* kTimesOfDay[] = {"Later",      "In the evening", "The next day",
+                                                  "On Tuesday", "On Friday",      "A week later",
+                                                  "Afterwards"};
     slots.Set("t", std::string(draw.Of(kTimesOfDay)));
-    int64_t kind = draw.Between(
-        1, mix.changes + mix.groups + mix.times + mix.fractions + mix.percents);
+    int64_t kind =
+        draw.Between(1, mix.changes + mix.groups + mix.times + mix.fractions + mix.percents);
     if (!used_special && left <= 2)  // a percentage problem has at least one
-      kind = mix.changes + mix.groups + mix.times + 1 + draw.Between(0, mix.fractions + mix.percents - 1);
+      kind = mix.changes + mix.groups + mix.times + 1 +
+             draw.Between(0, mix.fractions + mix.percents - 1);
     if ((kind -= mix.changes) <= 0) {
       count = Changed(story, count, gains, losses);
     } else if ((kind -= mix.groups) <= 0) {

@@ -8,21 +8,17 @@
 namespace planish {
 namespace {
 
-constexpr const char* kReverse[] = {
-    "[Write|Spell] the word {w} backwards.",
-    "What is the word {w} spelled backwards?",
-    "Reverse the word {w}.",
-    "How do you write {w} from the last letter to the first?",
-    "{A} writes {w} backwards. What does {A.he} write?",
-    "What do you get when you spell {w} backwards?",
-    "Reverse the letters of {w}."};
+constexpr const char* kReverse[] = {"[Write|Spell] the word {w} backwards.",
+                                    "What is the word {w} spelled backwards?",
+                                    "Reverse the word {w}.",
+                                    "How do you write {w} from the last letter to the first?",
+                                    "{A} writes {w} backwards. What does {A.he} write?",
+                                    "What do you get when you spell {w} backwards?",
+                                    "Reverse the letters of {w}."};
 constexpr const char* kNth[] = {
-    "What is the {k} letter of the word {w}?",
-    "Which letter is {k} in {w}?",
-    "Name the {k} letter in the word {w}.",
-    "Look at the word {w}. What is its {k} letter?",
-    "In the word {w}, which letter is the {k}?",
-    "Which is the {k} letter in the word {w}?",
+    "What is the {k} letter of the word {w}?",   "Which letter is {k} in {w}?",
+    "Name the {k} letter in the word {w}.",      "Look at the word {w}. What is its {k} letter?",
+    "In the word {w}, which letter is the {k}?", "Which is the {k} letter in the word {w}?",
     "{A} writes {w}. What is the {k} letter?"};
 constexpr const char* kCountLetter[] = {
     "How many times does the letter {c} [occur|appear] in the word {w}?",
@@ -31,12 +27,10 @@ constexpr const char* kCountLetter[] = {
     "How often is the letter {c} used in {w}?",
     "In the word {w}, how many letters are {c}?",
     "How many times is the letter {c} in the word {w}?"};
-constexpr const char* kLength[] = {"How many letters does the word {w} have?",
-                                   "How many letters are in {w}?",
-                                   "Count the letters of the word {w}.",
-                                   "What is the length of the word {w}?",
-                                   "How long is the word {w} in letters?",
-                                   "How many letters are in the word {w}?"};
+constexpr const char* kLength[] = {
+    "How many letters does the word {w} have?", "How many letters are in {w}?",
+    "Count the letters of the word {w}.",       "What is the length of the word {w}?",
+    "How long is the word {w} in letters?",     "How many letters are in the word {w}?"};
 constexpr const char* kVowels[] = {"How many vowels (a, e, i, o, u) are in the word {w}?",
                                    "Count the vowels in {w}.",
                                    "How many letters of {w} are vowels?",
@@ -57,13 +51,12 @@ constexpr const char* kFinals[] = {
     "Put together the last letter of each of these words: {list}.",
     "{A} takes the last letter of each word in {list}. What does {A.he} get?",
     "Take the last letters of {list}. What do they spell?"};
-constexpr const char* kAlphabet[] = {
-    "Put these words in alphabetical order: {list}.",
-    "Sort the words {list} [alphabetically|by the alphabet].",
-    "Write {list} in alphabetical order.",
-    "Order these words as in a dictionary: {list}.",
-    "What is the alphabetical order of {list}?",
-    "Sort these words in alphabetical order: {list}."};
+constexpr const char* kAlphabet[] = {"Put these words in alphabetical order: {list}.",
+                                     "Sort the words {list} [alphabetically|by the alphabet].",
+                                     "Write {list} in alphabetical order.",
+                                     "Order these words as in a dictionary: {list}.",
+                                     "What is the alphabetical order of {list}?",
+                                     "Sort these words in alphabetical order: {list}."};
 constexpr const char* kFirstWord[] = {
     "Which of these words comes first in the alphabet: {list}?",
     "Which word comes first in a dictionary: {list}?",
@@ -78,21 +71,19 @@ constexpr const char* kReplace[] = {
     "{A} writes {w} but uses {d} for every {c}. What does {A.he} write?",
     "Replace each {c} in {w} by {d}.",
     "In the word {w}, replace each {c} by {d}. What do you get?"};
-constexpr const char* kRemove[] = {
-    "Remove every {c} from the word {w}. What is left?",
-    "Write the word {w} without the letter {c}.",
-    "What is left of {w} if you take out each {c}?",
-    "{A} writes {w} without any {c}. What does {A.he} write?",
-    "Take the letter {c} out of {w}. What do you get?",
-    "Write {w} without the letter {c}. What do you get?"};
+constexpr const char* kRemove[] = {"Remove every {c} from the word {w}. What is left?",
+                                   "Write the word {w} without the letter {c}.",
+                                   "What is left of {w} if you take out each {c}?",
+                                   "{A} writes {w} without any {c}. What does {A.he} write?",
+                                   "Take the letter {c} out of {w}. What do you get?",
+                                   "Write {w} without the letter {c}. What do you get?"};
 
-constexpr const char* kDigitSum[] = {
-    "What is the sum of the digits of {list}?",
-    "Add [up |]all the digits of {list}.",
-    "Find the digit sum of {list}.",
-    "What do you get when you add all the digits of {list}?",
-    "{A} adds all digits of {list}. What is the sum?",
-    "Find the sum of all the digits of {list}."};
+constexpr const char* kDigitSum[] = {"What is the sum of the digits of {list}?",
+                                     "Add [up |]all the digits of {list}.",
+                                     "Find the digit sum of {list}.",
+                                     "What do you get when you add all the digits of {list}?",
+                                     "{A} adds all digits of {list}. What is the sum?",
+                                     "Find the sum of all the digits of {list}."};
 constexpr const char* kDigitReverse[] = {
     "Write the digits of {list} in reverse order.",
     "Reverse the digits of {list}.",
@@ -115,29 +106,29 @@ constexpr const char* kDigitCount[] = {
     "In {list}, how many digits are {d}?",
     "How many times is the digit {d} in {list}?"};
 
-constexpr const char* kNthDigit[] = {
-    "What is the {k} digit of {n}?",
-    "Which digit is {k} in the number {n}?",
-    "Look at the number {n}. What is its {k} digit?",
-    "Name the {k} digit of the number {n}.",
-    "In the number {n}, which digit is the {k}?",
-    "What is the {k} digit of the number {n}?"};
+constexpr const char* kNthDigit[] = {"What is the {k} digit of {n}?",
+                                     "Which digit is {k} in the number {n}?",
+                                     "Look at the number {n}. What is its {k} digit?",
+                                     "Name the {k} digit of the number {n}.",
+                                     "In the number {n}, which digit is the {k}?",
+                                     "What is the {k} digit of the number {n}?"};
 
-constexpr const char* kPlace[] = {
-    "Which digit is in the {place} place of {n}?",
-    "What is the {place} digit of {n}?",
-    "In the number {n}, which digit stands for the {place}?",
-    "Look at {n}. What is the digit of the {place}?",
-    "Name the digit in the {place} place of the number {n}.",
-    "Which digit of {n} is in the {place} place?"};
-constexpr const char* kEvenOdd[] = {
-    "Is the number {n} even or odd?",      "Is {n} an even number or an odd number?",
-    "Even or odd: {n}?",                   "{A} writes {n}. Is this number even or odd?",
-    "Say if {n} is even or odd.",          "Is {n} even or odd?"};
+constexpr const char* kPlace[] = {"Which digit is in the {place} place of {n}?",
+                                  "What is the {place} digit of {n}?",
+                                  "In the number {n}, which digit stands for the {place}?",
+                                  "Look at {n}. What is the digit of the {place}?",
+                                  "Name the digit in the {place} place of the number {n}.",
+                                  "Which digit of {n} is in the {place} place?"};
+constexpr const char* kEvenOdd[] = {"Is the number {n} even or odd?",
+                                    "Is {n} an even number or an odd number?",
+                                    "Even or odd: {n}?",
+                                    "{A} writes {n}. Is this number even or odd?",
+                                    "Say if {n} is even or odd.",
+                                    "Is {n} even or odd?"};
 constexpr const char* kEnds[] = {
-    "What is the last digit of {n}?",      "Which digit stands at the end of {n}?",
-    "With which digit does {n} end?",      "Look at the number {n}. What is its last digit?",
-    "Name the last digit of {n}.",         "Which digit is the last one in {n}?"};
+    "What is the last digit of {n}?", "Which digit stands at the end of {n}?",
+    "With which digit does {n} end?", "Look at the number {n}. What is its last digit?",
+    "Name the last digit of {n}.",    "Which digit is the last one in {n}?"};
 
 int64_t KeyOf(std::string_view word) {
   int64_t key = 0;
@@ -173,7 +164,8 @@ void LetterByLetter(Story* story) {
   Draw& draw = story->draw();
   const auto steps = static_cast<size_t>(story->steps());
   const int64_t task = draw.Between(0, 6);
-  const std::string word = WordOfLength(story, task == 1 ? std::max<size_t>(steps, 3) + draw.Index(3) : steps);
+  const std::string word =
+      WordOfLength(story, task == 1 ? std::max<size_t>(steps, 3) + draw.Index(3) : steps);
   if (story->gave_up()) return;
   const char letter = word[draw.Index(word.size())];
   slots.Set("c", std::string(1, letter));
@@ -188,10 +180,12 @@ void LetterByLetter(Story* story) {
   }
   if (task == 1) {  // the n-th letter, counted off
     SetWord(story, word, 100 + story->steps());
-    slots.Set("k", story->draw().Chance(70) ? OrdinalWord(story->steps()) : OrdinalText(story->steps()));
+    slots.Set("k",
+              story->draw().Chance(70) ? OrdinalWord(story->steps()) : OrdinalText(story->steps()));
     story->Ask(kNth);
     std::string line;
-    for (size_t i = 0; i < steps; ++i) line += fmt::format("{}{} {}", i ? ", " : "", i + 1, word[i]);
+    for (size_t i = 0; i < steps; ++i)
+      line += fmt::format("{}{} {}", i ? ", " : "", i + 1, word[i]);
     story->Line(line);
     story->CountSteps(story->steps());
     return story->Answer(AnswerType::kWord, std::string(1, word[steps - 1]));
@@ -203,8 +197,10 @@ void LetterByLetter(Story* story) {
     story->Key(task == 5 ? letter * 256 + other : letter);
     std::string result;
     for (const char c : word) {
-      if (c != letter) result += c;
-      else if (task == 5) result += other;
+      if (c != letter)
+        result += c;
+      else if (task == 5)
+        result += other;
     }
     if (result.empty()) return story->GiveUp();
     story->Ask(task == 5 ? Frames(kReplace) : Frames(kRemove));
@@ -217,7 +213,9 @@ void LetterByLetter(Story* story) {
   int64_t count = 0;
   std::string line;
   for (const char c : word) {
-    count += task == 2 ? c == letter : task == 3 ? 1 : std::string_view("aeiou").find(c) != std::string_view::npos;
+    count += task == 2   ? c == letter
+             : task == 3 ? 1
+                         : std::string_view("aeiou").find(c) != std::string_view::npos;
     line += fmt::format("{}{} {}", line.empty() ? "" : ", ", c, count);
   }
   story->Line("count: " + line);
@@ -295,7 +293,8 @@ void NthDigit(Story* story) {
   story->Key(100 + story->steps());
   story->Ask(kNthDigit);
   std::string line;
-  for (size_t i = 0; i < steps; ++i) line += fmt::format("{}{} {}", i ? ", " : "", i + 1, number[i]);
+  for (size_t i = 0; i < steps; ++i)
+    line += fmt::format("{}{} {}", i ? ", " : "", i + 1, number[i]);
   story->Line(line);
   story->CountSteps(story->steps());
   story->AnswerInteger(number[steps - 1] - '0');
@@ -348,7 +347,8 @@ void Digits(Story* story) {
     return digits;
   };
   while (size() < wanted) numbers.push_back(task == 2 ? story->Longest() : story->Number());
-  if (size() != wanted || (task == 1 && numbers.size() > 1) || numbers.size() > 8) return story->GiveUp();
+  if (size() != wanted || (task == 1 && numbers.size() > 1) || numbers.size() > 8)
+    return story->GiveUp();
   std::vector<std::string> shown;
   for (const int64_t number : numbers) shown.push_back(std::to_string(number));
   slots.Set("list", JoinedList(shown));
@@ -377,7 +377,9 @@ void Digits(Story* story) {
     std::string result;
     for (const std::string& number : shown) {
       result += number[place - 1];
-      story->Line(fmt::format("{}: {} {}", Spelled(number), OrdinalWord(static_cast<int64_t>(place)), result.back()), true);
+      story->Line(fmt::format("{}: {} {}", Spelled(number),
+                              OrdinalWord(static_cast<int64_t>(place)), result.back()),
+                  true);
     }
     if (result[0] == '0' || steps < 2) return story->GiveUp();
     story->Ask(kDigitPick);

@@ -8,8 +8,8 @@
 namespace planish {
 namespace {
 
-constexpr const char* kOwns[] = {"{X} has the {item}.",          "The {item} belongs to {X}.",
-                                 "{X} holds the {item}.",        "The {item} is {X}'s.",
+constexpr const char* kOwns[] = {"{X} has the {item}.",           "The {item} belongs to {X}.",
+                                 "{X} holds the {item}.",         "The {item} is {X}'s.",
                                  "At first, {X} has the {item}.", "{X} starts with the {item}."};
 constexpr const char* kSwap[] = {"{X} and {Y} swap.",
                                  "Then {X} and {Y} swap [what they have|their things].",
@@ -44,31 +44,35 @@ constexpr Order kOrders[] = {
      {"{Y} is shorter than {X}.", "{Y} is a bit shorter than {X}.", "{Y} is much shorter than {X}.",
       "Everyone sees that {Y} is shorter than {X}.", "{Y} is not so tall as {X}.",
       "We know that {Y} is shorter than {X}."},
-     "the tallest", "the shortest"},
+     "the tallest",
+     "the shortest"},
     {{"{X} is older than {Y}.", "{X} is a little older than {Y}.", "{X} is much older than {Y}.",
       "{X} was born before {Y}.", "Everyone knows that {X} is older than {Y}.",
       "We know that {X} is older than {Y}."},
      {"{Y} is younger than {X}.", "{Y} is a bit younger than {X}.", "{Y} is much younger than {X}.",
       "{Y} was born after {X}.", "Everyone knows that {Y} is younger than {X}.",
       "We know that {Y} is younger than {X}."},
-     "the oldest", "the youngest"},
+     "the oldest",
+     "the youngest"},
     {{"{X} runs faster than {Y}.", "{X} is faster than {Y}.", "{X} finishes before {Y}.",
       "{X} comes in ahead of {Y}.", "{X} beats {Y} in the race.",
       "We see that {X} is faster than {Y}."},
      {"{Y} runs slower than {X}.", "{Y} is slower than {X}.", "{Y} finishes after {X}.",
       "{Y} comes in behind {X}.", "{Y} loses to {X} in the race.",
       "We see that {Y} is slower than {X}."},
-     "the fastest", "the slowest"},
+     "the fastest",
+     "the slowest"},
     {{"{X} sits to the left of {Y}.", "{X} is on the left of {Y}.", "{X} stands left of {Y}.",
       "{X} has a place to the left of {Y}.", "{X} is somewhere to the left of {Y}.",
       "The place of {X} is to the left of {Y}."},
      {"{Y} sits to the right of {X}.", "{Y} is on the right of {X}.", "{Y} stands right of {X}.",
       "{Y} has a place to the right of {X}.", "{Y} is somewhere to the right of {X}.",
       "The place of {Y} is to the right of {X}."},
-     "farthest to the left", "farthest to the right"}};
-constexpr const char* kWhoIs[] = {"Who is {end}?", "Which of them is {end}?",
+     "farthest to the left",
+     "farthest to the right"}};
+constexpr const char* kWhoIs[] = {"Who is {end}?",         "Which of them is {end}?",
                                   "Who of them is {end}?", "[Tell me|Find out] who is {end}.",
-                                  "Which one is {end}?", "Who of all of them is {end}?"};
+                                  "Which one is {end}?",   "Who of all of them is {end}?"};
 
 constexpr const char* kTable[] = {
     "{names} have the {kind}s {items}, one each.",
@@ -77,59 +81,59 @@ constexpr const char* kTable[] = {
     "The {kind}s {items} belong to {names}, one to each.",
     "{names} each take a different {kind}: {items}.",
     "{names} each get one of the {kind}s {items}."};
-constexpr const char* kNot[] = {"{X} does not have the {item}.",
-                                "The {item} is not {X}'s.",
-                                "{X}'s {kind} is not the {item}.",
-                                "It is not {X} who has the {item}.",
-                                "The {item} does not belong to {X}.",
-                                "{X} did not get the {item}."};
-constexpr const char* kDoes[] = {"{X} has the {item}.",      "The {item} is {X}'s.",
-                                 "The {item} belongs to {X}.", "{X} took the {item}.",
+constexpr const char* kNot[] = {
+    "{X} does not have the {item}.",      "The {item} is not {X}'s.",
+    "{X}'s {kind} is not the {item}.",    "It is not {X} who has the {item}.",
+    "The {item} does not belong to {X}.", "{X} did not get the {item}."};
+constexpr const char* kDoes[] = {"{X} has the {item}.",           "The {item} is {X}'s.",
+                                 "The {item} belongs to {X}.",    "{X} took the {item}.",
                                  "It is {X} who has the {item}.", "{X} got the {item}."};
 
-constexpr const char* kLampStart[] = {
-    "The {lamp} is {state}.",          "At first, the {lamp} is {state}.",
-    "In the morning, the {lamp} is {state}.", "{A} sees that the {lamp} is {state}.",
-    "When the story begins, the {lamp} is {state}.", "At the start, the {lamp} is {state}."};
-constexpr const char* kPressOnce[] = {"{X} presses the switch.",      "Then {X} presses the switch.",
-                                      "{X} presses the switch once.", "After that, {X} pushes the switch.",
-                                      "Next, {X} pushes the switch.", "Then {X} pushes the switch."};
+constexpr const char* kLampStart[] = {"The {lamp} is {state}.",
+                                      "At first, the {lamp} is {state}.",
+                                      "In the morning, the {lamp} is {state}.",
+                                      "{A} sees that the {lamp} is {state}.",
+                                      "When the story begins, the {lamp} is {state}.",
+                                      "At the start, the {lamp} is {state}."};
+constexpr const char* kPressOnce[] = {
+    "{X} presses the switch.",      "Then {X} presses the switch.",
+    "{X} presses the switch once.", "After that, {X} pushes the switch.",
+    "Next, {X} pushes the switch.", "Then {X} pushes the switch."};
 constexpr const char* kPressTimes[] = {
-    "{X} presses the switch {times}.",     "Then {X} presses the switch {times}.",
-    "{X} pushes the switch {times}.",      "After that, {X} presses the switch {times}.",
+    "{X} presses the switch {times}.",       "Then {X} presses the switch {times}.",
+    "{X} pushes the switch {times}.",        "After that, {X} presses the switch {times}.",
     "Next, {X} presses the switch {times}.", "Then {X} pushes the switch {times}."};
-constexpr const char* kLampEnd[] = {"Each press changes the {lamp}. Is it on or off [now|at the end]?",
-                                    "Is the {lamp} on or off now? Every press turns it from on to off or back.",
-                                    "Each press switches it over. Is the {lamp} on or off at the end?",
-                                    "Every press switches it over. Is it on or off in the end?",
-                                    "Each press changes it. Is the {lamp} on or off?",
-                                    "Every press changes the {lamp}. Is it on or off at the end?"};
+constexpr const char* kLampEnd[] = {
+    "Each press changes the {lamp}. Is it on or off [now|at the end]?",
+    "Is the {lamp} on or off now? Every press turns it from on to off or back.",
+    "Each press switches it over. Is the {lamp} on or off at the end?",
+    "Every press switches it over. Is it on or off in the end?",
+    "Each press changes it. Is the {lamp} on or off?",
+    "Every press changes the {lamp}. Is it on or off at the end?"};
 
-constexpr const char* kFacing[] = {"{A} faces {d}.", "{A} looks {d}.", "A robot faces {d}.",
-                                   "{A} is facing {d}.", "A ship sails {d}.",
-                                   "A robot is facing {d}."};
-constexpr const char* kTurn[] = {"Then comes a turn to the {t}.", "There is a turn {t}.",
-                                 "Turn {t}.",                     "Next comes a {t} turn.",
+constexpr const char* kFacing[] = {"{A} faces {d}.",     "{A} looks {d}.",
+                                   "A robot faces {d}.", "{A} is facing {d}.",
+                                   "A ship sails {d}.",  "A robot is facing {d}."};
+constexpr const char* kTurn[] = {"Then comes a turn to the {t}.",
+                                 "There is a turn {t}.",
+                                 "Turn {t}.",
+                                 "Next comes a {t} turn.",
                                  "After that, there is a turn to the {t}.",
                                  "Then there is a turn to the {t}."};
-constexpr const char* kFacingEnd[] = {"Which direction is it now?", "What is the direction now?",
-                                      "Which way is that in the end?", "What is the direction at the end?",
-                                      "In which direction does this end?",
-                                      "Which direction is it at the end?"};
+constexpr const char* kFacingEnd[] = {
+    "Which direction is it now?",        "What is the direction now?",
+    "Which way is that in the end?",     "What is the direction at the end?",
+    "In which direction does this end?", "Which direction is it at the end?"};
 
 // Every rule holds: yes.
-constexpr const char* kRuleStart[] = {"A door opens for a number that is {rules}.",
-                                      "A number wins if it is {rules}.",
-                                      "{A} likes numbers that are {rules}.",
-                                      "A box takes only numbers that are {rules}.",
-                                      "A lock accepts a number if it is {rules}.",
-                                      "A machine takes a number if it is {rules}."};
-constexpr const char* kRuleEnd[] = {"Is {n} such a number?",
-                                    "Does {n} fit[| the rule]?",
-                                    "Does this work for {n}?",
-                                    "Is this true for the number {n}?",
-                                    "Is {n} one of these numbers?",
-                                    "Is it true for {n}?"};
+constexpr const char* kRuleStart[] = {
+    "A door opens for a number that is {rules}.", "A number wins if it is {rules}.",
+    "{A} likes numbers that are {rules}.",        "A box takes only numbers that are {rules}.",
+    "A lock accepts a number if it is {rules}.",  "A machine takes a number if it is {rules}."};
+constexpr const char* kRuleEnd[] = {
+    "Is {n} such a number?",        "Does {n} fit[| the rule]?",
+    "Does this work for {n}?",      "Is this true for the number {n}?",
+    "Is {n} one of these numbers?", "Is it true for {n}?"};
 
 struct Items {
   std::vector<std::string> names;
@@ -151,7 +155,8 @@ Items ChooseItems(Story* story, size_t count) {
     }
     return items;
   }
-  static constexpr const char* kKinds[] = {"ball", "hat", "book", "cup", "car", "bag", "pen", "kite"};
+  static constexpr const char* kKinds[] = {"ball", "hat", "book", "cup",
+                                           "car",  "bag", "pen",  "kite"};
   items.kind = draw.Of(kKinds);
   for (const char* color : draw.Several(Colors(), count)) {
     items.names.push_back(std::string(color) + " " + items.kind);
@@ -179,7 +184,8 @@ void KeyNames(Story* story, const std::vector<Person>& people) {
 void Swaps(Story* story) {
   Slots& slots = story->slots();
   Draw& draw = story->draw();
-  const size_t count = static_cast<size_t>(draw.Between(story->steps() == 1 ? 2 : 3, story->steps() > 4 ? 4 : 3));
+  const size_t count =
+      static_cast<size_t>(draw.Between(story->steps() == 1 ? 2 : 3, story->steps() > 4 ? 4 : 3));
   const auto people = story->Names(count);
   const Items items = ChooseItems(story, count);
   KeyNames(story, people);
@@ -201,7 +207,8 @@ void Swaps(Story* story) {
   size_t last = 0, last_pair = ~size_t{0};
   for (int step = 0; step < story->steps(); ++step) {
     size_t a = draw.Index(count), b = (a + 1 + draw.Index(count - 1)) % count;
-    if (count > 2 && last_pair == (1u << a | 1u << b)) b = 3 - a - b < count ? 3 - a - b : (b + 1) % count;
+    if (count > 2 && last_pair == (1u << a | 1u << b))
+      b = 3 - a - b < count ? 3 - a - b : (b + 1) % count;
     if (a == b) return story->GiveUp();
     last_pair = 1u << a | 1u << b;
     story->Key(static_cast<int64_t>(a * 8 + b));
@@ -248,7 +255,8 @@ void OrderChain(Story* story) {
     first = std::min(first, clue);
     end = std::max(end, clue + 1);
     std::string line;
-    for (size_t i = first; i <= end; ++i) line += (i > first ? " > " : "") + std::string(people[i].name);
+    for (size_t i = first; i <= end; ++i)
+      line += (i > first ? " > " : "") + std::string(people[i].name);
     story->Line(line, true);
   }
   const bool asks_first = draw.Chance(50);
@@ -380,14 +388,18 @@ void Rules(Story* story) {
   std::vector<std::string> rules, lines;
   for (const int kind : kinds) {
     const int64_t span = std::max<int64_t>(4, n / 4);
-    const int64_t limit = std::max<int64_t>(2, n + (draw.Chance(70) ? (kind == 0 ? -1 : 1) : (kind == 0 ? 1 : -1)) *
-                                                       draw.Between(1, span));
+    const int64_t limit =
+        std::max<int64_t>(2, n + (draw.Chance(70) ? (kind == 0 ? -1 : 1) : (kind == 0 ? 1 : -1)) *
+                                     draw.Between(1, span));
     bool holds = true;
     if (kind < 2) {
       story->Operand(limit);
       holds = kind == 0 ? n > limit : n < limit;
-      rules.push_back(fmt::format("{} than {}", kind == 0 ? draw.Chance(50) ? "greater" : "larger"
-                                                          : draw.Chance(50) ? "less" : "smaller", limit));
+      rules.push_back(fmt::format("{} than {}",
+                                  kind == 0         ? draw.Chance(50) ? "greater" : "larger"
+                                  : draw.Chance(50) ? "less"
+                                                    : "smaller",
+                                  limit));
       lines.push_back(fmt::format("{}{}{}", n, n > limit ? ">" : n < limit ? "<" : "=", limit));
     } else if (kind == 2) {
       const bool wants_even = n % 2 == 0 ? draw.Chance(75) : draw.Chance(25);

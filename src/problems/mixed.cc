@@ -8,14 +8,13 @@
 namespace planish {
 namespace {
 
-constexpr const char* kBuys[] = {
-    "{A} <buys|bought> {n} {c} with {m} {o} in each {c.1}.",
-    "{A} <has|had> {n} {c} with {m} {o} each.",
-    "There <are|were> {n} {c} with {m} {o} in each.",
-    "{A} <packs|packed> {n} {c} with {m} {o} in each.",
-    "{n} {c} <hold|held> {m} {o} each.",
-    "There <are|were> {n} {c}, each with {m} {o}.",
-    "Each of {n} {c} <holds|held> {m} {o}."};
+constexpr const char* kBuys[] = {"{A} <buys|bought> {n} {c} with {m} {o} in each {c.1}.",
+                                 "{A} <has|had> {n} {c} with {m} {o} each.",
+                                 "There <are|were> {n} {c} with {m} {o} in each.",
+                                 "{A} <packs|packed> {n} {c} with {m} {o} in each.",
+                                 "There <are|were> {n} {c}, each with {m} {o}.",
+                                 "{n} {c} <hold|held> {m} {o} each.",
+                                 "Each of {n} {c} <holds|held> {m} {o}."};
 constexpr const char* kLoose[] = {"There <are|were> also {n} {o} [outside|on the table].",
                                   "{A} also <has|had> {n} {o}.",
                                   "Another {n} {o} <are|were> [on the table|on the floor].",
@@ -28,25 +27,28 @@ constexpr const char* kAllThings[] = {"How many {o} are there [altogether|in all
                                       "Find the total number of {o}.",
                                       "How many {o} are there if you count them all?",
                                       "How many {o} does that make in [all|total]?"};
-constexpr const char* kHas[] = {"{X} <has|had> {n} {o}.",      "{X} <finds|found> {n} {o}.",
-                                "{X} <collects|collected> {n} {o}.", "{X} <owns|owned> {n} {o}.",
-                                "{X} <buys|bought> {n} {o}.",  "{X} <gets|got> {n} {o}."};
+constexpr const char* kHas[] = {
+    "{X} <has|had> {n} {o}.",  "{X} <finds|found> {n} {o}.", "{X} <collects|collected> {n} {o}.",
+    "{X} <gets|got> {n} {o}.", "{X} <buys|bought> {n} {o}.", "{X} <owns|owned> {n} {o}."};
 constexpr const char* kRelation[][6] = {
     {"{Y} <has|had> {n} more {o} than {X}.", "{Y} <has|had> {n} more than {X}.",
      "{Y} <collects|collected> {n} more {o} than {X}.", "{Y} <gets|got> {n} more than {X}.",
-     "{Y} <owns|owned> {n} more {o} than {X}.", "{Y} <finds|found> {n} more {o} than {X}."},
+     "{Y} <finds|found> {n} more {o} than {X}.", "{Y} <owns|owned> {n} more {o} than {X}."},
     {"{Y} <has|had> {n} fewer {o} than {X}.", "{Y} <has|had> {n} less than {X}.",
      "{Y} <collects|collected> {n} fewer {o} than {X}.", "{Y} <gets|got> {n} fewer than {X}.",
-     "{Y} <owns|owned> {n} fewer {o} than {X}.", "{Y} <finds|found> {n} fewer {o} than {X}."},
+     "{Y} <finds|found> {n} fewer {o} than {X}.", "{Y} <owns|owned> {n} fewer {o} than {X}."},
     {"{Y} <has|had> {times} as many {o} as {X}.", "{Y} <has|had> {times} as many as {X}.",
-     "{Y} <collects|collected> {times} as many {o} as {X}.", "{Y} <gets|got> {times} as many as {X}.",
-     "{Y} <owns|owned> {times} as many {o} as {X}.", "{Y} <finds|found> {times} as many {o} as {X}."},
+     "{Y} <collects|collected> {times} as many {o} as {X}.",
+     "{Y} <gets|got> {times} as many as {X}.", "{Y} <finds|found> {times} as many {o} as {X}.",
+     "{Y} <owns|owned> {times} as many {o} as {X}."},
     {"{Y} <has|had> half as many {o} as {X}.", "{Y} <has|had> half as many as {X}.",
-     "{Y} <collects|collected> half as many {o} as {X}.", "{Y} <gets|got> half of what {X} <gets|got>.",
-     "{Y} <owns|owned> half as many {o} as {X}.", "{Y} <finds|found> half as many {o} as {X}."}};
-constexpr const char* kOne[] = {"How many {o} does {Y} have?", "What is the number of {o} {Y} has?",
-                                "How many {o} <does|did> {Y} have?", "Find how many {o} {Y} has.",
-                                "How many {o} are {Y}'s?", "So how many {o} does {Y} have?"};
+     "{Y} <collects|collected> half as many {o} as {X}.",
+     "{Y} <gets|got> half of what {X} <gets|got>.", "{Y} <finds|found> half as many {o} as {X}.",
+     "{Y} <owns|owned> half as many {o} as {X}."}};
+constexpr const char* kOne[] = {
+    "How many {o} does {Y} have?",       "What is the number of {o} {Y} has?",
+    "How many {o} <does|did> {Y} have?", "Find how many {o} {Y} has.",
+    "How many {o} are {Y}'s?",           "So how many {o} does {Y} have?"};
 constexpr const char* kAll[] = {"How many {o} do they have [altogether|in all|in total]?",
                                 "How many {o} do they have together?",
                                 "What is the total number of {o}?",
@@ -55,12 +57,10 @@ constexpr const char* kAll[] = {"How many {o} do they have [altogether|in all|in
                                 "In all, how many {o} do they have?"};
 
 // Earnings: an hourly wage, hours a day, days, what is spent.
-constexpr const char* kWage[] = {"{A} <earns|earned> ${n.d} an hour.",
-                                 "{A} <gets|got> {n} dollars for each hour of work.",
-                                 "{A} <is|was> paid ${n.d} an hour.",
-                                 "For one hour of work, {A} <gets|got> ${n.d}.",
-                                 "{A}'s work <pays|paid> ${n.d} per hour.",
-                                 "{A} <earns|earned> {n} dollars per hour."};
+constexpr const char* kWage[] = {
+    "{A} <earns|earned> ${n.d} an hour.",      "{A} <gets|got> {n} dollars for each hour of work.",
+    "{A} <is|was> paid ${n.d} an hour.",       "For one hour of work, {A} <gets|got> ${n.d}.",
+    "{A}'s work <pays|paid> ${n.d} per hour.", "{A} <earns|earned> {n} dollars per hour."};
 constexpr const char* kHours[] = {"{A.he} <works|worked> {n} hours[| in all].",
                                   "{A.he} <works|worked> for {n} hours.",
                                   "Last week, {A.he} <works|worked> {n} hours.",
@@ -202,7 +202,8 @@ void MixedProblem(Story* story) {
   story->slots().Set("o", draw.Chance(30) ? draw.Of(Foods()) : draw.Of(SmallThings()));
   const int64_t kind = draw.Between(0, 99);
   if (kind < 40)
-    return InventoryProblem(story, {.changes = 3, .groups = 4, .times = 1, .fractions = 1, .endings = 40});
+    return InventoryProblem(story,
+                            {.changes = 3, .groups = 4, .times = 1, .fractions = 1, .endings = 40});
   if (kind < 60) return SeveralGroups(story);
   if (kind < 82) return RelationsProblem(story);
   Earnings(story);

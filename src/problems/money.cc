@@ -8,14 +8,13 @@
 namespace planish {
 namespace {
 
-constexpr const char* kBuyOne[] = {
-    "{A} <buys|bought> {ware.a} for {p.$}.",
-    "{A} <pays|paid> {p.$} for {ware.a}.",
-    "{A} <spends|spent> {p.$} on {ware.a}.",
-    "{ware.a} <costs|cost> {p.$}, and {A} <buys|bought> one.",
-    "{A} <gets|got> {ware.a}, which <costs|cost> {p.$}.",
-    "For {ware.a}, {A} <pays|paid> {p.$}.",
-    "{A} <buys|bought> {ware.a}. It <costs|cost> {p.$}."};
+constexpr const char* kBuyOne[] = {"{A} <buys|bought> {ware.a} for {p.$}.",
+                                   "{A} <pays|paid> {p.$} for {ware.a}.",
+                                   "{A} <spends|spent> {p.$} on {ware.a}.",
+                                   "{ware.a} <costs|cost> {p.$}, and {A} <buys|bought> one.",
+                                   "{A} <gets|got> {ware.a}, which <costs|cost> {p.$}.",
+                                   "For {ware.a}, {A} <pays|paid> {p.$}.",
+                                   "{A} <buys|bought> {ware.a}. It <costs|cost> {p.$}."};
 constexpr const char* kBuySeveral[] = {
     "{A} <buys|bought> {n} {ware} for {p.$} each.",
     "{A} <buys|bought> {n} {ware} at {p.$} each.",
@@ -50,14 +49,13 @@ constexpr const char* kCoupon[] = {"{A.he} <has|had> a coupon for {p.$} off.",
                                    "{A.he} <gets|got> a discount of {p.$}.",
                                    "{p.$} <is|was> taken off the bill.",
                                    "A coupon <gives|gave> {A.him} a discount of {p.$}."};
-constexpr const char* kCost[] = {
-    "How much does {A} pay [|in all|in total|altogether]?",
-    "How much money does {A.he} spend[| in total| altogether]?",
-    "What is the total cost?",
-    "How much does {A.he} have to pay?",
-    "What is the total price?",
-    "How much does {A} spend in all?",
-    "[Find|Work out] the total cost."};
+constexpr const char* kCost[] = {"How much does {A} pay [|in all|in total|altogether]?",
+                                 "How much money does {A.he} spend[| in total| altogether]?",
+                                 "What is the total cost?",
+                                 "How much does {A.he} have to pay?",
+                                 "What is the total price?",
+                                 "How much does {A} spend in all?",
+                                 "[Find|Work out] the total cost."};
 constexpr const char* kChange[] = {
     "{A.he} <pays|paid> with {p.$}. How much change does {A.he} get?",
     "How much change does {A.he} get from {p.$}?",
@@ -67,7 +65,8 @@ constexpr const char* kChange[] = {
     "{A.he} <gives|gave> the cashier {p.$}. How much change does {A.he} get?"};
 constexpr const char* kSplit[] = {
     "{n} friends <share|shared> the cost equally. How much does each [one |]pay?",
-    "{A} and {B} with others, {n} people in all, <split|split> the bill evenly. How much does each pay?",
+    "{A} and {B} with others, {n} people in all, <split|split> the bill evenly. How much does each "
+    "pay?",
     "The bill <is|was> shared equally by {n} people. How much does each person pay?",
     "{n} people <split|split> the bill equally. What does each of them pay?",
     "The cost <is|was> divided equally among {n} friends. What is the part of each?",
@@ -78,19 +77,20 @@ constexpr const char* kHas[] = {"{A} <has|had> {p.$}.",
                                 "There <is|was> {p.$} in {A}'s piggy bank.",
                                 "{A}'s savings <are|were> {p.$}.",
                                 "At first, {A} <has|had> {p.$}."};
-constexpr const char* kEarns[] = {"{A.he} <earns|earned> {p.$} [|more ]by [washing cars|walking dogs|helping {B}].",
-                                  "{B} <gives|gave> {A.him} {p.$}.",
-                                  "{A.he} <gets|got> {p.$} from {B}.",
-                                  "Then {A.he} <saves|saved> another {p.$}.",
-                                  "{A.he} <finds|found> {p.$} [on the street|in a drawer].",
-                                  "Then {A.he} <gets|got> {p.$} from {B}.",
-                                  "{A.he} <sells|sold> an old [toy|book|bike] for {p.$}."};
+constexpr const char* kEarns[] = {
+    "{A.he} <earns|earned> {p.$} [|more ]by [washing cars|walking dogs|helping {B}].",
+    "{B} <gives|gave> {A.him} {p.$}.",
+    "{A.he} <gets|got> {p.$} from {B}.",
+    "Then {A.he} <saves|saved> another {p.$}.",
+    "{A.he} <finds|found> {p.$} [on the street|in a drawer].",
+    "Then {A.he} <gets|got> {p.$} from {B}.",
+    "{A.he} <sells|sold> an old [toy|book|bike] for {p.$}."};
 constexpr const char* kPays[] = {"{A.he} <spends|spent> {p.$} on {ware}.",
-                                 "Then {A.he} <buys|bought> {ware.a} for {p.$}.",
+                                 "Then {A.he} <pays|paid> {p.$} for {ware.a}.",
                                  "{A.he} <pays|paid> {p.$} for {ware.a}.",
                                  "{A.he} <gives|gave> {p.$} to {B}.",
                                  "{A.he} <loses|lost> {p.$}.",
-                                 "Then {A.he} <pays|paid> {p.$} for {ware.a}.",
+                                 "Then {A.he} <buys|bought> {ware.a} for {p.$}.",
                                  "{A.he} <uses|used> {p.$} for {ware}."};
 constexpr const char* kMoneyNow[] = {"How much money does {A} have [now|left|in the end]?",
                                      "How much does {A.he} have [now|left]?",
@@ -104,12 +104,10 @@ constexpr const char* kWants[] = {"{A} <wants|wanted> to buy {ware.a} that <cost
                                   "{A} <needs|needed> {p.$} for {ware.a}.",
                                   "The price of {ware.a} that {A} <wants|wanted> <is|was> {p.$}.",
                                   "{A} <wants|wanted> {ware.a} for {p.$}."};
-constexpr const char* kMissing[] = {"How much more money does {A} need?",
-                                    "How much more does {A.he} need?",
-                                    "How much [money is|is] still missing?",
-                                    "How much does {A.he} still have to save?",
-                                    "How much more must {A} save?",
-                                    "How much more does {A} need to buy it?"};
+constexpr const char* kMissing[] = {
+    "How much more money does {A} need?",    "How much more does {A.he} need?",
+    "How much [money is|is] still missing?", "How much does {A.he} still have to save?",
+    "How much more must {A} save?",          "How much more does {A} need to buy it?"};
 constexpr const char* kUnitPrice[] = {
     "{n} {ware} cost {p.$} [in all|together]. How much does one {ware.1} cost?",
     "{A} pays {p.$} for {n} {ware}. What is the price of one {ware.1}?",
@@ -118,14 +116,34 @@ constexpr const char* kUnitPrice[] = {
     "What is the price of one {ware.1} if {n} of them cost {p.$}?",
     "{A} buys {n} {ware} for {p.$} in all. How much does one {ware.1} cost?"};
 
-constexpr Noun kWares[] = {
-    {"book", "books"},       {"pen", "pens"},         {"shirt", "shirts"},   {"cup", "cups"},
-    {"toy", "toys"},         {"ball", "balls"},       {"hat", "hats"},       {"bag", "bags"},
-    {"sandwich", "sandwiches"}, {"cake", "cakes"},    {"notebook", "notebooks"}, {"ticket", "tickets"},
-    {"lamp", "lamps"},       {"plant", "plants"},     {"game", "games"},     {"puzzle", "puzzles"},
-    {"pizza", "pizzas"},     {"melon", "melons"},     {"ruler", "rulers"},   {"scarf", "scarves"},
-    {"poster", "posters"},   {"candle", "candles"},   {"plate", "plates"},   {"brush", "brushes"},
-    {"umbrella", "umbrellas"}, {"apple pie", "apple pies"}, {"towel", "towels"}, {"chair", "chairs"}};
+constexpr Noun kWares[] = {{"book", "books"},
+                           {"pen", "pens"},
+                           {"shirt", "shirts"},
+                           {"cup", "cups"},
+                           {"toy", "toys"},
+                           {"ball", "balls"},
+                           {"hat", "hats"},
+                           {"bag", "bags"},
+                           {"sandwich", "sandwiches"},
+                           {"cake", "cakes"},
+                           {"notebook", "notebooks"},
+                           {"ticket", "tickets"},
+                           {"lamp", "lamps"},
+                           {"plant", "plants"},
+                           {"game", "games"},
+                           {"puzzle", "puzzles"},
+                           {"pizza", "pizzas"},
+                           {"melon", "melons"},
+                           {"ruler", "rulers"},
+                           {"scarf", "scarves"},
+                           {"poster", "posters"},
+                           {"candle", "candles"},
+                           {"plate", "plates"},
+                           {"brush", "brushes"},
+                           {"umbrella", "umbrellas"},
+                           {"apple pie", "apple pies"},
+                           {"towel", "towels"},
+                           {"chair", "chairs"}};
 
 // Amounts of one problem: in dollars (decimals 0) or in cents (decimals 2), of the length asked for.
 struct Prices {
@@ -144,7 +162,8 @@ struct Prices {
     } else {
       const bool is_long = !has_longest || story->draw().Chance(50);
       const int64_t low = story->digits() == 4 && is_long ? 1000 : 105;
-      const int64_t high = std::min<int64_t>(story->digits() == 4 && is_long ? 9995 : 995, limit - 1);
+      const int64_t high =
+          std::min<int64_t>(story->digits() == 4 && is_long ? 9995 : 995, limit - 1);
       value = story->draw().Between(low, high);
       if (story->draw().Chance(75)) value = value / 5 * 5;
       if (story->draw().Chance(15)) value = value / 100 * 100;
@@ -242,8 +261,10 @@ void Wallet(Story* story, bool has_goal) {
   const int body = story->steps() - has_goal;
   for (int i = 0; i < body && !story->gave_up(); ++i) {
     NewWare(story);
-    const bool gains = money < (prices.decimals ? 300 : 6) || story->draw().Chance(has_goal ? 70 : 45);
-    const int64_t p = prices.Draw("p", gains ? has_goal ? std::max<int64_t>(goal - money, 3) : 1000000 : money);
+    const bool gains =
+        money < (prices.decimals ? 300 : 6) || story->draw().Chance(has_goal ? 70 : 45);
+    const int64_t p =
+        prices.Draw("p", gains ? has_goal ? std::max<int64_t>(goal - money, 3) : 1000000 : money);
     story->Say(gains ? Frames(kEarns) : Frames(kPays));
     money = gains ? story->Add("gets", money, p, prices.decimals)
                   : story->Subtract("pays", money, p, prices.decimals);

@@ -34,15 +34,14 @@ constexpr const char* kRates[] = {
     "The {o} <stand|stood> in {n} rows with {m} in each row.",
     "There <are|were> {n} rows of {o}, and each row <has|had> {m} {o}.",
     "For {n} days, {A} <buys|bought> {m} {o} every day."};
-constexpr const char* kTotalQuestion[] = {
-    "How many {o} are there [in all|altogether|in total]?",
-    "How many {o} is that [in all|altogether|in total]?",
-    "What is the total number of {o}?",
-    "Find the total number of {o}.",
-    "[Altogether|In total|In all], how many {o} are there?",
-    "How many {o} are there altogether?",
-    "How many {o} does this make?",
-    "[Work out|Calculate] the total number of {o}."};
+constexpr const char* kTotalQuestion[] = {"How many {o} are there [in all|altogether|in total]?",
+                                          "How many {o} is that [in all|altogether|in total]?",
+                                          "What is the total number of {o}?",
+                                          "Find the total number of {o}.",
+                                          "[Altogether|In total|In all], how many {o} are there?",
+                                          "How many {o} are there altogether?",
+                                          "How many {o} does this make?",
+                                          "[Work out|Calculate] the total number of {o}."};
 constexpr const char* kTimesSentence[] = {
     "How many {o} are in {n} {c} if each {c.1} has {m}?",
     "If one {c.1} has {m} {o}, how many {o} do {n} {c} have?",
@@ -65,12 +64,9 @@ constexpr const char* kShare[] = {
     "A group of {m} {w} <splits|split> {n} {o} evenly.",
     "{A} <hands|handed> out {n} {o} to {m} {w}, with the same number for each."};
 constexpr const char* kEachQuestion[] = {
-    "How many {o} does each {w.1} get?",
-    "How many {o} did each [of them|{w.1}] get?",
-    "How many does each [one|{w.1}] get?",
-    "What number of {o} does each {w.1} receive?",
-    "Find how many {o} each {w.1} gets.",
-    "How many {o} are there for each {w.1}?",
+    "How many {o} does each {w.1} get?",   "How many {o} did each [of them|{w.1}] get?",
+    "How many does each [one|{w.1}] get?", "What number of {o} does each {w.1} receive?",
+    "Find how many {o} each {w.1} gets.",  "How many {o} are there for each {w.1}?",
     "How many {o} will each {w.1} have?"};
 constexpr const char* kPack[] = {
     "{A} <packs|packed> {n} {o} into {c}, {m} in each {c.1}.",
@@ -80,20 +76,17 @@ constexpr const char* kPack[] = {
     "{A} <has|had> {n} {o}. {A.he} <puts|put> {m} of them in each {c.1}.",
     "{A} <has|had> {n} {o} and <puts|put> {m} in every {c.1}.",
     "There <are|were> {n} {o}. Each {c.1} <has|had> room for {m} of them."};
-constexpr const char* kPackQuestion[] = {
-    "How many {c} does {A} need?",
-    "How many {c} are needed?",
-    "How many {c} [are filled|can be filled|are there]?",
-    "What number of {c} is needed?",
-    "How many {c} is that?",
-    "How many {c} are needed for all the {o}?"};
+constexpr const char* kPackQuestion[] = {"How many {c} does {A} need?",
+                                         "How many {c} are needed?",
+                                         "How many {c} [are filled|can be filled|are there]?",
+                                         "What number of {c} is needed?",
+                                         "How many {c} is that?",
+                                         "How many {c} are needed for all the {o}?"};
 
-constexpr const char* kHas[] = {"{X} <has|had> {n} {o}.",
-                                "{X} <collects|collected> {n} {o}.",
-                                "{X} <owns|owned> {n} {o}.",
-                                "There <are|were> {n} {o} in {X}'s bag.",
-                                "{X} <picks|picked> {n} {o}.",
-                                "{X} <gets|got> {n} {o}."};
+constexpr const char* kHas[] = {
+    "{X} <has|had> {n} {o}.",      "{X} <collects|collected> {n} {o}.",
+    "{X} <gets|got> {n} {o}.",     "There <are|were> {n} {o} in {X}'s bag.",
+    "{X} <picks|picked> {n} {o}.", "{X} <owns|owned> {n} {o}."};
 constexpr const char* kTimesAsMany[] = {
     "{Y} <has|had> {times} as many {o} as {X}.",
     "{Y} <has|had> {times} as many as {X}.",
@@ -108,12 +101,10 @@ constexpr const char* kPartAsMany[] = {
     "{Y} <has|had> {part} of the number of {o} that {X} <has|had>.",
     "{Y}'s number of {o} <is|was> {part} of that of {X}.",
     "Compared with {X}, {Y} <has|had> {part} as many {o}."};
-constexpr const char* kHowManyOf[] = {"How many {o} does {Y} have?",
-                                      "How many {o} <does|did> {Y} have?",
-                                      "Find the number of {o} {Y} has.",
-                                      "What is the number of {o} that {Y} has?",
-                                      "How many {o} are {Y}'s?",
-                                      "So how many {o} does {Y} have?"};
+constexpr const char* kHowManyOf[] = {
+    "How many {o} does {Y} have?",     "How many {o} <does|did> {Y} have?",
+    "Find the number of {o} {Y} has.", "What is the number of {o} that {Y} has?",
+    "How many {o} are {Y}'s?",         "So how many {o} does {Y} have?"};
 
 // Chains: what is done to all {o} there are.
 constexpr const char* kThenTimes[] = {
@@ -128,7 +119,8 @@ constexpr const char* kThenPart[] = {
     "{T} {A} <keeps|kept> only {part} of the {o}.",
     "{T} the number of {o} <is|was> divided by {m}.",
     "{T} the {o} <are|were> put into {m} equal piles and {A} <keeps|kept> one pile.",
-    "{T} {A} <shares|shared> the {o} equally with [others|friends], {m} people in all, and <keeps|kept> one part.",
+    "{T} {A} <shares|shared> the {o} equally with [others|friends], {m} people in all, and "
+    "<keeps|kept> one part.",
     "{T} {A} <has|had> only {part} of the {o} left."};
 constexpr const char* kStart[] = {"{A} <has|had> {n} {o}.",
                                   "At first, there <are|were> {n} {o}.",
@@ -144,18 +136,24 @@ constexpr const char* kHowManyNow[] = {
     "How many {o} does {A} have then?",
     "How many {o} does {A} have in the end?"};
 
-constexpr const char* kNumberStart[] = {
-    "Start with {n}.",           "Take the number {n}.",        "Begin with the number {n}.",
-    "{A} thinks of the number {n}.", "{A} writes down the number {n}.", "Start with the number {n}."};
-constexpr const char* kNumberTimes[] = {
-    "Multiply it by {m}.",        "[Then|Next] multiply by {m}.", "{T} {A.he} multiplies it by {m}.",
-    "Multiply the result by {m}.", "Take {times} the number.",     "{T} multiply it by {m}."};
+constexpr const char* kNumberStart[] = {"Start with {n}.",
+                                        "Take the number {n}.",
+                                        "Begin with the number {n}.",
+                                        "{A} thinks of the number {n}.",
+                                        "{A} writes down the number {n}.",
+                                        "Start with the number {n}."};
+constexpr const char* kNumberTimes[] = {"Multiply it by {m}.",
+                                        "[Then|Next] multiply by {m}.",
+                                        "{T} {A.he} multiplies it by {m}.",
+                                        "Multiply the result by {m}.",
+                                        "Take {times} the number.",
+                                        "{T} multiply it by {m}."};
 constexpr const char* kNumberPart[] = {
-    "Divide it by {m}.",        "[Then|Next] divide by {m}.", "{T} {A.he} divides it by {m}.",
+    "Divide it by {m}.",         "[Then|Next] divide by {m}.", "{T} {A.he} divides it by {m}.",
     "Divide the result by {m}.", "Take {part} of it.",         "{T} divide it by {m}."};
 constexpr const char* kNumberQuestion[] = {
-    "What is the result?",       "What number do you get?",         "Which number comes out?",
-    "What is the final number?", "What number is it at the end?",   "What is the number at the end?"};
+    "What is the result?",       "What number do you get?",       "Which number comes out?",
+    "What is the final number?", "What number is it at the end?", "What is the number at the end?"};
 
 // Sentences that go on from a total.
 constexpr const char* kSamePlaces[] = {
@@ -182,10 +180,15 @@ const char* TimesWord(Draw* draw, int64_t factor) {
 }
 
 const char* PartWord(Draw* draw, int64_t divisor) {
-  static constexpr const char* kWords[][2] = {
-      {"half", "half"},           {"a third", "one third"},   {"a quarter", "one quarter"},
-      {"a fifth", "one fifth"},   {"a sixth", "one sixth"},   {"a seventh", "one seventh"},
-      {"an eighth", "one eighth"}, {"a ninth", "one ninth"},  {"a tenth", "one tenth"}};
+  static constexpr const char* kWords[][2] = {{"half", "half"},
+                                              {"a third", "one third"},
+                                              {"a quarter", "one quarter"},
+                                              {"a fifth", "one fifth"},
+                                              {"a sixth", "one sixth"},
+                                              {"a seventh", "one seventh"},
+                                              {"an eighth", "one eighth"},
+                                              {"a ninth", "one ninth"},
+                                              {"a tenth", "one tenth"}};
   return kWords[divisor - 2][draw->Chance(40)];
 }
 
@@ -211,7 +214,7 @@ std::vector<Factor> Chain(Story* story, int64_t start, int steps) {
     const bool is_product =
         divisors.empty() || (value < 20000 && story->draw().Chance(value < 1000 ? 50 : 25));
     int64_t factor = is_product ? story->draw().Between(2, value < 2000 ? 9 : 4)
-                                      : divisors[story->draw().Index(divisors.size())];
+                                : divisors[story->draw().Index(divisors.size())];
     // Not just back to where it was.
     if (!chain.empty() && chain.back().value == factor && chain.back().is_product != is_product) {
       if (!is_product && divisors.size() < 2) story->GiveUp();
@@ -273,7 +276,8 @@ void Process(Story* story, bool is_number) {
 void Groups(Story* story) {
   Slots& slots = story->slots();
   Draw& draw = story->draw();
-  const int64_t size = story->Longest(), count = draw.Chance(75) ? story->Small() : draw.Between(11, 30);
+  const int64_t size = story->Longest(),
+                count = draw.Chance(75) ? story->Small() : draw.Between(11, 30);
   story->Operand(count);
   const bool swapped = draw.Chance(25);
   slots.Set("n", swapped ? size : count);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Comparison and ordering: who has most, second, between; sorted lists; yes-no questions about two numbers. A step is one
 // comparison: finding the largest of k takes k - 1, sorting k takes as many as there are places to fill.
-#include "problems/settings.h"
+#include "problems/lexicon.h"
 #include "problems/skills.h"
 
 namespace planish {
@@ -17,35 +17,53 @@ struct Scale {
   const char* less;
 };
 constexpr Scale kScales[] = {
-    {{"{X} has {n} {o}.", "{X} owns {n} {o}.", "{X} collected {n} {o}.", "There are {n} {o} in {X}'s bag."},
-     "has the most {o}", "has the fewest {o}", "from the most {o} to the fewest",
-     "from the fewest {o} to the most", "does {X} have more {o} than {Y}?",
+    {{"{X} has {n} {o}.", "{X} owns {n} {o}.", "{X} collected {n} {o}.",
+      "There are {n} {o} in {X}'s bag."},
+     "has the most {o}",
+     "has the fewest {o}",
+     "from the most {o} to the fewest",
+     "from the fewest {o} to the most",
+     "does {X} have more {o} than {Y}?",
      "does {X} have fewer {o} than {Y}?"},
     {{"{X} scored {n} points.", "{X} has {n} points.", "{X} got {n} points in the game.",
       "{X}'s score is {n} points."},
-     "has the highest score", "has the lowest score", "from the highest score to the lowest",
-     "from the lowest score to the highest", "did {X} score more points than {Y}?",
+     "has the highest score",
+     "has the lowest score",
+     "from the highest score to the lowest",
+     "from the lowest score to the highest",
+     "did {X} score more points than {Y}?",
      "did {X} score fewer points than {Y}?"},
-    {{"{X} is {n} cm tall.", "{X}'s plant is {n} cm tall.", "{X}'s tower is {n} cm high.",
-      "{X}'s tree is {n} cm tall."},
-     "is first when sorted from tall to short", "is last when sorted from tall to short",
-     "from the tallest to the shortest", "from the shortest to the tallest",
-     "is {X}'s number of centimeters larger than {Y}'s?",
-     "is {X}'s number of centimeters smaller than {Y}'s?"},
+    {{"{X}'s rope is {n} cm long.", "{X}'s ribbon is {n} cm long.", "{X}'s wire is {n} cm long.",
+      "The rope of {X} is {n} cm long."},
+     "has the longest one",
+     "has the shortest one",
+     "from the longest to the shortest",
+     "from the shortest to the longest",
+     "is {X}'s longer than {Y}'s?",
+     "is {X}'s shorter than {Y}'s?"},
     {{"{X} walked {n} meters.", "{X} ran {n} meters.", "{X} swam {n} meters.",
       "{X} went {n} meters."},
-     "went the farthest", "went the shortest way", "from the longest way to the shortest",
-     "from the shortest way to the longest", "did {X} go farther than {Y}?",
+     "went the farthest",
+     "went the shortest way",
+     "from the longest way to the shortest",
+     "from the shortest way to the longest",
+     "did {X} go farther than {Y}?",
      "did {X} go less far than {Y}?"},
     {{"{X} has {n} dollars.", "{X} earned {n} dollars.", "{X} saved {n} dollars.",
       "{X}'s savings are {n} dollars."},
-     "has the most money", "has the least money", "from the most money to the least",
-     "from the least money to the most", "does {X} have more money than {Y}?",
+     "has the most money",
+     "has the least money",
+     "from the most money to the least",
+     "from the least money to the most",
+     "does {X} have more money than {Y}?",
      "does {X} have less money than {Y}?"},
-    {{"{X}'s parcel weighs {n} grams.", "{X}'s bag weighs {n} grams.", "{X}'s box weighs {n} grams.",
-      "The weight of {X}'s bag is {n} grams."},
-     "has the heaviest one", "has the lightest one", "from the heaviest to the lightest",
-     "from the lightest to the heaviest", "is {X}'s heavier than {Y}'s?",
+    {{"{X}'s parcel weighs {n} grams.", "{X}'s bag weighs {n} grams.",
+      "{X}'s box weighs {n} grams.", "The weight of {X}'s bag is {n} grams."},
+     "has the heaviest one",
+     "has the lightest one",
+     "from the heaviest to the lightest",
+     "from the lightest to the heaviest",
+     "is {X}'s heavier than {Y}'s?",
      "is {X}'s lighter than {Y}'s?"}};
 
 constexpr const char* kWho[] = {"Who {most}?",
@@ -54,13 +72,9 @@ constexpr const char* kWho[] = {"Who {most}?",
                                 "[Tell me|Say|Find out] who {most}.",
                                 "Who of them {most}?",
                                 "Who of the {count} {most}?"};
-constexpr const char* kOrder[] = {
-    "Put them in order {order}.",
-    "List them {order}.",
-    "Order the names {order}.",
-    "Sort them {order}.",
-    "Write the names {order}.",
-    "Put the names in order {order}."};
+constexpr const char* kOrder[] = {"Put them in order {order}.", "List them {order}.",
+                                  "Order the names {order}.",   "Sort them {order}.",
+                                  "Write the names {order}.",   "Put the names in order {order}."};
 constexpr const char* kSecond[] = {"Who comes {place} {order}?",
                                    "If you sort them {order}, who is {place}?",
                                    "Sorted {order}, who is {place}?",
@@ -74,20 +88,18 @@ constexpr const char* kYesNo[] = {"{same}",
                                   "Answer yes or no: {same}",
                                   "[Tell me|Say], yes or no: {same}",
                                   "{same} Yes or no?"};
-constexpr const char* kNumbers[] = {
-    "Put these numbers in order from {order}: {list}.",
-    "Sort the numbers {list} from {order}.",
-    "Write {list} in order from {order}.",
-    "Here are some numbers: {list}. Sort them from {order}.",
-    "Order these numbers from {order}: {list}.",
-    "Sort these from {order}: {list}."};
-constexpr const char* kLargest[] = {
-    "Which of these numbers is the {most}: {list}?",
-    "What is the {most} number in the list {list}?",
-    "Find the {most} number: {list}.",
-    "Look at {list}. Which number is the {most}?",
-    "Here are some numbers: {list}. Which is the {most}?",
-    "Find the {most} of the numbers {list}."};
+constexpr const char* kNumbers[] = {"Put these numbers in order from {order}: {list}.",
+                                    "Sort the numbers {list} from {order}.",
+                                    "Write {list} in order from {order}.",
+                                    "Here are some numbers: {list}. Sort them from {order}.",
+                                    "Order these numbers from {order}: {list}.",
+                                    "Sort these from {order}: {list}."};
+constexpr const char* kLargest[] = {"Which of these numbers is the {most}: {list}?",
+                                    "What is the {most} number in the list {list}?",
+                                    "Find the {most} number: {list}.",
+                                    "Look at {list}. Which number is the {most}?",
+                                    "Here are some numbers: {list}. Which is the {most}?",
+                                    "Find the {most} of the numbers {list}."};
 
 std::vector<int64_t> Different(Story* story, size_t count) {
   std::vector<int64_t> values = {story->Longest()};
@@ -121,8 +133,7 @@ Entry Best(Story* story, const std::vector<Entry>& entries, bool wants_most, boo
   for (size_t i = 1; i < entries.size(); ++i) {
     const Entry& next = entries[i];
     const bool is_more = next.value > best.value;
-    const std::string line =
-        fmt::format("{}{}{}: ", next.value, is_more ? ">" : "<", best.value);
+    const std::string line = fmt::format("{}{}{}: ", next.value, is_more ? ">" : "<", best.value);
     if (is_more == wants_most) best = next;
     story->Line(line + (has_names ? fmt::format("{} {}", best.name, best.value)
                                   : std::to_string(best.value)),
@@ -177,7 +188,7 @@ void AboutPeople(Story* story) {
     entries.push_back({people[i].name, values[i]});
     story->Given(people[i].name, values[i]);
   }
-  slots.Set("count", static_cast<int64_t>(count));
+  slots.Set("count", NumberWords(static_cast<int64_t>(count)));
   const bool most = draw.Chance(50);
   slots.Set("order", story->Fill(most ? scale.descending : scale.ascending));
   if (count == 2 && draw.Chance(50)) {
@@ -241,8 +252,9 @@ void AboutNumbers(Story* story) {
 }  // namespace
 
 void OrderingProblem(Story* story) {
-  ChooseSetting(&story->slots(), &story->draw());
-  story->draw().Chance(70) ? AboutPeople(story) : AboutNumbers(story);
+  Draw& draw = story->draw();
+  story->slots().Set("o", draw.Chance(35) ? draw.Of(Foods()) : draw.Of(SmallThings()));
+  draw.Chance(70) ? AboutPeople(story) : AboutNumbers(story);
 }
 
 }  // namespace planish

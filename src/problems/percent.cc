@@ -9,14 +9,13 @@
 namespace planish {
 namespace {
 
-constexpr const char* kPercentOf[] = {
-    "What is {k}% of {n}?",
-    "Find {k}% of {n}.",
-    "Calculate {k} percent of {n}.",
-    "How much is {k} percent of {n}?",
-    "What number is {k}% of {n}?",
-    "How much is {k}% of {n}?",
-    "[Work out|Tell me] {k}% of the number {n}."};
+constexpr const char* kPercentOf[] = {"What is {k}% of {n}?",
+                                      "Find {k}% of {n}.",
+                                      "Calculate {k} percent of {n}.",
+                                      "How much is {k} percent of {n}?",
+                                      "What number is {k}% of {n}?",
+                                      "How much is {k}% of {n}?",
+                                      "[Work out|Tell me] {k}% of the number {n}."};
 constexpr const char* kGroup[] = {
     "There <are|were> {n} {w} [in the hall|at the event|in the group]. {k}% of them {are}.",
     "A group <has|had> {n} {w}. {k}% of the {w} {are}.",
@@ -30,12 +29,10 @@ constexpr const char* kHowManyAre[] = {"How many {w} {are}?",
                                        "Find the number of {w} who {are}.",
                                        "What is the number of {w} who {are}?",
                                        "How many of the {w} {are}?"};
-constexpr const char* kHowManyNot[] = {"How many {w} [do not|are not in this group]?",
-                                       "How many {w} are not among them?",
-                                       "How many {w} are in the rest of the group?",
-                                       "How many are not counted in this?",
-                                       "How many {w} remain if these leave?",
-                                       "How many {w} are not in that part?"};
+constexpr const char* kHowManyNot[] = {
+    "How many {w} [do not|are not in this group]?", "How many {w} are not among them?",
+    "How many {w} are in the rest of the group?",   "How many are not counted in this?",
+    "How many {w} remain if these leave?",          "How many {w} are not in that part?"};
 constexpr const char* kPrice[] = {"[A|One] {ware} <costs|cost> ${n.d}.",
                                   "The price of a {ware} <is|was> ${n.d}.",
                                   "A {ware} <is|was> sold for ${n.d}.",
@@ -55,18 +52,14 @@ constexpr const char* kDearer[] = {"The price <rises|rose> by {k}%.",
                                    "Tax of {k} percent <is|was> added to it.",
                                    "The shop <raises|raised> the price by {k}%.",
                                    "Then the price <rises|rose> by {k} percent."};
-constexpr const char* kFlat[] = {"Then ${n.d} <is|was> added for delivery.",
-                                 "Delivery <costs|cost> another ${n.d}.",
-                                 "There <is|was> also a fee of ${n.d}.",
-                                 "{A} <pays|paid> ${n.d} more for a box.",
-                                 "Then ${n.d} <is|was> added for a bag.",
-                                 "Then a fee of ${n.d} <is|was> added."};
-constexpr const char* kCount[] = {"{A} <buys|bought> {n} of them.",
-                                  "{A} <takes|took> {n} of these.",
-                                  "{A} <needs|needed> {n} of them.",
-                                  "{n} of them <are|were> bought.",
-                                  "{A} <orders|ordered> {n} of them.",
-                                  "{A} <gets|got> {n} of them."};
+constexpr const char* kFlat[] = {
+    "Then ${n.d} <is|was> added for delivery.", "Delivery <costs|cost> another ${n.d}.",
+    "There <is|was> also a fee of ${n.d}.",     "{A} <pays|paid> ${n.d} more for a box.",
+    "Then ${n.d} <is|was> added for a bag.",    "Then a fee of ${n.d} <is|was> added."};
+constexpr const char* kCount[] = {
+    "{A} <buys|bought> {n} of them.",    "{A} <takes|took> {n} of these.",
+    "{A} <needs|needed> {n} of them.",   "{n} of them <are|were> bought.",
+    "{A} <orders|ordered> {n} of them.", "{A} <gets|got> {n} of them."};
 constexpr const char* kNewPrice[] = {"What is the [new|final] price?",
                                      "How much does {A} [have to pay|pay]?",
                                      "How much does it cost [now|then|in the end]?",
@@ -99,9 +92,9 @@ void PercentOf(Story* story) {
     story->Ask(kPercentOf);
     return story->AnswerInteger(part);
   }
-  static constexpr const char* kAre[] = {"like music",   "play tennis", "have a dog", "are left-handed",
-                                         "wear glasses", "go by bus",   "like tea",   "speak Spanish",
-                                         "have a bike",  "can swim"};
+  static constexpr const char* kAre[] = {
+      "like music", "play tennis", "have a dog",    "are left-handed", "wear glasses",
+      "go by bus",  "like tea",    "speak Spanish", "have a bike",     "can swim"};
   slots.Set("w", story->draw().Of(Workers()));
   slots.Set("are", std::string(story->draw().Of(kAre)));
   story->Say(kGroup);
@@ -117,8 +110,8 @@ void PercentOf(Story* story) {
 void Price(Story* story) {
   Slots& slots = story->slots();
   Draw& draw = story->draw();
-  static constexpr const char* kWares[] = {"coat",   "bike",  "phone", "table", "lamp",  "camera",
-                                           "jacket", "radio", "watch", "desk",  "chair", "tent",
+  static constexpr const char* kWares[] = {"coat",   "bike",  "phone",  "table", "lamp",  "camera",
+                                           "jacket", "radio", "watch",  "desk",  "chair", "tent",
                                            "carpet", "clock", "guitar", "bed"};
   slots.Set("ware", std::string(draw.Of(kWares)));
   int64_t price = story->Longest();
@@ -165,10 +158,13 @@ void Price(Story* story) {
 
 void WhatPercent(Story* story) {
   Slots& slots = story->slots();
-  static constexpr int64_t kParts[] = {5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 75, 80, 85, 90, 95};
+  static constexpr int64_t kParts[] = {5,  10, 15, 20, 25, 30, 35, 40, 45, 50,
+                                       55, 60, 65, 70, 75, 80, 85, 90, 95};
   int64_t n = story->Longest();
-  if (n < 100) n = std::max<int64_t>(10, n / 10 * 10);
-  else n = n / 100 * 100;
+  if (n < 100)
+    n = std::max<int64_t>(10, n / 10 * 10);
+  else
+    n = n / 100 * 100;
   const int64_t k = story->draw().Of(kParts);
   if (k * n % 100 != 0) return story->GiveUp();
   const int64_t m = k * n / 100;
@@ -197,8 +193,10 @@ void PercentProblem(Story* story) {
   story->slots().Set("A", story->Names(1)[0]);
   const int64_t kind = story->draw().Between(0, 99);
   const int steps = story->steps();
-  if (steps == 1) return kind < 65 ? PercentOf(story) : kind < 90 ? WhatPercent(story) :
-    InventoryProblem(story, {.percents = 1});
+  if (steps == 1)
+    return kind < 65   ? PercentOf(story)
+           : kind < 90 ? WhatPercent(story)
+                       : InventoryProblem(story, {.percents = 1});
   if (steps == 2 && kind < 35) return PercentOf(story);
   if (kind < 60) return Price(story);
   InventoryProblem(story, {.changes = 2, .groups = 1, .percents = 3, .endings = 25});

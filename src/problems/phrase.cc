@@ -58,8 +58,7 @@ const char* Pronoun(Gender gender, std::string_view form) {
 std::string NumberWords(int64_t n) {
   PLANISH_CHECK(n >= 0 && n < 100000, "{}", n);
   if (n < 20) return kSmall[n];
-  if (n < 100)
-    return n % 10 ? fmt::format("{}-{}", kTens[n / 10], kSmall[n % 10]) : kTens[n / 10];
+  if (n < 100) return n % 10 ? fmt::format("{}-{}", kTens[n / 10], kSmall[n % 10]) : kTens[n / 10];
   if (n < 1000) {
     return std::string(kSmall[n / 100]) + " hundred" +
            (n % 100 ? " and " + NumberWords(n % 100) : "");
@@ -96,9 +95,9 @@ std::string OrdinalText(int64_t n) {
 }
 
 std::string OrdinalWord(int64_t n) {
-  static constexpr const char* kWords[] = {"",        "first",  "second", "third",  "fourth",
-                                           "fifth",   "sixth",  "seventh", "eighth", "ninth",
-                                           "tenth",   "eleventh", "twelfth"};
+  static constexpr const char* kWords[] = {"",      "first",    "second",  "third",  "fourth",
+                                           "fifth", "sixth",    "seventh", "eighth", "ninth",
+                                           "tenth", "eleventh", "twelfth"};
   return n >= 1 && n <= 12 ? kWords[n] : OrdinalText(n);
 }
 
@@ -142,12 +141,8 @@ void Slots::Set(std::string_view key, const Person& person) {
   Put(key, Kind::kPerson)->person = person;
 }
 void Slots::Set(std::string_view key, const Noun& noun) { Put(key, Kind::kNoun)->noun = noun; }
-void Slots::Set(std::string_view key, const VerbForms& verb) {
-  Put(key, Kind::kVerb)->verb = verb;
-}
-void Slots::Set(std::string_view key, int64_t number) {
-  Put(key, Kind::kNumber)->number = number;
-}
+void Slots::Set(std::string_view key, const VerbForms& verb) { Put(key, Kind::kVerb)->verb = verb; }
+void Slots::Set(std::string_view key, int64_t number) { Put(key, Kind::kNumber)->number = number; }
 void Slots::Set(std::string_view key, std::string text) {
   Put(key, Kind::kText)->text = std::move(text);
 }
@@ -186,15 +181,15 @@ std::string Slots::Filled(std::string_view slot, std::string_view frame, Draw* d
         if (value.number < 100 && draw->Chance(60)) return fmt::format("{} cents", value.number);
         if (value.number % 100 == 0 && draw->Chance(20))
           return fmt::format("{} dollar{}", value.number / 100, value.number == 100 ? "" : "s");
-        return fmt::format("${}{}",
-                           voice.has_commas ? WithCommas(value.number / 100)
-                                            : std::to_string(value.number / 100),
-                           value.number % 100 ? fmt::format(".{:02}", value.number % 100) : "");
+        return fmt::format(
+            "${}{}",
+            voice.has_commas ? WithCommas(value.number / 100) : std::to_string(value.number / 100),
+            value.number % 100 ? fmt::format(".{:02}", value.number % 100) : "");
       }
       if (form.empty() && value.number >= 0 && value.number <= voice.words_up_to)
         return NumberWords(value.number);
       return voice.has_commas && form.empty() && value.number > 999 ? WithCommas(value.number)
-                                                                     : std::to_string(value.number);
+                                                                    : std::to_string(value.number);
     case Kind::kText:
       return value.text;
   }

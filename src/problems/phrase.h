@@ -74,12 +74,12 @@ class Slots {
 };
 
 std::string WithCapitals(std::string text);
-std::string NumberWords(int64_t n);               // 0..99999: "twenty-three"
-std::string WithCommas(int64_t n);                // 1,250
-std::string MoneyText(int64_t cents);             // $4.50, $12
-std::string WithArticle(std::string_view noun);   // an apple
-std::string OrdinalText(int64_t n);               // 1st, 22nd
-std::string OrdinalWord(int64_t n);               // first .. twelfth, then 13th
+std::string NumberWords(int64_t n);              // 0..99999: "twenty-three"
+std::string WithCommas(int64_t n);               // 1,250
+std::string MoneyText(int64_t cents);            // $4.50, $12
+std::string WithArticle(std::string_view noun);  // an apple
+std::string OrdinalText(int64_t n);              // 1st, 22nd
+std::string OrdinalWord(int64_t n);              // first .. twelfth, then 13th
 // "a", "a and b", "a, b and c"
 std::string JoinedList(const std::vector<std::string>& items);
 

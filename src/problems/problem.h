@@ -61,8 +61,8 @@ struct Problem {
   std::string answer;    // X, in the canonical spelling of its type
   AnswerType answer_type = AnswerType::kInteger;
   ProblemShape shape;
-  std::vector<uint64_t> frames;    // hashes of the sentence frames used
-  std::vector<int64_t> operands;   // what tells problems of one wording apart
+  std::vector<uint64_t> frames;   // hashes of the sentence frames used
+  std::vector<int64_t> operands;  // what tells problems of one wording apart
 };
 
 Problem MakeProblem(uint64_t seed, uint64_t index, Split split, const ProblemShape& shape);

@@ -43,7 +43,8 @@ std::string TextRow(std::string text) {
 std::string TextRow(const Problem& problem, uint64_t seed, uint64_t index) {
   Draw draw(seed, kLayoutStream + index);
   const int64_t layout = draw.Between(0, 99);
-  if (layout < 60) return TextRow(problem.question + "\n" + problem.thinking + "\n" + problem.reply);
+  if (layout < 60)
+    return TextRow(problem.question + "\n" + problem.thinking + "\n" + problem.reply);
   if (layout < 80) {
     return TextRow("Question: " + problem.question + "\nSolution:\n" + problem.thinking + "\n" +
                    problem.reply);

@@ -25,14 +25,16 @@ int64_t Rounded(Draw* draw, int64_t value) {
 }
 
 bool HasPronoun(std::string_view frame) {
-  for (const char* form : {".he}", ".him}", ".his}", "they", "them", " each", " it ", " now", "left"})
+  for (const std::string_view form : {".he}", ".him}", ".his}", "they", "them", " each", " it ",
+                                      " now", "left", " then", "is that"}) {
     if (frame.find(form) != frame.npos) return true;
+  }
   return false;
 }
 
 }  // namespace
 
-std::span<const Person> Story::People_() { return People(); }
+std::vector<Person> Story::Names(size_t count) { return draw_->Several(People(), count); }
 
 Story::Story(Draw* draw, Split split, const ProblemShape& shape)
     : draw_(draw), split_(split), shape_(shape) {

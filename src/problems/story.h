@@ -46,11 +46,13 @@ class Story {
 
   // Numbers of the question. The first has the length asked for, later ones at most that; at least 2.
   int64_t Number();
-  int64_t NumberBelow(int64_t limit);        // 2 .. limit-1, of at most the length asked for
-  int64_t Longest();                         // of just the length asked for
+  int64_t NumberBelow(int64_t limit);  // 2 .. limit-1, of at most the length asked for
+  int64_t Longest();                   // of just the length asked for
   int64_t Small() { return draw_->Between(2, 9); }
   void Operand(int64_t value) { operands_.push_back(value); }  // shown in the question
-  void Key(int64_t value) { keys_.push_back(value); }  // tells problems apart, but is no number in it
+  void Key(int64_t value) {
+    keys_.push_back(value);
+  }  // tells problems apart, but is no number in it
 
   // One line of the solution, which counts as a step unless `is_step` is false.
   void Line(std::string text, bool is_step = false);
@@ -73,10 +75,9 @@ class Story {
   bool Finish(Problem* out);
 
   // New people, all different.
-  std::vector<Person> Names(size_t count) { return draw_->Several(People_(), count); }
+  std::vector<Person> Names(size_t count);
 
  private:
-  static std::span<const Person> People_();
   const char* Choose(Frames frames);
   bool Fits(int64_t value);
 

@@ -16,62 +16,120 @@ struct UnitPair {
   Noun part;  // what it is cut into
 };
 constexpr UnitPair kPairs[] = {
-    {{"meter", "meters"}, {"centimeter", "centimeters"}, 100, "rope", "adds", "cuts off", {"piece", "pieces"}},
-    {{"meter", "meters"}, {"centimeter", "centimeters"}, 100, "ribbon", "adds", "cuts off", {"piece", "pieces"}},
-    {{"kilometer", "kilometers"}, {"meter", "meters"}, 1000, "path", "walks another", "skips", {"part", "parts"}},
-    {{"kilogram", "kilograms"}, {"gram", "grams"}, 1000, "bag of flour", "adds", "takes out", {"portion", "portions"}},
-    {{"kilogram", "kilograms"}, {"gram", "grams"}, 1000, "sack of rice", "adds", "uses", {"portion", "portions"}},
-    {{"liter", "liters"}, {"milliliter", "milliliters"}, 1000, "bottle of juice", "pours in", "drinks", {"glass", "glasses"}},
-    {{"liter", "liters"}, {"milliliter", "milliliters"}, 1000, "can of water", "pours in", "pours out", {"cup", "cups"}},
-    {{"centimeter", "centimeters"}, {"millimeter", "millimeters"}, 10, "wire", "adds", "cuts off", {"piece", "pieces"}},
-    {{"hour", "hours"}, {"minute", "minutes"}, 60, "movie", "adds", "skips", {"part", "parts"}},
-    {{"minute", "minutes"}, {"second", "seconds"}, 60, "song", "adds", "skips", {"part", "parts"}},
-    {{"day", "days"}, {"hour", "hours"}, 24, "trip", "adds", "skips", {"part", "parts"}},
-    {{"week", "weeks"}, {"day", "days"}, 7, "holiday", "adds", "skips", {"part", "parts"}},
-    {{"year", "years"}, {"month", "months"}, 12, "course", "adds", "skips", {"part", "parts"}},
+    {{"meter", "meters"},
+     {"centimeter", "centimeters"},
+     100,
+     "rope",
+     "adds",
+     "cuts off",
+     {"piece", "pieces"}},
+    {{"meter", "meters"},
+     {"centimeter", "centimeters"},
+     100,
+     "ribbon",
+     "adds",
+     "cuts off",
+     {"piece", "pieces"}},
+    {{"kilometer", "kilometers"},
+     {"meter", "meters"},
+     1000,
+     "path",
+     "adds",
+     "leaves out",
+     {"part", "parts"}},
+    {{"kilogram", "kilograms"},
+     {"gram", "grams"},
+     1000,
+     "bag of flour",
+     "adds",
+     "takes out",
+     {"portion", "portions"}},
+    {{"kilogram", "kilograms"},
+     {"gram", "grams"},
+     1000,
+     "sack of rice",
+     "adds",
+     "uses",
+     {"portion", "portions"}},
+    {{"liter", "liters"},
+     {"milliliter", "milliliters"},
+     1000,
+     "bottle of juice",
+     "pours in",
+     "drinks",
+     {"glass", "glasses"}},
+    {{"liter", "liters"},
+     {"milliliter", "milliliters"},
+     1000,
+     "can of water",
+     "pours in",
+     "pours out",
+     {"cup", "cups"}},
+    {{"centimeter", "centimeters"},
+     {"millimeter", "millimeters"},
+     10,
+     "wire",
+     "adds",
+     "cuts off",
+     {"piece", "pieces"}},
+    {{"hour", "hours"},
+     {"minute", "minutes"},
+     60,
+     "recording",
+     "adds",
+     "deletes",
+     {"part", "parts"}},
+    {{"minute", "minutes"},
+     {"second", "seconds"},
+     60,
+     "video",
+     "adds",
+     "cuts out",
+     {"part", "parts"}},
+    {{"day", "days"}, {"hour", "hours"}, 24, "stay", "adds", "cancels", {"part", "parts"}},
+    {{"week", "weeks"}, {"day", "days"}, 7, "holiday", "adds", "cancels", {"part", "parts"}},
+    {{"year", "years"}, {"month", "months"}, 12, "course", "adds", "cancels", {"part", "parts"}},
     {{"foot", "feet"}, {"inch", "inches"}, 12, "board", "adds", "cuts off", {"piece", "pieces"}},
-    {{"dozen", "dozen"}, {"egg", "eggs"}, 12, "delivery", "adds", "uses", {"box", "boxes"}}};
+    {{"dozen", "dozen eggs"}, {"egg", "eggs"}, 12, "delivery", "adds", "uses", {"box", "boxes"}}};
 
-constexpr const char* kToSmall[] = {
-    "How many {s} are there in {n} {b}?",
-    "How many {s} are {n} {b}?",
-    "Convert {n} {b} to {s}.",
-    "{A} has a {thing} of {n} {b}. How many {s} is that?",
-    "A {thing} measures {n} {b}. What is that in {s}?",
-    "How many {s} is {n} {b}?",
-    "[Write|Give] {n} {b} in {s}.",
-    "A {thing} is {n} {b}. How many {s} is it?"};
-constexpr const char* kToBig[] = {
-    "How many {b} are {n} {s}?",
-    "Convert {n} {s} to {b}.",
-    "{A} has a {thing} of {n} {s}. How many {b} is that?",
-    "How many {b} are there in {n} {s}?",
-    "[Write|Give] {n} {s} in {b}.",
-    "How many {b} is {n} {s}?",
-    "A {thing} is {n} {s}. What is that in {b}?"};
+constexpr const char* kToSmall[] = {"How many {s} are there in {n} {b}?",
+                                    "How many {s} are {n} {b}?",
+                                    "Convert {n} {b} to {s}.",
+                                    "{A} has a {thing} of {n} {b}. How many {s} is that?",
+                                    "A {thing} measures {n} {b}. What is that in {s}?",
+                                    "How many {s} is {n} {b}?",
+                                    "[Write|Give] {n} {b} in {s}.",
+                                    "A {thing} is {n} {b}. How many {s} is it?"};
+constexpr const char* kToBig[] = {"How many {b} are {n} {s}?",
+                                  "Convert {n} {s} to {b}.",
+                                  "{A} has a {thing} of {n} {s}. How many {b} is that?",
+                                  "How many {b} are there in {n} {s}?",
+                                  "[Write|Give] {n} {s} in {b}.",
+                                  "How many {b} is {n} {s}?",
+                                  "A {thing} is {n} {s}. What is that in {b}?"};
 constexpr const char* kStart[] = {"{A} has a {thing} of {n} {b}.",
-                                  "There is a {thing} of {n} {b}.",
-                                  "A {thing} is {n} {b}.",
-                                  "We start with a {thing} of {n} {b}.",
+                                  "{A} looks at a {thing} of {n} {b}.",
+                                  "{A}'s {thing} is {n} {b}.",
+                                  "{A} gets a {thing} of {n} {b}.",
                                   "{A} begins with a {thing} of {n} {b}.",
                                   "{A} starts with a {thing} of {n} {b}.",
                                   "The {thing} of {A} is {n} {b}."};
-constexpr const char* kStartBoth[] = {
-    "{A} has a {thing} of {n} {b} and {m} {s}.", "A {thing} is {n} {b} and {m} {s}.",
-    "There is a {thing} of {n} {b} and {m} {s}.", "The {thing} of {A} is {n} {b} and {m} {s}.",
-    "{A} begins with a {thing} of {n} {b} {m} {s}.", "{A} starts with a {thing} of {n} {b} and {m} {s}."};
+constexpr const char* kStartBoth[] = {"{A} has a {thing} of {n} {b} and {m} {s}.",
+                                      "{A}'s {thing} is {n} {b} and {m} {s}.",
+                                      "{A} gets a {thing} of {n} {b} and {m} {s}.",
+                                      "The {thing} of {A} is {n} {b} and {m} {s}.",
+                                      "{A} begins with a {thing} of {n} {b} {m} {s}.",
+                                      "{A} starts with a {thing} of {n} {b} and {m} {s}."};
 constexpr const char* kMore[] = {"{A.he} {add} {n} {unit}[| more].",
                                  "Then {A.he} {add} {n} {unit}.",
                                  "{B} {add} {n} {unit}.",
                                  "[Later|After that], {A} {add} {n} {unit}.",
                                  "Another {n} {unit} are added.",
                                  "Then {B} {add} {n} {unit}."};
-constexpr const char* kLess[] = {"{A.he} {take} {n} {unit}.",
-                                 "Then {A.he} {take} {n} {unit}.",
-                                 "{B} {take} {n} {unit}.",
-                                 "[Later|After that], {A} {take} {n} {unit}.",
-                                 "Then {n} {unit} are taken away.",
-                                 "Then {B} {take} {n} {unit}."};
+constexpr const char* kLess[] = {
+    "{A.he} {take} {n} {unit}.",       "Then {A.he} {take} {n} {unit}.",
+    "{B} {take} {n} {unit}.",          "[Later|After that], {A} {take} {n} {unit}.",
+    "Then {n} {unit} are taken away.", "Then {B} {take} {n} {unit}."};
 constexpr const char* kHowMany[] = {"How many {s} are [there|left] [now|in the end]?",
                                     "How many {s} is that [in all|now|in the end]?",
                                     "What is the result in {s}?",
@@ -85,13 +143,12 @@ constexpr const char* kParts[] = {
     "{n} equal {p} are made of it. How many {s} is one {p.1}?",
     "At the end, there are {n} equal {p}. How many {s} is one of them?",
     "Then it is divided into {n} equal {p}. How many {s} is one {p.1}?"};
-constexpr const char* kCopies[] = {
-    "How many {s} are {n} such things together?",
-    "{B} has {n} times as much. How many {s} is that?",
-    "{n} of these are the same. How many {s} are they together?",
-    "How many {s} would {n} times as much be?",
-    "{A} needs {n} times as much. How many {s} is that?",
-    "{A.he} needs {n} times as much. How many {s} is that?"};
+constexpr const char* kCopies[] = {"How many {s} are {n} such things together?",
+                                   "{B} has {n} times as much. How many {s} is that?",
+                                   "{n} of these are the same. How many {s} are they together?",
+                                   "How many {s} would {n} times as much be?",
+                                   "{A} needs {n} times as much. How many {s} is that?",
+                                   "{A.he} needs {n} times as much. How many {s} is that?"};
 
 void SetPair(Story* story, const UnitPair& pair) {
   Slots& slots = story->slots();
@@ -135,8 +192,9 @@ void Measures(Story* story) {
   const UnitPair& pair = draw.Of(kPairs);
   SetPair(story, pair);
   story->Key(pair.factor);
-  const int64_t big = story->digits() == 4 && pair.factor < 100 && draw.Chance(50) ? draw.Between(100, 900)
-                                                                              : story->Small();
+  const int64_t big = story->digits() == 4 && pair.factor < 100 && draw.Chance(50)
+                          ? draw.Between(100, 900)
+                          : story->Small();
   story->Operand(big);
   slots.Set("n", big);
   story->Line(fmt::format("1 {}={} {}", Singular(pair), pair.factor, pair.small.many));
@@ -181,7 +239,8 @@ void Measures(Story* story) {
   slots.Set("n", n);
   story->Operand(n);
   story->Ask(ending == 1 ? Frames(kParts) : Frames(kCopies));
-  story->AnswerInteger(ending == 1 ? story->Divide("each", total, n) : story->Multiply("all", total, n));
+  story->AnswerInteger(ending == 1 ? story->Divide("each", total, n)
+                                   : story->Multiply("all", total, n));
 }
 
 }  // namespace

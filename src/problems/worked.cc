@@ -150,9 +150,12 @@ std::string WorkedQuotient(int64_t a, int64_t b, int decimals) {
   PLANISH_CHECK(decimals == 0 || a % b == 0);
   const bool is_table = a / b < 10 && ((a < 100 && b <= 12) || (a % b == 0 && b / ZerosOf(b) < 10));
   const bool is_direct = is_table || (b == ZerosOf(b) && a % b == 0);
-  const std::string work = is_direct ? "" : "(" + DivisionColumns(a, b) + ")";
-  return fmt::format("{}/{}{}={}{}", DecimalText(a, decimals), b, work, DecimalText(a / b, decimals),
-                     a % b ? fmt::format("r{}", a % b) : "");
+  const std::string columns = is_direct ? "" : DivisionColumns(a, b);
+  // A single column says nothing that the result does not.
+  const bool is_single = columns.find(',') == std::string::npos;
+  const std::string work = is_single ? "" : "(" + columns + ")";
+  return fmt::format("{}/{}{}={}{}", DecimalText(a, decimals), b, work,
+                     DecimalText(a / b, decimals), a % b ? fmt::format("r{}", a % b) : "");
 }
 
 }  // namespace planish
