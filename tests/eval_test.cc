@@ -90,5 +90,17 @@ TEST_F(EvalProgram, WrongRequestsAreOneLine) {
   EXPECT_EQ(plain.status, 3) << plain.err;
 }
 
+TEST_F(EvalProgram, TheDemoShowsThinkingBudgetsAndToolsAndWritesItsPage) {
+  const std::string page = dir_ / "demo.html";
+  const std::string out = OutputOf({"demo", "-m", model_, "--ctx", "352", "--problems", "2", "-n",
+                                    "24", "-o", page, "--color", "never"});
+  for (const char* words : {"thinking off:", "thinking on:", "no limit", "What would you call",
+                            "resident", "planish serve -m"})
+    EXPECT_NE(out.find(words), std::string::npos) << words << "\n" << out;
+  const std::string html = ReadFile(page, 4 << 20);
+  EXPECT_NE(html.find("accuracy over the thinking budget"), std::string::npos);
+  EXPECT_NE(html.find("Hermione"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace planish::testing

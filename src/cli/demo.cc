@@ -1,72 +1,132 @@
 // SPDX-License-Identifier: Apache-2.0
-// `planish demo`: the main job on a real model, by itself and in under a minute: load, answer, toggle, budget.
+// `planish demo`: the main job on the model that comes with the program, by itself and in under two minutes: one question with
+// thinking off and on, a sweep over thinking budgets, three tools, speed and memory; and a page that shows it all.
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
+#include <ctime>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/parallel.h"
+#include "cli/demo_page.h"
 #include "cli/model_options.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
+#include "eval/answer.h"
+#include "eval/engine_generator.h"
+#include "eval/tasks.h"
 #include "infer/chat_session.h"
 #include "kernels/isa.h"
 #include "model/planner.h"
+#include "problems/generator.h"
+#include "text/demo_tools.h"
+#include "text/tool_format.h"
 
 namespace planish {
 namespace {
 
-constexpr const char* kQuestions[] = {
+constexpr uint64_t kSeed = 20;          // of the problems that are shown
+constexpr size_t kSweepContext = 1024;  // bounds a reasoning that goes in circles
+constexpr int64_t kBudgets[] = {0, 32, 64, 128, 256, -1};
+constexpr const char* kPlainQuestions[] = {
     "What is the capital of Italy?",
     "Name three primary colours.",
     "Write one sentence about the sea.",
 };
+constexpr const char* kToolQuestions[] = {
+    "What is the weather like in Paris right now, in celsius?",
+    "Who is Hermione Granger?",
+    "What would you call the color #2e8b57?",
+};
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 double MiB(uint64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
+
+std::string Today() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  char text[16];
+  std::strftime(text, sizeof text, "%Y-%m-%d", &parts);
+  return text;
+}
+
+Json Message(const char* role, std::string content) {
+  return Json::Object{{"role", role}, {"content", std::move(content)}};
+}
+
+std::string Safe(std::string text) { return ForTerminal(std::move(text), STDOUT_FILENO); }
 
 class DemoVerb : public Verb {
  public:
   const char* name() const override { return "demo"; }
   const char* group() const override { return "run"; }
   const char* summary() const override {
-    return "load a model, answer three questions, show thinking toggle and budget";
+    return "the guided tour: thinking on and off, budgets, tools, speed";
   }
   const char* examples() const override {
-    return "  planish demo -m MODEL\n  planish demo -m MODEL -n 40 --color never";
+    return "  planish demo\n  planish demo -m MODEL --problems 20 --color never";
   }
   void Declare(OptionSet* options) override {
-    model_.Declare(options);
+    model_.Declare(options, /*required=*/false);
     model_.DeclareRun(options, "auto");
     options->Int("-n", &new_tokens_, 1, 4096, "most new tokens of an answer");
+    options->Int("--problems", &problems_, 1, 10'000, "of the sweep over thinking budgets");
+    options->Text("-o,--output", &output_, "page with what was seen");
     options->Choice("--color", &color_, {"auto", "always", "never"}, "colour");
   }
 
   ExitCode Run(const OptionSet&) override {
-    const Palette palette(UseColor(color_, STDOUT_FILENO));
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
+    palette_ = Palette(UseColor(color_, STDOUT_FILENO));
     Pretrained opened = model_.Open();
-    const double load_s =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    fmt::print("{}1. The model{}\n", palette.bold, palette.reset);
-    Describe(&opened, load_s);
+    Heading("1. The model");
+    Describe(&opened, SecondsSince(start));
     Engine engine(opened.model.get(), {.context = model_.ContextFor(opened.config)});
-
-    fmt::print("\n{}2. Three questions{}\n", palette.bold, palette.reset);
-    for (const char* question : kQuestions) {
-      ChatSession session(&opened, &engine);
-      Ask(&session, question, palette);
+    if (opened.thinking.supported) {
+      Heading("2. The same question with thinking off and on");
+      ThinkingOffAndOn(opened, &engine);
+      Heading("3. Accuracy over the thinking budget");
+      Sweep(opened);
+      Heading("4. Tools");
+      Tools(opened);
+    } else {
+      Heading("2. Three questions");
+      for (const char* question : kPlainQuestions)
+        Ask(opened, &engine, question, Thinking::kDefault);
+      Heading("3. Thinking");
+      fmt::print("   This model has none: its chat template reacts to no toggle.\n");
     }
-    fmt::print("\n{}3. Thinking{}\n", palette.bold, palette.reset);
-    ShowThinking(opened, &engine, palette);
-    fmt::print("\nresident {:.0f} MiB, peak {:.0f} MiB (file {:.0f} MiB)\n", MiB(ResidentBytes()),
-               MiB(PeakResidentBytes()), MiB(opened.file_bytes));
-    fmt::print("next: planish chat -m {}\n", model_.model);
+    record_.resident_bytes = ResidentBytes();
+    record_.seconds = SecondsSince(start);
+    fmt::print("\nresident {:.0f} MiB, peak {:.0f} MiB (file {:.0f} MiB); {:.1f} s in all\n",
+               MiB(record_.resident_bytes), MiB(PeakResidentBytes()), MiB(opened.file_bytes),
+               record_.seconds);
+    if (!output_.empty()) {
+      WriteFile(output_, DemoPage(opened.name, record_));
+      fmt::print("wrote {}\n", output_);
+    }
+    fmt::print("next: planish chat -m {0}   or: planish serve -m {0}\n", opened.path);
     return ExitCode::kOk;
   }
 
  private:
-  static void Describe(Pretrained* opened, double load_s) {
+  void Heading(const char* text) const {
+    fmt::print("{}{}{}{}\n", text[0] == '1' ? "" : "\n", palette_.bold, text, palette_.reset);
+  }
+
+  void Fact(const std::string& name, const std::string& value) {
+    record_.facts.emplace_back(name, value);
+  }
+
+  void Describe(Pretrained* opened, double load_s) {
     const Plan plan = MakePlan(opened->config, EngineRequest(0, 1, opened->model->state_types()));
     fmt::print("   {} ({}, {:.0f} MiB), {} parameters, {}\n", opened->name, opened->format,
                MiB(opened->file_bytes), plan.parameters, DescribeBlocks(opened->config));
@@ -77,90 +137,149 @@ class DemoVerb : public Verb {
                plan.kv_bytes_per_token, plan.state_bytes);
     fmt::print("   loaded in {:.2f} s; {} thread(s), ISA {}, products in {}\n", load_s,
                ThreadCount(), IsaName(), Name(opened->model->act_mode()));
+    Fact("model", fmt::format("{}, {} parameters", opened->path, plan.parameters));
+    Fact("blocks", DescribeBlocks(opened->config));
+    Fact("weights", types);
+    Fact("state of a sequence", fmt::format("{} bytes, and {} bytes a token of KV cache",
+                                            plan.state_bytes, plan.kv_bytes_per_token));
+    Fact("machine", fmt::format("{} threads, ISA {}, products in {}", ThreadCount(), IsaName(),
+                                Name(opened->model->act_mode())));
+    Fact("program", ProgramVersion());
   }
 
-  Generated Ask(ChatSession* session, const char* question, const Palette& palette) const {
-    session->settings.max_new_tokens = static_cast<size_t>(new_tokens_);
-    session->settings.sampling.temperature = 0;
-    fmt::print("   {}> {}{}\n   ", palette.dim, question, palette.reset);
-    const Generated generated = session->Say(question, [&](const ReasoningSplitter::Piece& piece) {
+  // Streams one answer; the key, if any, says whether it is right.
+  void Ask(const Pretrained& opened, Engine* engine, const std::string& question, Thinking thinking,
+           const Problem* problem = nullptr) {
+    ChatSession session(&opened, engine);
+    session.settings.thinking = thinking;
+    session.settings.max_new_tokens = static_cast<size_t>(new_tokens_);
+    session.settings.sampling.temperature = 0;
+    fmt::print("   {}> {}{}\n   ", palette_.bold, question, palette_.reset);
+    const Generated generated = session.Say(question, [&](const ReasoningSplitter::Piece& piece) {
       if (!piece.reasoning.empty())
-        fmt::print("{}{}{}", palette.dim, piece.reasoning, palette.reset);
-      fmt::print("{}", piece.answer);
+        fmt::print("{}{}{}", palette_.dim, Safe(piece.reasoning), palette_.reset);
+      fmt::print("{}", Safe(piece.answer));
       std::fflush(stdout);
     });
     const RequestResult& result = generated.result;
-    const size_t decoded = result.ids.size() - 1;
-    fmt::print("\n   {}[prompt {} tokens in {:.2f} s, {:.0f} tok/s; answer {} tokens", palette.dim,
-               session->last_prompt_tokens(), result.prompt_s,
-               static_cast<double>(session->last_prompt_tokens()) / result.prompt_s,
-               result.ids.size());
-    if (generated.reasoning_tokens > 0)
-      fmt::print(" ({} thinking, closed by {})", generated.reasoning_tokens,
-                 Name(generated.stopped_by));
-    if (decoded > 0) fmt::print(", {:.0f} tok/s", static_cast<double>(decoded) / result.decode_s);
-    fmt::print("; resident {:.0f} MiB]{}\n", MiB(ResidentBytes()), palette.reset);
-    return generated;
+    DemoAnswer answer{.question = question,
+                      .setting = thinking == Thinking::kOn    ? "thinking on"
+                                 : thinking == Thinking::kOff ? "thinking off"
+                                                              : "no thinking",
+                      .reasoning = generated.reasoning,
+                      .answer = generated.answer,
+                      .reasoning_tokens = generated.reasoning_tokens,
+                      .tokens = result.ids.size()};
+    std::string verdict;
+    if (problem != nullptr) {
+      const auto found = ExtractAnswer(generated.answer, problem->answer_type);
+      answer.has_key = true;
+      answer.key = problem->answer;
+      answer.is_right = found && SameAnswer(*found, problem->answer, problem->answer_type);
+      verdict = answer.is_right ? "right; " : fmt::format("wrong, expected {}; ", problem->answer);
+    }
+    if (result.decode_s > 0 && result.ids.size() > 1)
+      answer.tokens_per_s = static_cast<double>(result.ids.size() - 1) / result.decode_s;
+    record_.decode_tokens_per_s = answer.tokens_per_s;
+    fmt::print(
+        "\n   {}[{}prompt {} tokens in {:.3f} s; answer {} tokens, {} of them reasoning, {:.0f} "
+        "tokens/s]{}\n",
+        palette_.dim, verdict, session.last_prompt_tokens(), result.prompt_s, result.ids.size(),
+        generated.reasoning_tokens, answer.tokens_per_s, palette_.reset);
+    record_.answers.push_back(std::move(answer));
   }
 
-  void ShowThinking(const Pretrained& opened, Engine* engine, const Palette& palette) const {
-    if (!opened.thinking.supported) {
-      fmt::print(
-          "   This model has no thinking mode: its chat template reacts to no toggle, so /think "
-          "and budgets are refused:\n");
-      try {
-        ChatSession session(&opened, engine);
-        session.settings.thinking = Thinking::kOn;
-        session.Say(kQuestions[0], nullptr);
-      } catch (const Error& error) {
-        fmt::print("   --think on: {}\n", error.what());
-      }
-      fmt::print(
-          "   The same machinery on plain text: a reasoning of at most 24 tokens, closed softly, "
-          "then the answer.\n");
-      Prompt prompt =
-          EncodeText(opened, "Question: What is 7 times 8?\n<think>\nLet us work it out.");
-      prompt.mode = ReasoningSplitter::Mode::kThink;
-      ShowBudget(opened, engine, prompt, 24, palette);
-      return;
-    }
+  void ThinkingOffAndOn(const Pretrained& opened, Engine* engine) {
+    const Problem problem =
+        MakeProblem(kSeed, 0, Split::kTest, {.skill = Skill::kMixed, .steps = 4, .digits = 2});
     for (const Thinking thinking : {Thinking::kOff, Thinking::kOn}) {
       fmt::print("   thinking {}:\n", thinking == Thinking::kOn ? "on" : "off");
-      ChatSession session(&opened, engine);
-      session.settings.thinking = thinking;
-      Ask(&session, "What is 17 times 23?", palette);
-    }
-    for (const int64_t budget : {16, 64, 256}) {
-      fmt::print("   budget {}:\n", budget);
-      ChatSession session(&opened, engine);
-      session.settings.thinking = Thinking::kOn;
-      session.settings.budget = budget;
-      Ask(&session, "What is 17 times 23?", palette);
+      Ask(opened, engine, problem.question, thinking, &problem);
     }
   }
 
-  void ShowBudget(const Pretrained& opened, Engine* engine, const Prompt& prompt, int64_t budget,
-                  const Palette& palette) const {
-    GenerateOptions options;
-    options.max_new_tokens = 96;
-    options.sampling.temperature = 0;
-    options.thinking_budget = budget;
-    fmt::print("   ");
-    options.on_piece = [&](const ReasoningSplitter::Piece& piece) {
-      if (!piece.reasoning.empty())
-        fmt::print("{}{}{}", palette.dim, piece.reasoning, palette.reset);
-      if (!piece.answer.empty()) fmt::print("{}", piece.answer);
+  void Sweep(const Pretrained& opened) {
+    EngineGenerator generator(
+        &opened,
+        {.batch = 64, .context = std::min(kSweepContext, model_.ContextFor(opened.config))});
+    const auto task = MakeTask("word-problems");
+    const std::vector<EvalItem> items =
+        task->Items({.seed = kSeed, .limit = static_cast<size_t>(problems_)});
+    fmt::print("   {} made-up problems of the test mix, greedy, 64 at a time\n", items.size());
+    TaskResult result;
+    double tokens = 0, seconds = 0;
+    for (const int64_t budget : kBudgets) {
+      Evaluation pass = Evaluate(*task, items, {.settings = {{budget}}, .seed = kSeed}, &generator);
+      result.summaries.push_back(Summarize(pass, pass.runs[0]));
+      const Summary& s = result.summaries.back();
+      if (result.evaluation.runs.empty())
+        result.evaluation = std::move(pass);
+      else
+        result.evaluation.runs.push_back(std::move(pass.runs[0]));
+      std::string bar;
+      for (int i = 0; i < static_cast<int>(30 * s.accuracy.mean + 0.5); ++i) bar += "█";
+      fmt::print(
+          "   {:>8} {:>3.0f} % {:<30} {:.0f} to {:.0f} %, {:.0f} tokens of reasoning, {:.0f} "
+          "tokens/s\n",
+          budget < 0 ? "no limit" : Name(s.setting), 100 * s.accuracy.mean, bar,
+          100 * s.accuracy.interval.low, 100 * s.accuracy.interval.high, s.thinking_mean,
+          s.tokens_per_s);
       std::fflush(stdout);
+      tokens += static_cast<double>(s.tokens);
+      seconds += s.seconds;
+    }
+    if (seconds > 0) record_.batch_tokens_per_s = tokens / seconds;
+    record_.sweep.push_back(std::move(result));
+  }
+
+  void Tools(const Pretrained& opened) {
+    EngineGenerator generator(&opened, {.batch = 1, .context = model_.ContextFor(opened.config)});
+    const auto answer = [&](const Json& messages) {
+      TextRequest request;
+      request.messages = messages;
+      request.tools = DemoTools();
+      TextReply reply;
+      generator.Run({&request, 1}, {256}, [&](size_t, TextReply done) { reply = std::move(done); });
+      return reply;
     };
-    const Generated generated = Generate(opened, engine, prompt, options);
-    fmt::print("\n   {}[reasoning {} tokens of {}, closed by {}; {} tokens in all]{}\n",
-               palette.dim, generated.reasoning_tokens, budget, Name(generated.stopped_by),
-               generated.ids.size(), palette.reset);
+    for (const char* question : kToolQuestions) {
+      Json messages = Json::Array{Message("user", question)};
+      const TextReply first = answer(messages);
+      const ToolReply calls = ParseToolCalls(first.answer, DemoTools());
+      DemoToolRun run{.question = question, .reasoning = first.reasoning};
+      fmt::print("   {}> {}{}\n", palette_.bold, question, palette_.reset);
+      if (calls.calls.empty()) {
+        run.answer = first.answer;
+      } else {
+        const ToolCall& call = calls.calls[0];
+        run.is_valid = CheckToolCall(call, DemoTools()).empty();
+        run.call = call.name + call.arguments;
+        run.result = RunDemoToolCall(call.name, call.arguments, Today());
+        fmt::print("   {}call   {}{}\n   {}result {}{}\n", palette_.dim, Safe(run.call),
+                   palette_.reset, palette_.dim, Safe(run.result), palette_.reset);
+        Json asked = Message("assistant", calls.content);
+        asked.Set(
+            "tool_calls",
+            Json::Array{Json::Object{
+                {"id", "call_0"},
+                {"type", "function"},
+                {"function", Json::Object{{"name", call.name}, {"arguments", call.arguments}}}}});
+        messages.Append(std::move(asked));
+        Json told = Message("tool", run.result);
+        told.Set("tool_call_id", "call_0");
+        messages.Append(std::move(told));
+        run.answer = answer(messages).answer;
+      }
+      fmt::print("   {}\n", Safe(run.answer));
+      record_.tools.push_back(std::move(run));
+    }
   }
 
   ModelOptions model_;
-  int64_t new_tokens_ = 64;
-  std::string color_ = "auto";
+  int64_t new_tokens_ = 512, problems_ = 100;
+  std::string color_ = "auto", output_ = "demo-report.html";
+  Palette palette_{false};
+  DemoRecord record_;
 };
 
 }  // namespace

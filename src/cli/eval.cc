@@ -66,7 +66,7 @@ class EvalVerb : public Verb {
            "results";
   }
   void Declare(OptionSet* options) override {
-    model_.Declare(options);
+    model_.Declare(options, /*required=*/false);
     model_.DeclareRun(options, "auto");
     options->Group("Benchmarks");
     std::string known = "comma-separated: ";
@@ -125,7 +125,7 @@ class EvalVerb : public Verb {
     EngineGenerator generator(&opened, {.batch = static_cast<size_t>(batch_),
                                         .context = model_.ContextFor(opened.config)});
     ResultContext context{.model = generator.Describe(),
-                          .model_path = model_.model,
+                          .model_path = opened.path,
                           .version = ProgramVersion(),
                           .date = NowText(),
                           .limit = static_cast<size_t>(limit_)};

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 
+#include "base/file.h"
 #include "base/log.h"
+#include "cli/embedded_model.h"
 #include "model/adapter.h"
 
 namespace planish {
@@ -51,6 +53,19 @@ RunMode ModelOptions::Mode() const {
   return mode;
 }
 
+std::string ModelOptions::Path() const {
+  const bool is_embedded =
+      model.empty() || (model == kEmbeddedModel && !FileExists(model) && !IsDirectory(model));
+  if (!is_embedded) return model;
+  const std::string path = FindEmbeddedModel();
+  if (path.empty())
+    throw Error(ExitCode::kUsage,
+                fmt::format("--model is not given, and {} was not found beside the program",
+                            kEmbeddedModel),
+                "-m MODEL");
+  return path;
+}
+
 Pretrained ModelOptions::Open(bool needs_tokenizer, bool checks_memory) const {
   OpenOptions open;
   open.access = no_mmap ? FileBytes::Access::kRead : FileBytes::Access::kMap;
@@ -59,7 +74,7 @@ Pretrained ModelOptions::Open(bool needs_tokenizer, bool checks_memory) const {
   open.memory_limit = memory;
   open.context = static_cast<size_t>(context);
   open.run = Mode();
-  Pretrained opened = OpenPretrained(model, open);
+  Pretrained opened = OpenPretrained(Path(), open);
   if (!adapter.empty()) LoadAdapter(adapter, opened.model.get());
   return opened;
 }

@@ -19,6 +19,8 @@ struct ModelOptions {
   // How it is run, for verbs that run it; others open models exactly as they are stored.
   void DeclareRun(OptionSet* options, const char* default_act);
   RunMode Mode() const;
+  // As given; the embedded model's for nothing and for its name. Error(kUsage) if that is not there.
+  std::string Path() const;
   // Opens, with its adapter if one is given, with a check that weights and one sequence of the context fit in memory.
   Pretrained Open(bool needs_tokenizer = true, bool checks_memory = true) const;
   // Positions a sequence may have: --ctx, else the smaller of the model's and 4096.

@@ -16,7 +16,8 @@ Interval WilsonInterval(double hits, size_t n) {
   const double middle = p + z * z / (2 * count);
   const double half = z * std::sqrt(p * (1 - p) / count + z * z / (4 * count * count));
   const double scale = 1 + z * z / count;
-  return {std::max(0.0, (middle - half) / scale), std::min(1.0, (middle + half) / scale)};
+  // Rounding must not keep the ends from being reached.
+  return {hits == 0 ? 0.0 : (middle - half) / scale, hits == count ? 1.0 : (middle + half) / scale};
 }
 
 Interval BootstrapInterval(const std::vector<double>& item_scores) {

@@ -24,6 +24,10 @@ TEST(Statistics, WilsonIntervalsHaveKnownValues) {
     EXPECT_NEAR(found.low, known.low, 1e-9) << known.hits << " of " << known.n;
     EXPECT_NEAR(found.high, known.high, 1e-9) << known.hits << " of " << known.n;
   }
+  for (const size_t n : {1, 7, 22, 1000}) {
+    EXPECT_EQ(WilsonInterval(0, n).low, 0);
+    EXPECT_EQ(WilsonInterval(static_cast<double>(n), n).high, 1);
+  }
   EXPECT_EQ(WilsonInterval(0, 0).low, 0);
   EXPECT_EQ(WilsonInterval(0, 0).high, 1);
 }
