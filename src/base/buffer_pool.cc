@@ -2,8 +2,11 @@
 #include "base/buffer_pool.h"
 
 #include <sanitizer/asan_interface.h>
+#include <sys/mman.h>
 
 #include <algorithm>
+#include <bit>
+#include <cstdint>
 #include <cstdlib>
 #include <mutex>
 #include <new>
@@ -11,6 +14,35 @@
 
 namespace planish {
 namespace {
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kIsWatched = true;  // by the sanitizer: what malloc gives, to the byte
+#else
+constexpr bool kIsWatched = false;
+#endif
+
+// Large memory comes from the system itself: malloc, once it has seen large blocks freed, cuts their successors out of its
+// heap, whose holes took a tenth of a training run's memory.
+bool IsMapped(size_t bytes) { return !kIsWatched && bytes >= BufferPool::kMapped; }
+
+std::byte* Allocate(size_t bytes, size_t alignment) noexcept {
+  if (!IsMapped(bytes)) return static_cast<std::byte*>(std::aligned_alloc(alignment, bytes));
+  void* map =
+      mmap(nullptr, bytes + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (map == MAP_FAILED) return nullptr;
+  const auto begin = reinterpret_cast<uintptr_t>(map);
+  const uintptr_t data = (begin + alignment - 1) / alignment * alignment;
+  if (data > begin) munmap(map, data - begin);
+  munmap(reinterpret_cast<void*>(data + bytes), begin + alignment - data);
+  return reinterpret_cast<std::byte*>(data);
+}
+
+void Free(std::byte* data, size_t bytes) noexcept {
+  if (IsMapped(bytes))
+    munmap(data, bytes);
+  else
+    std::free(data);
+}
 
 // What the pools that live have in common.
 struct Shared {
@@ -51,7 +83,7 @@ struct Shared {
     auto kept = waiting.begin();
     for (; kept != waiting.end() && waiting_bytes > bytes; ++kept) {
       ASAN_UNPOISON_MEMORY_REGION(kept->data, kept->bytes);
-      std::free(kept->data);
+      Free(kept->data, kept->bytes);
       waiting_bytes -= kept->bytes;
     }
     waiting.erase(waiting.begin(), kept);
@@ -83,19 +115,24 @@ size_t BufferPool::WaitingBytes() {
 
 namespace internal {
 
+size_t PoolGranule(size_t bytes) noexcept {
+  constexpr size_t kLargest = size_t{256} << 20;
+  if (kIsWatched || bytes < BufferPool::kSmallest || bytes >= kLargest) return 1;
+  return std::bit_floor(bytes) / 8;
+}
+
 std::byte* TakeMemory(size_t bytes, size_t alignment) noexcept {
-  if (bytes < BufferPool::kSmallest)
-    return static_cast<std::byte*>(std::aligned_alloc(alignment, bytes));
+  if (bytes < BufferPool::kSmallest) return Allocate(bytes, alignment);
   Shared& shared = State();
   const std::lock_guard lock(shared.mutex);
   std::byte* data = shared.Find(bytes);
   const size_t used = shared.used_bytes + bytes;
   if (data == nullptr) {
     shared.Shrink(shared.most_used_bytes > used ? shared.most_used_bytes - used : 0);
-    data = static_cast<std::byte*>(std::aligned_alloc(alignment, bytes));
+    data = Allocate(bytes, alignment);
     if (data == nullptr) {
       shared.Shrink(0);
-      data = static_cast<std::byte*>(std::aligned_alloc(alignment, bytes));
+      data = Allocate(bytes, alignment);
     }
     if (data == nullptr) return nullptr;
   }
@@ -105,11 +142,11 @@ std::byte* TakeMemory(size_t bytes, size_t alignment) noexcept {
 }
 
 void ReturnMemory(std::byte* data, size_t bytes) noexcept {
-  if (bytes < BufferPool::kSmallest) return std::free(data);
+  if (bytes < BufferPool::kSmallest) return Free(data, bytes);
   Shared& shared = State();
   const std::lock_guard lock(shared.mutex);
   shared.used_bytes -= bytes;
-  if (!shared.Keep(data, bytes)) std::free(data);
+  if (!shared.Keep(data, bytes)) Free(data, bytes);
 }
 
 }  // namespace internal

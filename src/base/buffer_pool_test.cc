@@ -25,6 +25,14 @@ TEST(BufferPool, HandsOutWhatWasReleasedToTheNextOfItsSize) {
   }
 }
 
+TEST(BufferPool, AlmostTheSameSizeFindsTheMemoryToo) {
+  if (internal::PoolGranule(kBytes) == 1) GTEST_SKIP() << "a sanitizer watches every byte";
+  const BufferPool pool;
+  const std::byte* first = AlignedBuffer(kBytes * 9 / 8).data();
+  EXPECT_EQ(AlignedBuffer(kBytes + 1).data(), first);
+  EXPECT_NE(AlignedBuffer(kBytes * 9 / 8 + 1).data(), first);
+}
+
 TEST(BufferPool, KeepsNothingWithoutAPoolOrBelowItsSmallest) {
   { const AlignedBuffer buffer(4 * kBytes); }
   EXPECT_EQ(BufferPool::WaitingBytes(), 0u);

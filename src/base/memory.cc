@@ -22,9 +22,9 @@ constexpr size_t kHugePage = size_t{2} << 20;
 
 bool IsHuge(size_t bytes) { return bytes >= 2 * kHugePage; }
 size_t AlignmentOf(size_t bytes) { return IsHuge(bytes) ? kHugePage : kAlignment; }
-// What a buffer of so many bytes takes.
+// The address space of a buffer of so many bytes; memory is taken only for pages that are used.
 size_t Rounded(size_t bytes) {
-  const size_t alignment = AlignmentOf(bytes);
+  const size_t alignment = std::max(AlignmentOf(bytes), internal::PoolGranule(bytes));
   return (bytes + alignment - 1) / alignment * alignment;
 }
 

@@ -362,6 +362,7 @@ TEST_F(HostileFolder, GoldenWeightsThatAreNotNumbersOpenWithAWarning) {
       if (tensor.name != "model.layers.1.input_layernorm.weight" &&
           tensor.name != "model.layers.0.mlp.up_proj.weight")
         continue;
+      tensor.data = nullptr;
       tensor.fill = [columns = tensor.shape.last()](size_t begin, size_t end, std::byte* out) {
         const float nan = std::numeric_limits<float>::quiet_NaN();
         for (size_t i = 0; i < (end - begin) * columns; ++i) std::memcpy(out + 4 * i, &nan, 4);

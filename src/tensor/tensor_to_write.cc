@@ -9,7 +9,7 @@
 namespace planish {
 namespace {
 
-constexpr size_t kSlabBytes = size_t{32} << 20;
+constexpr size_t kSlabBytes = size_t{8} << 20;
 constexpr size_t kTasksPerSlab = 64;
 
 void FillSlab(const TensorToWrite& tensor, size_t begin, size_t end, size_t row_bytes,
@@ -28,10 +28,12 @@ TensorToWrite ToWrite(std::string name, const TensorView& view) {
   return {.name = std::move(name),
           .dtype = view.dtype,
           .shape = view.shape,
-          .fill = [view, row_bytes = BytesOf(view.dtype, view.shape.last())](
-                      size_t begin, size_t end, std::byte* out) {
-            std::memcpy(out, view.data + begin * row_bytes, (end - begin) * row_bytes);
-          }};
+          .fill =
+              [view, row_bytes = BytesOf(view.dtype, view.shape.last())](size_t begin, size_t end,
+                                                                         std::byte* out) {
+                std::memcpy(out, view.data + begin * row_bytes, (end - begin) * row_bytes);
+              },
+          .data = view.data};
 }
 
 TensorToWrite ToWrite(std::string name, const Tensor& tensor) {
@@ -41,6 +43,11 @@ TensorToWrite ToWrite(std::string name, const Tensor& tensor) {
 void WriteRows(const TensorToWrite& tensor, FileWriter* writer) {
   const size_t elements = tensor.shape.elements();
   if (elements == 0) return;
+  if (tensor.data != nullptr) {
+    writer->Write(tensor.data, BytesOf(tensor.dtype, elements));
+    if (tensor.written) tensor.written(BytesOf(tensor.dtype, elements));
+    return;
+  }
   const size_t rows = elements / tensor.shape.last();
   const size_t row_bytes = BytesOf(tensor.dtype, tensor.shape.last());
   const size_t slab = std::clamp<size_t>(kSlabBytes / row_bytes, 1, rows);

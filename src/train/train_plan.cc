@@ -149,12 +149,17 @@ Counted Count(const ModelConfig& config, const TrainPlanRequest& request) {
 }
 
 // Packed operands of the largest products, sums of tasks, and what the chunks of a scan need.
-uint64_t KernelBytes(const ModelConfig& config, const Counted& counted, uint64_t T,
+uint64_t KernelBytes(const ModelConfig& config, const Counted& counted, uint64_t rank, uint64_t T,
                      uint64_t head_rows) {
+  const bool is_lora = rank > 0;
   constexpr uint64_t kPackedElems = uint64_t{16} << 20;  // of gemm_bf16.cc
   const auto threads = static_cast<uint64_t>(ThreadCount());
-  uint64_t left = 0, right = 0;
+  uint64_t left = 0, right = 0, few_left = 0;
   const auto product = [&](uint64_t M, uint64_t N, uint64_t K) {
+    if (M <= kMaxLeftRows) {
+      few_left = std::max(few_left, PackedElems(M, K));
+      return;
+    }
     const auto packed = [K](uint64_t rows) {
       const uint64_t chunk = kPackedElems / (TileCount(K) * kPanelDepth);
       return PackedElems(std::min(rows, std::max<uint64_t>(chunk / 512, 1) * 512), K);
@@ -166,13 +171,21 @@ uint64_t KernelBytes(const ModelConfig& config, const Counted& counted, uint64_t
     const uint64_t S = std::min<uint64_t>(T, 4096);
     product(S, out, in);
     product(S, in, out);
-    product(out, in, S);
+    if (is_lora) {
+      product(S, rank, in);
+      product(S, rank, out);
+      product(rank, in, S);
+      product(out, rank, S);
+    } else {
+      product(out, in, S);
+    }
   }
   const uint64_t V = config.vocab_size, D = config.hidden_size;
   product(head_rows, V, D);
   product(head_rows, D, V);
-  product(V, D, head_rows);
-  uint64_t bytes = 2 * (left + right) + threads * TaskMemory::kFloats * sizeof(float);
+  if (!is_lora) product(V, D, head_rows);
+  uint64_t bytes =
+      2 * (left + right + few_left) + 2 * threads * TaskMemory::kFloats * sizeof(float);
   uint64_t scan = 0, terms = 0;
   for (const BlockConfig& block : config.blocks) {
     if (const auto* m = std::get_if<Mamba2Config>(&block.mixer)) {
@@ -291,7 +304,8 @@ TrainPlan PlanTraining(const ModelConfig& config, const TrainPlanRequest& reques
   }
   plan.gradients = GradientSum::Bytes(counted.trained, request.micro_batches, /*ranks=*/1);
   plan.moments = 8 * counted.trained;
-  plan.snapshot = request.has_async_checkpoints ? 12 * counted.trained : 0;
+  // Adapters are saved from where they are.
+  plan.snapshot = request.has_async_checkpoints && !is_lora ? 12 * counted.trained : 0;
   // hidden and d_hidden while the loss is computed, d_hidden on the way back.
   const uint64_t hidden = InPages(4 * T * D);
   plan.activations = std::max(kept.after_forward.in_pages + 2 * hidden, kept.in_backward + hidden);
@@ -304,7 +318,7 @@ TrainPlan PlanTraining(const ModelConfig& config, const TrainPlanRequest& reques
   const uint64_t forward = is_full ? blocks.forward_dropping : blocks.forward;
   plan.workspace = std::max({3 * stream + forward, head, 4 * stream + blocks.backward,
                              is_full ? 5 * stream + blocks.forward : 0});
-  plan.kernels = KernelBytes(config, counted, T, rows);
+  plan.kernels = KernelBytes(config, counted, request.lora_rank, T, rows);
   plan.program = uint64_t{48} << 20;
   return plan;
 }
