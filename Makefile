@@ -6,7 +6,7 @@ JOBS ?= $(shell nproc)
 BUILD := build
 MODEL := models-cache/SmolLM2-135M-Instruct.Q4_1.gguf
 
-.PHONY: demo test build setup test-asan test-aarch64 test-slow bench bench-store format install clean
+.PHONY: demo test build setup test-asan test-aarch64 test-slow test-clients bench bench-store format install clean
 
 demo: build $(MODEL)
 	$(BUILD)/planish demo -m $(MODEL)
@@ -40,6 +40,13 @@ test-aarch64: setup
 # Long runs: many mutations, kill and resume, soak.
 test-slow: build
 	ctest --test-dir $(BUILD) --output-on-failure -R 'Slow$$'
+
+# Real clients, installed from their registry into the build folder, against the running server.
+test-clients: build
+	python3 -m venv $(BUILD)/clients-venv
+	$(BUILD)/clients-venv/bin/pip install -q -r tests/clients/requirements.txt
+	cmake $(BUILD) > /dev/null
+	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -R 'ClientSlow$$'
 
 # Speed of the kernels, and of the model where its file is there, as shares of this machine's own peaks, beside the stored
 # ones of the same CPU. Losses over 5 % are marked. `make bench-store` keeps the figures of this run.

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/log.h"
 
 namespace planish {
 namespace {
@@ -225,15 +226,33 @@ void CheckLength(const ServeState& state, size_t prompt_tokens, bool generates) 
                   generates ? " and an answer needs at least one" : "", context));
 }
 
+void BindAnswer(ServeState* state, AnswerFormat format, GenerationPlan* plan) {
+  try {
+    plan->answer = CompileAnswerGrammar(format);
+  } catch (const GrammarError& error) {
+    throw ApiError(400, "invalid_schema", error.what(), error.pointer());
+  }
+  if (plan->answer == nullptr) return;
+  state->Vocabulary();  // made here, not on the engine's thread
+  if (plan->answer->reads_tools) plan->tools = std::move(format.tools);
+  for (const std::string& tool : plan->answer->unbound)
+    LogInfo("a tool's arguments are not bound: {}", Quoted(tool, 200));
+}
+
 void PlanChat(ServeState* state, const ChatInputs& chat, const ThinkingFields& thinking,
               GenerationPlan* plan) {
   const Pretrained& opened = state->engine->opened();
   if (opened.chat_template == nullptr || opened.tokenizer == nullptr)
     throw Unsupported("messages", "this model has no chat template: use /v1/completions");
   plan->thinking = thinking;
-  const bool offers_tools = chat.tools.is_array() && chat.tool_choice != Json("none");
-  if (offers_tools) plan->tools = chat.tools;
-  plan->is_named_tool = chat.tool_choice.is_object();
+  BindAnswer(state,
+             {.response_format = chat.response_format,
+              .structured_outputs = chat.structured_outputs,
+              .tools = chat.tools,
+              .tool_choice = chat.tool_choice,
+              .parallel_tool_calls = chat.parallel_tool_calls,
+              .tool_format = state->tool_format()},
+             plan);
   const ChatPromptOptions options{.thinking = thinking.toggle,
                                   .add_generation_prompt = chat.add_generation_prompt,
                                   .continues_final = chat.continues_final,

@@ -20,12 +20,15 @@ struct ChatInputs {
 // ApiError 400 with the field's name, 404 for another model under --strict-model.
 GenerationPlan ReadChatRequest(ServeState* state, const Json& body);
 GenerationPlan ReadCompletionRequest(ServeState* state, const Json& body);
+GenerationPlan ReadResponsesRequest(ServeState* state, const Json& body);
 
 // Pieces of the above, for /v1/responses and /apply-template.
 ChatInputs ReadChatInputs(Fields* fields);
 // Renders and encodes, sets the tools and the grammar.
 void PlanChat(ServeState* state, const ChatInputs& chat, const ThinkingFields& thinking,
               GenerationPlan* plan);
+// Compiles what the answer must look like. ApiError 400 invalid_schema.
+void BindAnswer(ServeState* state, AnswerFormat format, GenerationPlan* plan);
 void CheckModel(const ServeState& state, Fields* fields);
 void NoteUnknown(const ServeState& state, const Fields& fields, GenerationPlan* plan);
 // 400 context_length_exceeded if a prompt and one token do not fit.

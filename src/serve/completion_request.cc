@@ -61,6 +61,10 @@ GenerationPlan ReadCompletionRequest(ServeState* state, const Json& body) {
     throw Unsupported("best_of", "best_of is {}, only the value of n is supported", *best_of);
   if (const auto suffix = fields.Text("suffix"); suffix && !suffix->empty())
     throw Unsupported("suffix", "suffix is not supported: this model does not fill in the middle");
+  AnswerFormat format;
+  if (const Json* found = fields.Find("response_format")) format.response_format = *found;
+  if (const Json* found = fields.Find("structured_outputs")) format.structured_outputs = *found;
+  BindAnswer(state, std::move(format), &plan);
   const Json* prompt = fields.Find("prompt");
   if (prompt == nullptr) throw InvalidValue("prompt", "prompt is missing");
   if (prompt->is_string() || IsIdList(*prompt)) {

@@ -142,11 +142,17 @@ Request Generation::MakeRequest(Choice* choice) {
     params.min_tokens = plan_.thinking.min_tokens;
     params.close_message = plan_.thinking.close_message;
     params.max_new_tokens = request.max_new_tokens;
-    params.tool_calls = plan_.tools.is_array() && !plan_.tools.AsArray().empty();
+    params.tool_calls = plan_.answer != nullptr && plan_.answer->reads_tools;
+    if (!plan_.fields.ignore_eos) params.end_ids = opened().eos_ids;
     choice->budget = std::make_shared<ThinkingBudget>(opened().tokenizer, mode, params);
     request.hooks.push_back(choice->budget);
   }
-  for (const auto& make : plan_.hooks) request.hooks.push_back(make(mode));
+  if (plan_.answer != nullptr) {
+    choice->grammar = std::make_shared<GrammarHook>(
+        plan_.answer, state_->Vocabulary(), mode,
+        plan_.fields.ignore_eos ? std::vector<int32_t>() : opened().eos_ids);
+    request.hooks.push_back(choice->grammar);
+  }
   request.on_token = [self, choice](const TokenEvent& event) { self->OnToken(choice, event); };
   request.is_cancelled = [self] { return self->ShouldCancel(); };
   if (plan_.fields.stream)
@@ -343,7 +349,9 @@ void Generation::OnDone(Engine& engine, Choice* choice, const RequestResult& res
   delta.events = std::move(events);
   Accept(choice, delta.events);
   choice->finish_reason = result.finish == FinishReason::kLength ? "length" : "stop";
-  if (!choice->calls.empty() && !plan_.is_named_tool && choice->finish_reason == "stop")
+  if (!choice->calls.empty() &&
+      !(plan_.answer != nullptr && plan_.answer->tool_choice == ToolChoice::kNamed) &&
+      choice->finish_reason == "stop")
     choice->finish_reason = "tool_calls";
   if (!failure_ && plan_.fields.stream) {
     if (!delta.events.empty()) Send(writer_->Piece(*this, *choice, delta));
@@ -364,6 +372,8 @@ void Generation::Finish(Engine& engine) {
     const auto by = choice->budget == nullptr ? StoppedBy::kNone : choice->budget->stopped_by();
     if (by != StoppedBy::kNone && by != StoppedBy::kNatural)
       metrics.Add("forced_close_total", 1, fmt::format("reason=\"{}\"", planish::Name(by)));
+    if (choice->grammar != nullptr)
+      metrics.Add("grammar_mask_total", static_cast<double>(choice->grammar->masks_built()));
     metrics.Add("tool_calls_total", static_cast<double>(choice->calls.size()));
     metrics.Add("tool_parse_failures_total", static_cast<double>(choice->parser.failures()));
   }
@@ -387,11 +397,15 @@ void Generation::Finish(Engine& engine) {
     Fail(*failure_);
     return;
   }
+  // The books are closed first: who has the answer may ask for the metrics, or control what is over.
   if (is_streaming_) {
-    Send(writer_->End(*this));
+    const std::string end = writer_->End(*this);
+    Conclude(200, choices_[0]->finish_reason);
+    exchange_->Write(end);
     exchange_->Finish();
   } else {
     HttpResponse response = JsonResponse(writer_->Whole(*this));
+    Conclude(200, choices_[0]->finish_reason);
     response.headers.push_back({"x-request-id", request_id_});
     if (!plan_.ignored.empty())
       response.headers.push_back(
@@ -409,20 +423,19 @@ void Generation::Finish(Engine& engine) {
     if (!warm.prompt.empty() && warm.prompt.size() < engine.context())
       engine.Submit(std::move(warm), nullptr);
   }
-  Conclude(200, choices_[0]->finish_reason);
 }
 
 void Generation::Fail(const ApiError& error) {
   if (is_over_) return;
+  Conclude(error.status(), error.code().empty() ? "error" : error.code());
   if (is_streaming_) {
-    Send(writer_->Failure(*this, error));
+    exchange_->Write(writer_->Failure(*this, error));
     exchange_->Finish();  // browsers throw away what is queued, the error too, when a body is cut
   } else {
     HttpResponse response = ErrorResponse(error);
     response.headers.push_back({"x-request-id", request_id_});
     exchange_->Respond(std::move(response));
   }
-  Conclude(error.status(), error.code().empty() ? "error" : error.code());
 }
 
 // The end of all ways: the books are closed.

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "infer/generate.h"
+#include "infer/grammar_hook.h"
 #include "net/http_server.h"
 #include "serve/serve_state.h"
 #include "serve/stop_filter.h"
@@ -33,11 +34,9 @@ struct GenerationPlan {
   bool wants_logprobs = false;
   size_t top_logprobs = 0;
   ThinkingFields thinking;
-  Json tools;                  // null or a list: calls are looked for
-  bool is_named_tool = false;  // tool_choice names one: finish_reason stays "stop"
-  // Further hooks of every choice (grammar), made anew for each.
-  std::vector<std::function<std::shared_ptr<TokenHook>(ReasoningSplitter::Mode)>> hooks;
-  std::vector<std::string> ignored;  // fields that nobody knows
+  Json tools;                                   // null or a list: calls are looked for
+  std::shared_ptr<const AnswerGrammar> answer;  // null: the answer is free
+  std::vector<std::string> ignored;             // fields that nobody knows
   // What is surely the beginning of the next turn's prompt after this answer, to be computed while there is nothing else to
   // do; may be null, may give an empty prompt.
   struct NextTurn {
@@ -61,6 +60,7 @@ struct Choice {
   ReplyParser parser;
   StopFilter stops;
   std::shared_ptr<ThinkingBudget> budget;  // null: it does not think
+  std::shared_ptr<GrammarHook> grammar;    // null: it is free
   std::string reasoning, content;
   std::vector<SpokenCall> calls;
   std::vector<TokenEvent> tokens;    // when log-probabilities or ids are wanted; ends included

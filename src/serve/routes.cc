@@ -7,6 +7,7 @@
 #include "serve/chat_request.h"
 #include "serve/chat_writer.h"
 #include "serve/request_ids.h"
+#include "serve/responses_writer.h"
 #include "serve/server.h"
 #include "serve/text_writer.h"
 #include "text/demo_tools.h"
@@ -32,6 +33,7 @@ const std::vector<Server::Route>& Server::Routes() {
       {"POST", "/v1/chat/completions/control", true, true, true, &S::Control},
       {"POST", "/v1/chat/completions", true, true, false, nullptr, &S::ChatCompletion},
       {"POST", "/v1/completions", true, true, false, nullptr, &S::Completion},
+      {"POST", "/v1/responses", true, true, false, nullptr, &S::Responses},
       {"GET", "/demo/tools", true, false, true, &S::DemoToolList},
       {"POST", "/demo/tools/*", true, false, false, &S::DemoTool},
   };
@@ -130,6 +132,11 @@ void Server::ChatCompletion(const Call& call, const Json& body) {
 void Server::Completion(const Call& call, const Json& body) {
   Launch(call, "cmpl-" + RandomBase32(26), ReadCompletionRequest(&state_, body),
          std::make_unique<TextWriter>());
+}
+
+void Server::Responses(const Call& call, const Json& body) {
+  Launch(call, "resp_" + RandomBase32(26), ReadResponsesRequest(&state_, body),
+         std::make_unique<ResponsesWriter>(body));
 }
 
 }  // namespace planish

@@ -9,6 +9,22 @@ double SecondsSince(ServeClock::time_point start) {
   return std::chrono::duration<double>(ServeClock::now() - start).count();
 }
 
+std::shared_ptr<const GrammarVocabulary> ServeState::Vocabulary() {
+  std::call_once(has_vocabulary_, [this] {
+    vocabulary_ =
+        GrammarVocabulary::Make(engine->opened().tokenizer, engine->opened().config.vocab_size);
+  });
+  return vocabulary_;
+}
+
+ToolFormat ServeState::tool_format() {
+  std::call_once(has_tool_format_, [this] {
+    if (engine->opened().chat_template != nullptr)
+      tool_format_ = DetectToolFormat(*engine->opened().chat_template);
+  });
+  return tool_format_;
+}
+
 ApiError QueueGate::Full(const std::string& what) const {
   ApiError error(429, "queue_full", what);
   error.retry_after_s = std::clamp(mean_wait_s_, 1.0, 120.0);

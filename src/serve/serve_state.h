@@ -10,9 +10,11 @@
 #include <string>
 
 #include "infer/conversation.h"
+#include "infer/grammar_vocabulary.h"
 #include "serve/engine_thread.h"
 #include "serve/generation_fields.h"
 #include "serve/metrics.h"
+#include "text/tool_format.h"
 
 namespace planish {
 
@@ -79,6 +81,10 @@ struct ServeState {
         metrics(model_name, std::move(metric_aliases)),
         queue(settings.max_queue, settings.max_queued_tokens, settings.slots) {}
 
+  // Of the model, made at first use; any thread, once the model is there.
+  std::shared_ptr<const GrammarVocabulary> Vocabulary();
+  ToolFormat tool_format();
+
   const ServeSettings settings;
   const std::string model_name;
   int64_t created = 0;      // of the model in /v1/models, Unix time
@@ -89,6 +95,11 @@ struct ServeState {
   ConversationCuts cuts;
   EngineThread* engine = nullptr;
   std::atomic<bool> is_draining = false;
+
+ private:
+  std::once_flag has_vocabulary_, has_tool_format_;
+  std::shared_ptr<const GrammarVocabulary> vocabulary_;
+  ToolFormat tool_format_ = ToolFormat::kToolcallList;
 };
 
 }  // namespace planish

@@ -81,6 +81,7 @@ class Server {
   HttpResponse DemoTool(const Call& call);
   void ChatCompletion(const Call& call, const Json& body);
   void Completion(const Call& call, const Json& body);
+  void Responses(const Call& call, const Json& body);
   // model_routes.cc
   HttpResponse Models(const Call& call);
   HttpResponse ModelByName(const Call& call);

@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/parallel.h"
 #include "base/testing.h"
 #include "net/http_client.h"
 #include "serve/server.h"
@@ -81,6 +82,7 @@ class TestServer {
   TestServer() : TestServer(Setup()) {}
   explicit TestServer(Setup setup) {
     SetLogLevel(LogLevel::kQuiet);
+    SetThreadCount(1);  // the model is tiny: a team would only wait for itself
     ServeOptions options;
     options.http.limits = setup.limits;
     options.http.host_names = {"localhost", "127.0.0.1"};
