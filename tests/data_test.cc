@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `planish data sft`: its steps one after the other, as a user runs them.
+// `planish data sft`: its steps one after the other, as a user runs them. `planish data problems`: its rows.
 #include "base/file.h"
 #include "base/testing.h"
 #include "run_program.h"
@@ -54,6 +54,52 @@ TEST(DataSft, ErrorsHaveTheirExitStatusAndLeaveNoFile) {
   EXPECT_EQ(status("cook", work / "bad.jsonl"), 2);
   EXPECT_EQ(RunProgram({"data"}).status, 2);
   EXPECT_EQ(Listing(work.path()).size(), 1u);
+}
+
+std::string Problems(const std::vector<std::string>& more) {
+  std::vector<std::string> arguments = {"data", "problems", "-o", "-", "--seed", "3"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  const Outcome outcome = RunProgram(arguments);
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  return outcome.out;
+}
+
+TEST(DataProblems, RowsDoNotDependOnThreadsOrOnWhereARunBegins) {
+  const std::string all = Problems({"--count", "300", "-t", "1"});
+  EXPECT_EQ(std::count(all.begin(), all.end(), '\n'), 600);  // with thinking and without
+  EXPECT_EQ(all, Problems({"--count", "300", "-t", "2"}));
+  EXPECT_EQ(all, Problems({"--count", "120"}) + Problems({"--first", "120", "--count", "180"}));
+  EXPECT_NE(all, Problems({"--count", "300", "--split", "test"}));
+}
+
+TEST(DataProblems, ChatRowsAreWhatSftTokenizes) {
+  const TemporaryDir work;
+  WriteFile(work / "p.jsonl", Problems({"--count", "50"}));
+  const Json counts =
+      JsonOf({"data", "sft", "tokenize", work / "p.jsonl", "-o", work / "out.tokens", "-m",
+              GoldenDir() + "/tokenizer/bpe_qwen_style/tokenizer.json", "--template",
+              GoldenDir() + "/chat/chatml.jinja", "--json"});
+  EXPECT_EQ(counts.Find("dialogues")->AsInt(), 100);
+  EXPECT_EQ(counts.Find("samples")->AsInt(), 100);
+  EXPECT_EQ(counts.Find("turns_without_reasoning")->AsInt(), 0);
+}
+
+TEST(DataProblems, FormsHaveTheirMembers) {
+  const auto first = [](const std::string& rows) {
+    return ParseJson(rows.substr(0, rows.find('\n')), "row");
+  };
+  const Json test = first(Problems({"--count", "1", "--form", "test", "--split", "test"}));
+  for (const char* key : {"question", "answer", "answer_type", "skill"})
+    EXPECT_TRUE(test.Find(key) != nullptr && test.Find(key)->is_string()) << key;
+  EXPECT_TRUE(test.Find("steps")->is_integer() && test.Find("digits")->is_integer());
+  const Json text = first(Problems({"--count", "1", "--form", "text"}));
+  EXPECT_NE(text.Find("text")->AsString().find("The answer is "), std::string::npos);
+  const Json off = first(Problems({"--count", "1", "--thinking", "off"}));
+  EXPECT_FALSE(off.Find("enable_thinking")->AsBool());
+  EXPECT_EQ(off.Find("messages")->AsArray()[1].Find("reasoning_content"), nullptr);
+  EXPECT_EQ(RunProgram({"data", "problems", "-o", "-"}).status, 2);
+  EXPECT_EQ(RunProgram({"data", "problems", "--count", "3"}).status, 2);
+  EXPECT_EQ(RunProgram({"data", "problems", "-o", "-", "--count", "3", "--mix", "odd"}).status, 2);
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sums and differences in words: counts that grow and shrink, amounts put together, chains of comparisons, and what was there
-// at first.
-#include "problems/lexicon.h"
+// Sums and differences in words: counts that grow and shrink, what was there at first, what is missing to a goal. Amounts of
+// several people are in amounts.cc.
 #include "problems/settings.h"
 #include "problems/skills.h"
 
@@ -29,19 +28,6 @@ constexpr const char* kStartPlace[] = {
     "We <count|counted> {n} {o} {place}.",
     "[At the start|To begin with], {n} {o} <are|were> {place}.",
     "{A} <sees|saw> {n} {o} {place}."};
-constexpr const char* kChange[] = {
-    "{S.he} {v} {n}[| {o}]{v.tail}.",
-    "Then {S.he} {v} {n}[| {o}]{v.tail}.",
-    "{t}, {S.he} {v} {n} {o}{v.tail}.",
-    "{t}, {S} {v} {n} {o}{v.tail}.",
-    "After that, {S.he} {v} {n} {o}{v.tail}.",
-    "Next, {S.he} {v} [another |]{n}[| {o}]{v.tail}.",
-    "{S} then {v} {n} {o}{v.tail}.",
-    "{t} {S.he} {v} {n} {o}{v.tail}.",
-    "{S.he} also {v} {n} {o}{v.tail}.",
-    "[Soon after|A little later|Some time later], {S.he} {v} {n}[| {o}]{v.tail}.",
-    "Then {S} {v} {n} {o}{v.tail}.",
-    "{t}, {S.he} {v} {n}[| {o}]{v.tail}."};
 constexpr const char* kMore[] = {"{S.he} {v} {n} more[| {o}]{v.tail}.",
                                  "Then {S.he} {v} {n} more {o}{v.tail}.",
                                  "{t}, {S.he} {v} another {n}[| {o}]{v.tail}.",
@@ -108,54 +94,6 @@ constexpr const char* kOneSentenceLess[] = {
     "Out of {n} {o}, {S} {v} {m}. How many {o} are left?",
     "{S} <has|had> {n} {o}, but {v} {m} of them. How many {o} does {S} still have?"};
 
-// {X} has {n}; several holders.
-constexpr const char* kHas[] = {"{X} <has|had> {n} {o}.",
-                                "{X} <collects|collected> {n} {o}.",
-                                "{X} <finds|found> {n} {o}.",
-                                "{X} <buys|bought> {n} {o}.",
-                                "{X} [also |]<has|had> {n} {o} [at home|in a bag|in a box].",
-                                "{X} <owns|owned> {n} {o}.",
-                                "{X} <brings|brought> {n} {o}.",
-                                "{X} <gets|got> {n} {o}."};
-constexpr const char* kListed[] = {
-    "{list}.",
-    "[Some friends|The children|The neighbors] <have|had> {o}: {list}.",
-    "{place2}, {list}.",
-    "Here is what we know: {list}.",
-    "[Last week|Yesterday|On Sunday], {list}.",
-    "[Today|This week|On the way home] {list}."};
-constexpr const char* kAltogether[] = {
-    "How many {o} do they have [altogether|in all|in total|together]?",
-    "How many {o} is that [altogether|in all|in total]?",
-    "What is the total number of {o}?",
-    "How many {o} are there [altogether|in all|in total]?",
-    "If they put all the {o} together, how many are there?",
-    "How many {o} do they have when they put them together?",
-    "Find the total number of {o}.",
-    "[Altogether|In total], how many {o} do they have?",
-    "How many {o} do all of them have together?"};
-constexpr const char* kCompareMore[] = {
-    "{Y} <has|had> {n} more {o} than {X}.",  "{Y} <has|had> {n} more than {X}.",
-    "{X} <has|had> {n} fewer {o} than {Y}.", "Compared with {X}, {Y} <has|had> {n} more {o}.",
-    "{Y} <beats|beat> {X} by {n} {o}.",      "{Y} <owns|owned> {n} more {o} than {X}."};
-constexpr const char* kCompareLess[] = {
-    "{Y} <has|had> {n} fewer {o} than {X}.", "{Y} <has|had> {n} less than {X}.",
-    "{X} <has|had> {n} more {o} than {Y}.",  "Compared with {X}, {Y} <has|had> {n} fewer {o}.",
-    "{Y} <is|was> {n} {o} behind {X}.",      "{Y} <owns|owned> {n} fewer {o} than {X}."};
-constexpr const char* kHowManyOf[] = {"How many {o} does {Y} have?",
-                                      "How many {o} <does|did> {Y} have?",
-                                      "What is the number of {o} {Y} has?",
-                                      "Find the number of {o} that {Y} has.",
-                                      "How many {o} are {Y}'s?",
-                                      "So how many {o} does {Y} have?",
-                                      "[Work out|Calculate|Tell me] how many {o} {Y} has."};
-constexpr const char* kDifference[] = {
-    "How many more {o} does {X} have than {Y}?",
-    "What is the difference between {X}'s and {Y}'s number of {o}?",
-    "By how many {o} is {X} ahead of {Y}?",
-    "How many fewer {o} does {Y} have than {X}?",
-    "How many {o} more than {Y} does {X} have?",
-    "How many {o} does {Y} need to have as many as {X}?"};
 constexpr const char* kUnknownStart[] = {"{S} <has|had> some {o}.",
                                          "{S} <starts|started> with some {o}.",
                                          "We do not know how many {o} {S} <has|had> at first.",
@@ -191,16 +129,6 @@ constexpr const char* kHowManyMissing[] = {
     "How many more are needed?",
     "How many more {o} are needed to reach the goal?"};
 
-void SetVerb(Story* story, const Setting& setting, bool gains) {
-  const auto verbs = gains ? setting.gains : setting.losses;
-  story->slots().Set("v", story->draw().Of(verbs));
-  static constexpr const char* kOften[] = {"Later",          "In the evening", "In the afternoon",
-                                           "After lunch",    "The next day",   "On Tuesday",
-                                           "On Friday",      "At noon",        "That night",
-                                           "On the weekend", "Afterwards",     "A day later"};
-  story->slots().Set("t", std::string(story->draw().Of(kOften)));
-}
-
 // A count that grows and shrinks, told from its start to its end.
 void RunningCount(Story* story) {
   Slots& slots = story->slots();
@@ -212,7 +140,7 @@ void RunningCount(Story* story) {
   story->Given("start", count);
   if (story->steps() == 1 && !has_place && draw.Chance(35)) {
     const bool gains = draw.Chance(50);
-    SetVerb(story, setting, gains);
+    ChooseEvent(story, setting, gains);
     const int64_t change = gains ? story->Number() : story->NumberBelow(count);
     slots.Set("m", change);
     const std::string label = story->Fill(fmt::format("{{v}} {}", change));
@@ -226,11 +154,11 @@ void RunningCount(Story* story) {
     gains = count < 6 || draw.Chance(50);
     const int64_t change = gains ? story->Number() : story->NumberBelow(count);
     slots.Set("n", change);
-    SetVerb(story, setting, gains);
+    ChooseEvent(story, setting, gains);
     if (has_place) {
       story->Say(gains && draw.Chance(50) ? Frames(kMorePlace) : Frames(kChangePlace));
     } else {
-      story->Say(draw.Chance(50) ? Frames(kChange) : gains ? Frames(kMore) : Frames(kLess));
+      story->Say(draw.Chance(50) ? EventFrames() : gains ? Frames(kMore) : Frames(kLess));
     }
     const std::string label = story->Fill(has_place ? "{v.they} {n.d}" : "{v} {n.d}");
     count = gains ? story->Add(label, count, change) : story->Subtract(label, count, change);
@@ -239,122 +167,6 @@ void RunningCount(Story* story) {
              : !gains && draw.Chance(60) ? Frames(kHowManyLeft)
                                          : Frames(kHowManyNow));
   story->AnswerInteger(count);
-}
-
-std::string Clause(Story* story) {
-  std::string clause = story->Phrase(kHas);
-  clause.pop_back();
-  return clause;
-}
-
-// Things that people own, whatever the setting was.
-void SetOwnThing(Story* story) {
-  Draw& draw = story->draw();
-  story->slots().Set("o", draw.Chance(35) ? draw.Of(Foods()) : draw.Of(SmallThings()));
-}
-
-// Amounts of several people, put together.
-void Together(Story* story) {
-  Slots& slots = story->slots();
-  SetOwnThing(story);
-  const auto people = story->Names(static_cast<size_t>(story->steps()) + 1);
-  slots.Set("place2", std::string("in the village"));
-  std::vector<std::string> clauses;
-  std::vector<int64_t> amounts;
-  const bool is_listed = story->steps() < 4 && story->draw().Chance(50);
-  for (const Person& person : people) {
-    slots.Set("X", person);
-    amounts.push_back(story->Number());
-    slots.Set("n", amounts.back());
-    story->Given(person.name, amounts.back());
-    if (is_listed) {
-      clauses.push_back(Clause(story));
-    } else {
-      story->Say(kHas);
-    }
-  }
-  if (is_listed) {
-    slots.Set("list", JoinedList(clauses));
-    story->Say(kListed);
-  }
-  int64_t total = amounts[0];
-  for (size_t i = 1; i < amounts.size(); ++i) total = story->Add("total", total, amounts[i]);
-  story->Ask(kAltogether);
-  story->AnswerInteger(total);
-}
-
-// Tom has 5, Ann 3 more than Tom, Eva 2 fewer than Ann.
-void Comparisons(Story* story) {
-  Slots& slots = story->slots();
-  Draw& draw = story->draw();
-  SetOwnThing(story);
-  const int steps = story->steps();
-  // With all of them together, half of the steps are sums.
-  const bool sums = steps >= 2 && steps % 2 == 0 && draw.Chance(50);
-  const int links = sums ? steps / 2 : steps;
-  const auto people = story->Names(static_cast<size_t>(links) + 1);
-  int64_t amount = story->Number();
-  std::vector<int64_t> amounts = {amount};
-  slots.Set("X", people[0]);
-  slots.Set("n", amount);
-  story->Say(kHas);
-  story->Given(people[0].name, amount);
-  for (int i = 1; i <= links && !story->gave_up(); ++i) {
-    const bool more = amount < 6 || draw.Chance(55);
-    const int64_t change = more ? story->Number() : story->NumberBelow(amount);
-    slots.Set("X", people[static_cast<size_t>(i) - 1]);
-    slots.Set("Y", people[static_cast<size_t>(i)]);
-    slots.Set("n", change);
-    story->Say(more ? Frames(kCompareMore) : Frames(kCompareLess));
-    const char* name = people[static_cast<size_t>(i)].name;
-    amount = more ? story->Add(name, amount, change) : story->Subtract(name, amount, change);
-    amounts.push_back(amount);
-  }
-  if (!sums) {
-    story->Ask(kHowManyOf);
-    return story->AnswerInteger(amount);
-  }
-  int64_t total = amounts[0];
-  for (size_t i = 1; i < amounts.size(); ++i) total = story->Add("total", total, amounts[i]);
-  story->Ask(kAltogether);
-  story->AnswerInteger(total);
-}
-
-// Two people gain and lose, then the difference of what they have.
-void Difference(Story* story) {
-  Slots& slots = story->slots();
-  const Setting& setting = ChooseSetting(&slots, &story->draw());
-  if (*setting.holder || *setting.place) return story->GiveUp();
-  const auto people = story->Names(4);
-  slots.Set("B", people[2]);  // who gives and gets beside them
-  slots.Set("C", people[3]);
-  int64_t amounts[2];
-  const int changes[2] = {(story->steps() - 1) / 2, story->steps() / 2};
-  for (const int who : {0, 1}) {
-    slots.Set("X", people[static_cast<size_t>(who)]);
-    slots.Set("S", people[static_cast<size_t>(who)]);
-    const char* name = people[static_cast<size_t>(who)].name;
-    amounts[who] = story->Number();
-    slots.Set("n", amounts[who]);
-    story->Say(kHas);
-    story->Given(name, amounts[who]);
-    for (int i = 0; i < changes[who] && !story->gave_up(); ++i) {
-      const bool gains = amounts[who] < 6 || story->draw().Chance(50);
-      const int64_t change = gains ? story->Number() : story->NumberBelow(amounts[who]);
-      SetVerb(story, setting, gains);
-      slots.Set("n", change);
-      story->Say(kChange);
-      const std::string label = story->Fill(std::string(name) + " {v} {n.d}");
-      amounts[who] = gains ? story->Add(label, amounts[who], change)
-                           : story->Subtract(label, amounts[who], change);
-    }
-  }
-  const int more = amounts[0] > amounts[1] ? 0 : 1;
-  if (amounts[0] == amounts[1]) return story->GiveUp();
-  slots.Set("X", people[static_cast<size_t>(more)]);
-  slots.Set("Y", people[static_cast<size_t>(1 - more)]);
-  story->Ask(kDifference);
-  story->AnswerInteger(story->Subtract("difference", amounts[more], amounts[1 - more]));
 }
 
 // The end is known, the start is asked for: every change is undone, the last one first.
@@ -374,9 +186,9 @@ void UnknownStart(Story* story) {
   for (int i = 0; i < story->steps() && !story->gave_up(); ++i) {
     const bool gains = count < 6 || draw.Chance(50);
     const int64_t change = gains ? story->Number() : story->NumberBelow(count);
-    SetVerb(story, setting, gains);
+    ChooseEvent(story, setting, gains);
     slots.Set("n", change);
-    story->Say(gains && i > 0 && draw.Chance(30) ? Frames(kMore) : Frames(kChange));
+    story->Say(gains && i > 0 && draw.Chance(30) ? Frames(kMore) : EventFrames());
     changes.push_back({gains, change, story->Fill("undo {v} {n.d}")});
     count += gains ? change : -change;
   }
@@ -408,9 +220,9 @@ void Goal(Story* story) {
   for (int i = 1; i < story->steps() && !story->gave_up(); ++i) {
     const bool gains = count < 6 || story->draw().Chance(75);
     const int64_t change = story->NumberBelow(gains ? goal - count : count);
-    SetVerb(story, setting, gains);
+    ChooseEvent(story, setting, gains);
     slots.Set("n", change);
-    story->Say(gains && story->draw().Chance(50) ? Frames(kMore) : Frames(kChange));
+    story->Say(gains && story->draw().Chance(50) ? Frames(kMore) : EventFrames());
     const std::string label = story->Fill("{v} {n.d}");
     count = gains ? story->Add(label, count, change) : story->Subtract(label, count, change);
   }
@@ -423,9 +235,9 @@ void Goal(Story* story) {
 void AddSubtractProblem(Story* story) {
   const int64_t kind = story->draw().Between(0, 99);
   if (kind < 38) return RunningCount(story);
-  if (kind < 52) return Together(story);
-  if (kind < 68) return Comparisons(story);
-  if (kind < 78) return Difference(story);
+  if (kind < 52) return TogetherProblem(story);
+  if (kind < 68) return ComparisonsProblem(story);
+  if (kind < 78) return DifferenceProblem(story);
   if (kind < 89) return UnknownStart(story);
   Goal(story);
 }

@@ -45,13 +45,16 @@ std::string QuotientLine(Draw* draw) {
 std::string TableLine(Draw* draw) {
   const int64_t a = draw->Between(1, 12), b = draw->Between(1, 12);
   switch (draw->Index(4)) {
-    case 0: return WorkedSum(draw->Between(0, 99), draw->Between(0, 99));
-    case 1: return WorkedQuotient(a * b, a);
+    case 0:
+      return WorkedSum(draw->Between(0, 99), draw->Between(0, 99));
+    case 1:
+      return WorkedQuotient(a * b, a);
     case 2: {
       const int64_t high = draw->Between(0, 99);
       return WorkedDifference(high, draw->Between(0, high));
     }
-    default: return WorkedProduct(a, b);
+    default:
+      return WorkedProduct(a, b);
   }
 }
 
@@ -63,8 +66,8 @@ std::string WordsLine(Draw* draw) {
 
 std::string ComparisonLine(Draw* draw) {
   const int64_t a = Number(draw, 4);
-  const int64_t b = draw->Chance(40) ? std::max<int64_t>(0, a + draw->Between(-20, 20))
-                                     : Number(draw, 4);
+  const int64_t b =
+      draw->Chance(40) ? std::max<int64_t>(0, a + draw->Between(-20, 20)) : Number(draw, 4);
   return fmt::format("{} {} {}", a, a < b ? "<" : a > b ? ">" : "=", b);
 }
 
@@ -82,8 +85,10 @@ std::string CalendarLine(Draw* draw) {
   if (draw->Chance(50)) {
     const size_t day = draw->Index(7);
     switch (draw->Index(3)) {
-      case 0: return fmt::format("the day after {} is {}", days[day], days[(day + 1) % 7]);
-      case 1: return fmt::format("the day before {} is {}", days[day], days[(day + 6) % 7]);
+      case 0:
+        return fmt::format("the day after {} is {}", days[day], days[(day + 1) % 7]);
+      case 1:
+        return fmt::format("the day before {} is {}", days[day], days[(day + 6) % 7]);
       default: {
         const int64_t n = draw->Between(1, 30);
         return fmt::format("{}+{} days: {}={}*7+{}: {}", days[day], n, n, n / 7, n % 7,
@@ -93,8 +98,10 @@ std::string CalendarLine(Draw* draw) {
   }
   const size_t month = draw->Index(12);
   switch (draw->Index(3)) {
-    case 0: return fmt::format("{} is month {}", months[month], month + 1);
-    case 1: return fmt::format("after {} comes {}", months[month], months[(month + 1) % 12]);
+    case 0:
+      return fmt::format("{} is month {}", months[month], month + 1);
+    case 1:
+      return fmt::format("after {} comes {}", months[month], months[(month + 1) % 12]);
     default:
       return fmt::format("{} has {} days", months[month], DaysInMonth(static_cast<int>(month) + 1));
   }
@@ -106,17 +113,18 @@ struct UnitFact {
   int64_t factor;
 };
 constexpr UnitFact kUnits[] = {
-    {"m", "cm", 100},        {"km", "m", 1000},       {"cm", "mm", 10},      {"kg", "g", 1000},
-    {"hours", "minutes", 60}, {"minutes", "seconds", 60}, {"days", "hours", 24}, {"weeks", "days", 7},
-    {"years", "months", 12}, {"liters", "ml", 1000},  {"feet", "inches", 12}, {"yards", "feet", 3},
-    {"dozens", "pieces", 12}, {"dollars", "cents", 100}, {"tons", "kg", 1000}, {"pounds", "ounces", 16}};
+    {"m", "cm", 100},         {"km", "m", 1000},         {"cm", "mm", 10},
+    {"kg", "g", 1000},        {"hours", "minutes", 60},  {"minutes", "seconds", 60},
+    {"days", "hours", 24},    {"weeks", "days", 7},      {"years", "months", 12},
+    {"liters", "ml", 1000},   {"feet", "inches", 12},    {"yards", "feet", 3},
+    {"dozens", "pieces", 12}, {"dollars", "cents", 100}, {"tons", "kg", 1000},
+    {"pounds", "ounces", 16}};
 
 std::string UnitLine(Draw* draw) {
   const UnitFact& unit = draw->Of(kUnits);
   const int64_t n = draw->Between(1, 20);
-  return draw->Chance(60)
-             ? fmt::format("{} {} = {} {}", n, unit.big, n * unit.factor, unit.small)
-             : fmt::format("{} {} = {} {}", n * unit.factor, unit.small, n, unit.big);
+  return draw->Chance(60) ? fmt::format("{} {} = {} {}", n, unit.big, n * unit.factor, unit.small)
+                          : fmt::format("{} {} = {} {}", n * unit.factor, unit.small, n, unit.big);
 }
 
 std::string SpellingLine(Draw* draw) {

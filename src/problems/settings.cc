@@ -123,7 +123,33 @@ constexpr Setting kSettings[] = {
     {"", {"duck", "ducks"}, kFlyIn, kFlyOff, "on the pond"},
     {"", {"child", "children"}, kJoin, kGoHome, "in the playground"}};
 
+constexpr const char* kChange[] = {
+    "{S.he} {v} {n}[| {o}]{v.tail}.",
+    "Then {S.he} {v} {n}[| {o}]{v.tail}.",
+    "{t}, {S.he} {v} {n} {o}{v.tail}.",
+    "{t}, {S} {v} {n} {o}{v.tail}.",
+    "After that, {S.he} {v} {n} {o}{v.tail}.",
+    "Next, {S.he} {v} [another |]{n}[| {o}]{v.tail}.",
+    "{S} then {v} {n} {o}{v.tail}.",
+    "{t} {S.he} {v} {n} {o}{v.tail}.",
+    "{S.he} also {v} {n} {o}{v.tail}.",
+    "[Soon after|A little later|Some time later], {S.he} {v} {n}[| {o}]{v.tail}.",
+    "Then {S} {v} {n} {o}{v.tail}.",
+    "{t}, {S.he} {v} {n}[| {o}]{v.tail}."};
+
 }  // namespace
+
+Frames EventFrames() { return kChange; }
+
+void ChooseEvent(Story* story, const Setting& setting, bool gains) {
+  const auto verbs = gains ? setting.gains : setting.losses;
+  story->slots().Set("v", story->draw().Of(verbs));
+  static constexpr const char* kOften[] = {"Later",          "In the evening", "In the afternoon",
+                                           "After lunch",    "The next day",   "On Tuesday",
+                                           "On Friday",      "At noon",        "That night",
+                                           "On the weekend", "Afterwards",     "A day later"};
+  story->slots().Set("t", std::string(story->draw().Of(kOften)));
+}
 
 const Setting& ChooseSetting(Slots* slots, Draw* draw) {
   const Setting& setting = draw->Of(kSettings);

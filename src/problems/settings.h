@@ -4,7 +4,7 @@
 
 #include <span>
 
-#include "problems/phrase.h"
+#include "problems/story.h"
 
 namespace planish {
 
@@ -17,5 +17,10 @@ struct Setting {
 
 // Who and what a story is about, put into its slots: {S} the holder, {A} {B} {C} people, {o} the things, {place}.
 const Setting& ChooseSetting(Slots* slots, Draw* draw);
+
+// The verb {v} of a gain or a loss, and {t}, when it happens.
+void ChooseEvent(Story* story, const Setting& setting, bool gains);
+// "Next, {S.he} {v} {n} {o}.": so many more or fewer, by the verb.
+Frames EventFrames();
 
 }  // namespace planish

@@ -20,4 +20,16 @@ void SequenceProblem(Story* story);
 void LogicProblem(Story* story);
 void LettersProblem(Story* story);
 
+// Parts of these in files of their own: of AddSubtractProblem (amounts.cc),
+void TogetherProblem(Story* story);
+void ComparisonsProblem(Story* story);
+void DifferenceProblem(Story* story);
+// of LogicProblem (rules.cc),
+void SwitchesProblem(Story* story);
+void DirectionsProblem(Story* story);
+void RulesProblem(Story* story);
+// of LettersProblem (digits.cc).
+void DigitsProblem(Story* story);
+std::string Spelled(std::string_view word);  // "c a t"
+
 }  // namespace planish

@@ -20,7 +20,8 @@ std::string FirstQuestion(const ToolDialogue& dialogue) {
 TEST(ToolDialogues, CallsAreValidAndAnsweredByTheRealTools) {
   size_t calls = 0, without = 0, two = 0, errors = 0;
   for (uint64_t i = 0; i < 2000; ++i) {
-    const ToolDialogue dialogue = MakeToolDialogue(7, i, i % 2 ? Split::kTest : Split::kTrain, true);
+    const ToolDialogue dialogue =
+        MakeToolDialogue(7, i, i % 2 ? Split::kTest : Split::kTrain, true);
     without += dialogue.calls.empty();
     two += dialogue.calls.size() == 2;
     size_t results = 0;
