@@ -47,6 +47,11 @@ Engine::Engine(const Model* model, EngineOptions options)
   options_.slots = std::max<size_t>(options_.slots, 1);
   options_.step_tokens = std::max(options_.step_tokens, std::max(options_.slots, kPrefillGrid));
   if (options_.cache_bytes > 0) cache_ = std::make_unique<PrefixCache>(model, options_.cache_bytes);
+  if (cache_ != nullptr && !options_.cache_dir.empty()) {
+    cache_->UseFolder(std::make_unique<StateFolder>(model, options_.cache_dir, options_.fingerprint,
+                                                    options_.cache_dir_bytes),
+                      kRequestSalt);
+  }
 }
 
 Engine::~Engine() = default;
@@ -263,7 +268,10 @@ EngineStats Engine::stats() const {
   stats.decode_ms = pace_.decode_ms();
   stats.prefill_token_ms = pace_.prefill_token_ms();
   stats.last_step = last_step_;
-  if (cache_ != nullptr) stats.cache = cache_->stats();
+  if (cache_ != nullptr) {
+    stats.cache = cache_->stats();
+    if (cache_->folder() != nullptr) stats.folder = cache_->folder()->stats();
+  }
   for (const auto& sequence : running_) {
     ++(sequence->request.is_background ? stats.background : stats.running);
     stats.reserved_bytes += Reserved(*sequence);

@@ -29,6 +29,10 @@ struct EngineOptions {
   size_t context_memory = 0;  // bytes of running sequences' states; 0: no limit
   size_t answer_room = 1024;  // tokens of an answer that a request finds memory for when it starts
   double max_itl_ms = 0;      // see Pace
+  // Where the cache keeps states beyond evictions and restarts (StateFolder); empty: nowhere.
+  std::string cache_dir;
+  uint64_t cache_dir_bytes = uint64_t{20} << 30;
+  std::string fingerprint;  // StateFingerprint of the model, with a cache_dir
 };
 
 class Engine {
@@ -51,6 +55,13 @@ class Engine {
   bool Step();
   void RunUntilIdle() {
     while (Step()) {
+    }
+  }
+  // With a cache_dir: writes one state that is not there yet, and all of them; for idle moments and before the end. A server
+  // that never calls them finds only evicted ones again. False when there was nothing to write.
+  bool SaveOne() { return cache_ != nullptr && cache_->SaveOne(); }
+  void SaveAll() {
+    while (SaveOne()) {
     }
   }
   // Convenience: one request to its end. What its callbacks threw is thrown again.

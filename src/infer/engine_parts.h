@@ -23,13 +23,14 @@ inline double SecondsSince(Sequence::Clock::time_point start) {
   return std::chrono::duration<double>(Sequence::Clock::now() - start).count();
 }
 
+inline constexpr char kRequestSalt = 'r';
 // The state of a preempted sequence is for itself alone: its tokens were in part decode steps. Salts of requests are kept
 // apart by another first character (RequestSalt).
 inline std::string PreemptedSalt(const Sequence& sequence) {
   return fmt::format("p{}", sequence.id);
 }
 inline std::string RequestSalt(const Request& request) {
-  return fmt::format("r{}", request.cache_salt);
+  return fmt::format("{}{}", kRequestSalt, request.cache_salt);
 }
 
 // Calls what belongs to a request; what it throws ends the request. True if it is still running.

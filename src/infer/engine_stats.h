@@ -35,7 +35,8 @@ struct EngineStats {
   double decode_ms = 0;       // Pace
   double prefill_token_ms = 0;
   StepInfo last_step;
-  PrefixCache::Stats cache;  // zeros without one
+  PrefixCache::Stats cache;   // zeros without one
+  StateFolder::Stats folder;  // likewise
 };
 
 struct SlotInfo {

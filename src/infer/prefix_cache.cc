@@ -41,6 +41,7 @@ struct PrefixCache::Entry {
   uint64_t last_use = 0;
   std::shared_ptr<const void> token = std::make_shared<char>();  // leases are copies of it
   std::list<Node*>::iterator place;
+  bool is_saved = false;  // in the folder, or not to be
 
   bool is_locked() const { return token.use_count() > 1; }
   bool is_exact() const { return origin.exact_length >= state.length(); }
@@ -68,23 +69,26 @@ PrefixCache::PrefixCache(const Model* model, size_t budget_bytes)
 
 PrefixCache::~PrefixCache() = default;
 
+// How many tokens of a state of `length`, of which `matched` are those of the query, it may resume.
+size_t PrefixCache::Usable(const StateOrigin& origin, size_t length, size_t matched,
+                           const Query& query) const {
+  if (!size_.is_recurrent()) {
+    const size_t usable = std::min({length, matched, query.longest});
+    return query.takes_answers ? usable : std::min(usable, origin.exact_length);
+  }
+  if (length > std::min(matched, query.longest)) return 0;
+  if (origin.exact_length < length) return query.takes_answers ? length : 0;
+  const auto cuts = CutsUpTo(query.cuts, length);
+  const bool is_equal =
+      std::equal(cuts.begin(), cuts.end(), origin.cuts.begin(), origin.cuts.end());
+  return is_equal ? length : 0;
+}
+
 void PrefixCache::Consider(const Node& node, size_t matched, const Query& query, const Node** best,
                            size_t* length) const {
   if (node.entry == nullptr) return;
   const Entry& entry = *node.entry;
-  size_t usable = node.end;
-  if (size_.is_recurrent()) {
-    if (node.end > std::min(matched, query.longest)) return;
-    const auto cuts = CutsUpTo(query.cuts, node.end);
-    if (entry.is_exact() ? !std::equal(cuts.begin(), cuts.end(), entry.origin.cuts.begin(),
-                                       entry.origin.cuts.end())
-                         : !query.takes_answers) {
-      return;
-    }
-  } else {
-    usable = std::min({usable, matched, query.longest});
-    if (!query.takes_answers) usable = std::min(usable, entry.origin.exact_length);
-  }
+  const size_t usable = Usable(entry.origin, node.end, matched, query);
   const bool is_more_exact = *best != nullptr && usable == *length && usable > 0 &&
                              entry.origin.exact_length > (*best)->entry->origin.exact_length;
   if (usable > *length || is_more_exact) {
@@ -94,9 +98,16 @@ void PrefixCache::Consider(const Node& node, size_t matched, const Query& query,
 }
 
 PrefixCache::Hit PrefixCache::Find(const Query& query) {
-  Hit hit;
   ++clock_;
   ++stats_.lookups;
+  Hit hit = FindInTree(query);
+  if (LoadDeeper(query, hit)) hit = FindInTree(query);
+  if (hit.state) ++stats_.hits;
+  return hit;
+}
+
+PrefixCache::Hit PrefixCache::FindInTree(const Query& query) {
+  Hit hit;
   const auto root = roots_.find(query.salt);
   if (root == roots_.end()) return hit;
   Node* node = root->second.get();
@@ -140,8 +151,55 @@ PrefixCache::Hit PrefixCache::Find(const Query& query) {
   if (hit.origin.exact_length >= length)
     hit.origin.exact_length = std::numeric_limits<size_t>::max();
   hit.lease = entry.token;
-  ++stats_.hits;
   return hit;
+}
+
+// Brings a state from the folder into the tree if one goes further than `hit`.
+bool PrefixCache::LoadDeeper(const Query& query, const Hit& hit) {
+  if (folder_ == nullptr || !query.salt.starts_with(persistent_)) return false;
+  size_t length = hit.state ? hit.state->length() : 0;
+  std::string best;
+  for (const auto& [name, stored] : folder_->files()) {
+    if (stored.salt != query.salt || !Accepts(stored.ids.size())) continue;
+    const size_t usable =
+        Usable(stored.origin, stored.ids.size(), CommonLength(stored.ids, query.ids), query);
+    if (usable > length) best = name, length = usable;
+  }
+  if (best.empty()) return false;
+  const StateFolder::Stored stored = folder_->files().at(best);  // a copy: loading may delete it
+  std::optional<SequenceState> state = folder_->Load(best);
+  return state && Insert(stored.salt, stored.ids, std::move(*state), stored.origin, Kind::kCut);
+}
+
+void PrefixCache::UseFolder(std::unique_ptr<StateFolder> folder, char persistent) {
+  folder_ = std::move(folder);
+  persistent_ = persistent;
+}
+
+void PrefixCache::Save(Node* node) {
+  Entry& entry = *node->entry;
+  if (folder_ == nullptr || entry.is_saved) return;
+  entry.is_saved = true;
+  std::vector<const Node*> path;
+  const Node* root = node;
+  for (; root->parent != nullptr; root = root->parent) path.push_back(root);
+  const auto salted = std::find_if(roots_.begin(), roots_.end(),
+                                   [&](const auto& each) { return each.second.get() == root; });
+  if (!salted->first.starts_with(persistent_)) return;
+  std::vector<int32_t> ids;
+  for (auto it = path.rbegin(); it != path.rend(); ++it)
+    ids.insert(ids.end(), (*it)->ids.begin(), (*it)->ids.end());
+  folder_->Write(salted->first, ids, entry.origin, entry.state);
+}
+
+bool PrefixCache::SaveOne() {
+  if (folder_ == nullptr) return false;
+  for (Node* node : entries_) {
+    if (node->entry->is_saved) continue;
+    Save(node);
+    return true;
+  }
+  return false;
 }
 
 void PrefixCache::Touch(Node* node) {
@@ -344,6 +402,7 @@ bool PrefixCache::EvictOne() {
   }
   if (victim == nullptr) return false;
   ++stats_.evicted;
+  Save(victim);
   if (size_.is_recurrent() || !victim->children.empty()) {
     RemoveEntry(victim);
   } else {

@@ -17,16 +17,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "infer/state_folder.h"
+#include "infer/state_origin.h"
 #include "model/state_memory.h"
 
 namespace planish {
-
-// How the tokens of a state were computed. Where the arithmetic depends on it, equal ids give equal bits only together with
-// an equal origin; where it does not, the engine leaves both fields as they are here.
-struct StateOrigin {
-  std::vector<size_t> cuts;  // ends of prompt slices that are not on the engine's grid, ascending
-  size_t exact_length = std::numeric_limits<size_t>::max();  // later tokens were decode steps
-};
 
 inline constexpr size_t kSnapshotPeriod = 2048;  // tokens between states kept of a long prompt
 
@@ -62,6 +57,9 @@ class PrefixCache {
 
   // Warns once if the budget does not hold even one state.
   PrefixCache(const Model* model, size_t budget_bytes);
+  // From now on what is evicted is written there first, and what stands there is found too. Under salts that do not begin with
+  // `persistent` nothing is.
+  void UseFolder(std::unique_ptr<StateFolder> folder, char persistent);
   ~PrefixCache();
 
   // Whether states of `length` tokens can be stored at all: ask before a costly copy.
@@ -74,7 +72,11 @@ class PrefixCache {
   // Forgets everything under `salt`, locked or not.
   void Drop(std::string_view salt);
 
+  // Writes one entry that is not in the folder yet, the next to be evicted first; false if there is none.
+  bool SaveOne();
+
   const Stats& stats() const { return stats_; }
+  const StateFolder* folder() const { return folder_.get(); }  // null: none
   // Compares tree, counters and pages; for tests. Aborts when something does not add up.
   void CheckInvariants() const;
 
@@ -82,6 +84,9 @@ class PrefixCache {
   struct Node;
   struct Entry;
 
+  Hit FindInTree(const Query& query);
+  bool LoadDeeper(const Query& query, const Hit& hit);
+  void Save(Node* node);
   Node* Descend(std::string_view salt, std::span<const int32_t> ids);
   Node* Split(Node* node, size_t length);
   void Prune(Node* node);
@@ -91,6 +96,7 @@ class PrefixCache {
   void RemoveEntry(Node* node);
   void DropCovered(Node* node);
   void ThinPeriodic(Node* node);
+  size_t Usable(const StateOrigin& origin, size_t length, size_t matched, const Query& query) const;
   void Consider(const Node& node, size_t matched, const Query& query, const Node** best,
                 size_t* length) const;
   static size_t SavedTokens(const Node& node);
@@ -101,7 +107,9 @@ class PrefixCache {
   const Model* model_;
   StateSize size_;
   Stats stats_;
-  uint64_t clock_ = 0;                                               // counts lookups and inserts
+  uint64_t clock_ = 0;  // counts lookups and inserts
+  std::unique_ptr<StateFolder> folder_;
+  char persistent_ = 0;
   std::map<std::string, std::unique_ptr<Node>, std::less<>> roots_;  // by salt
   std::list<Node*> entries_;                                         // least recently used first
   std::unordered_map<const std::byte*, size_t> column_uses_;         // entries that hold a column

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "model/attention.h"
+#include "model/mamba2.h"
 
 namespace planish {
 
@@ -34,6 +35,41 @@ std::vector<const std::byte*> ColumnsOf(const Model& model, const SequenceState&
     if (kv != nullptr) return {kv->pages().begin(), kv->pages().end()};
   }
   return {};
+}
+
+namespace {
+
+// Piece by piece: fn(bytes, size) of every layer in order.
+template <typename Function>
+void ForEachPiece(const Model& model, const SequenceState& state, const Function& fn) {
+  for (size_t i = 0; i < model.config().blocks.size(); ++i) {
+    if (const auto* kv = dynamic_cast<const KvState*>(state.block(i))) {
+      for (std::byte* page : kv->pages()) {
+        fn(page, kv->layout().PageBytes());
+      }
+    } else if (auto* mamba = dynamic_cast<Mamba2State*>(state.block(i))) {
+      fn(static_cast<std::byte*>(mamba->conv.data()), mamba->conv.bytes());
+      fn(static_cast<std::byte*>(mamba->ssm.data()), mamba->ssm.bytes());
+    }
+  }
+}
+
+}  // namespace
+
+void VisitBytes(const Model& model, const SequenceState& state,
+                const std::function<void(std::span<const std::byte>)>& visit) {
+  ForEachPiece(model, state, [&](std::byte* bytes, size_t size) { visit({bytes, size}); });
+}
+
+SequenceState FillState(const Model& model, size_t length,
+                        const std::function<void(std::span<std::byte>)>& fill) {
+  SequenceState state = model.NewSequence();
+  for (size_t i = 0; i < model.config().blocks.size(); ++i) {
+    if (auto* kv = dynamic_cast<KvState*>(state.block(i))) kv->PrepareWrite(0, length);
+  }
+  state.Advance(length);
+  ForEachPiece(model, state, [&](std::byte* bytes, size_t size) { fill({bytes, size}); });
+  return state;
 }
 
 }  // namespace planish

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
+#include <span>
 #include <vector>
 
 #include "model/model.h"
@@ -30,5 +32,13 @@ StateSize StateSizeOf(const Model& model);
 // Names the columns of a state: two states share a column exactly when they have the same name at its place. Valid as long
 // as one of them lives. Empty without attention.
 std::vector<const std::byte*> ColumnsOf(const Model& model, const SequenceState& state);
+
+// A state as bytes, in pieces whose sizes follow from the model, the types of states and the length alone: for files that the
+// same build reads again. Together they are StateSize::Bytes(length).
+void VisitBytes(const Model& model, const SequenceState& state,
+                const std::function<void(std::span<const std::byte>)>& visit);
+// The other way: `fill` is given every piece to write to.
+SequenceState FillState(const Model& model, size_t length,
+                        const std::function<void(std::span<std::byte>)>& fill);
 
 }  // namespace planish
