@@ -57,13 +57,14 @@ table{border-collapse:separate;border-spacing:0;background:var(--panel);border:1
 th,td{padding:5px 14px;text-align:left;border-top:1px solid var(--line);font-variant-numeric:tabular-nums;vertical-align:top}
 tr:first-child>*{border-top:0}
 th{font-weight:500;color:var(--soft)}
-.number{text-align:right}
+.number{text-align:right;white-space:nowrap}
 em{font-style:normal;font-weight:600}.bad{color:var(--bad)}.good{color:var(--good)}
 details{margin:8px 0}summary{cursor:pointer;color:var(--soft)}
 article{background:var(--panel);border:1px solid var(--line);border-radius:10px;margin:10px 0;overflow:hidden}
 article header{color:var(--soft);font-size:12.5px;padding:7px 14px;border-bottom:1px solid var(--line)}
 pre{margin:0;padding:10px 14px;white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.55 ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace}
 details>pre{background:var(--panel);border:1px solid var(--line);border-radius:10px;margin-top:8px}
+pre i{display:block}
 .note{color:var(--soft);font-size:13px;margin:4px 0}
 )css";
 

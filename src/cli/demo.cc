@@ -62,7 +62,13 @@ Json Message(const char* role, std::string content) {
   return Json::Object{{"role", role}, {"content", std::move(content)}};
 }
 
-std::string Safe(std::string text) { return ForTerminal(std::move(text), STDOUT_FILENO); }
+// Lines stay under the question.
+std::string Safe(const std::string& text) {
+  std::string shown;
+  for (const char c : ForTerminal(text, STDOUT_FILENO))
+    shown += c == '\n' ? "\n   " : std::string(1, c);
+  return shown;
+}
 
 class DemoVerb : public Verb {
  public:
@@ -238,6 +244,7 @@ class DemoVerb : public Verb {
       TextRequest request;
       request.messages = messages;
       request.tools = DemoTools();
+      request.answer_tokens = 128;
       TextReply reply;
       generator.Run({&request, 1}, {256}, [&](size_t, TextReply done) { reply = std::move(done); });
       return reply;

@@ -35,7 +35,7 @@ std::string AnswerHtml(const DemoAnswer& answer) {
         fmt::format("<em class=\"{}\">{}</em>, expected {} · ", answer.is_right ? "good" : "bad",
                     answer.is_right ? "right" : "wrong", EscapeHtml(answer.key));
   const std::string reasoning =
-      answer.reasoning.empty() ? "" : "<i>" + EscapeHtml(answer.reasoning) + "</i>\n";
+      answer.reasoning.empty() ? "" : "<i>" + EscapeHtml(answer.reasoning) + "</i>";
   return fmt::format(
       "<article><header>{} · {}{} tokens, {} of them reasoning, {:.0f} a "
       "second</header><pre><b>{}</b>\n"
@@ -46,7 +46,7 @@ std::string AnswerHtml(const DemoAnswer& answer) {
 
 std::string ToolHtml(const DemoToolRun& run) {
   return fmt::format(
-      "<article><header><em class=\"{}\">{}</em></header><pre><b>{}</b>\n<i>{}</i>\n{}\n→ "
+      "<article><header><em class=\"{}\">{}</em></header><pre><b>{}</b>\n<i>{}</i>{}\n→ "
       "{}\n{}</pre>"
       "</article>\n",
       run.is_valid ? "good" : "bad", run.is_valid ? "called" : "no valid call",

@@ -121,7 +121,7 @@ std::string Article(const EvalItem& item, const EvalSample& sample) {
       EscapeHtml(item.skill), EscapeHtml(item.key),
       sample.verdict.has_answer ? EscapeHtml(sample.verdict.extracted) : "nothing",
       sample.reasoning_tokens(), EscapeHtml(item.question),
-      reply.reasoning.empty() ? "" : "<i>" + EscapeHtml(reply.reasoning) + "</i>\n",
+      reply.reasoning.empty() ? "" : "<i>" + EscapeHtml(reply.reasoning) + "</i>",
       EscapeHtml(reply.answer));
 }
 
