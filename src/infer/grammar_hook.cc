@@ -23,7 +23,12 @@ GrammarHook::GrammarHook(std::shared_ptr<const AnswerGrammar> answer,
       splitter_(start, answer_->reads_tools),
       automaton_(answer_->grammar, vocabulary_),
       end_ids_(std::move(end_ids)),
-      mask_(vocabulary_->size()) {
+      mask_(vocabulary_->size()),
+      thinking_mask_(vocabulary_->size(), /*allowed=*/true) {
+  for (const int32_t id : end_ids_) {
+    if (static_cast<size_t>(id) < vocabulary_->size())
+      thinking_mask_.Forbid(static_cast<size_t>(id));
+  }
   is_direct_ = start == Mode::kOff || start == Mode::kAnswer;
 }
 
@@ -85,10 +90,13 @@ TokenHook::Action GrammarHook::Decide() {
   if (is_broken_) return action;
   const Mode mode = splitter_.mode();
   if (!is_direct_ && mode == Mode::kThink) {
+    // The text may not end before an answer that has to come.
+    if (!automaton_.is_complete()) action.mask = &thinking_mask_;
     // A token that closes the reasoning may go on into the answer.
     const std::string& held = splitter_.held();
     if (held.empty()) return action;
-    mask_ = TokenMask(vocabulary_->size(), /*allowed=*/true);
+    mask_ = automaton_.is_complete() ? TokenMask(vocabulary_->size(), /*allowed=*/true)
+                                     : thinking_mask_;
     for (const std::string_view tag : {kCloseTag, kToolcallTag, kToolCallTag}) {
       if (tag.starts_with(held)) Judge(tag.substr(held.size()));
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Holds the answer of a sequence to a grammar, from the first byte after the reasoning; reasoning is never touched. An end
-// token is allowed only where the text may end. Put after the thinking budget in a request's hooks.
+// Holds the answer of a sequence to a grammar, from the first byte after the reasoning; what is thought is never touched.
+// An end token is allowed only where the text may end, so not in the reasoning before an answer that must come. Put after
+// the thinking budget in a request's hooks.
 #pragma once
 
 #include <memory>
@@ -44,7 +45,8 @@ class GrammarHook : public TokenHook {
   GrammarAutomaton automaton_;
   std::vector<int32_t> end_ids_;
   TokenMask mask_;
-  bool is_direct_ = false;  // the reasoning is over: bytes go to the automaton as they are
+  TokenMask thinking_mask_;  // all but the end tokens
+  bool is_direct_ = false;   // the reasoning is over: bytes go to the automaton as they are
   bool is_broken_ = false;
   size_t masks_built_ = 0;
 };

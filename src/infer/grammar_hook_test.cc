@@ -89,6 +89,7 @@ TEST_F(GrammarHookTest, BindsTheAnswerAfterTheReasoningOnly) {
         Hook(Schema(R"({"type":"object","properties":{"x":{"type":"integer"}},"required":["x"]})"),
              Mode::kThink);
     EXPECT_EQ(Feed(hook.get(), thought), thought);
+    EXPECT_FALSE(MayEnd());              // the answer is still to come
     EXPECT_EQ(hook->masks_built(), 4u);  // at "<", "</", "</t" and "</th" only
     EXPECT_EQ(Feed(hook.get(), close), close);
     EXPECT_FALSE(MayEnd());
@@ -178,7 +179,9 @@ TEST_F(GrammarHookTest, AutoBindsCallsAndLeavesTextFree) {
 
 TEST_F(GrammarHookTest, ACallInsideTheReasoningIsBoundToo) {
   const auto hook = Hook(Tools(R"("auto")"), Mode::kThink);
-  EXPECT_EQ(Feed(hook.get(), "so\n<TOOLCALL>[{\"name\": \"x"), "so\n<TOOLCALL>[{\"name\": \"");
+  EXPECT_EQ(Feed(hook.get(), "so\n"), "so\n");
+  EXPECT_TRUE(MayEnd());  // nothing has to come
+  EXPECT_EQ(Feed(hook.get(), "<TOOLCALL>[{\"name\": \"x"), "<TOOLCALL>[{\"name\": \"");
 }
 
 TEST_F(GrammarHookTest, NoneKeepsTheTagFromBeingCompletedAndOneCallMeansOne) {
