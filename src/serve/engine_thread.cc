@@ -12,6 +12,7 @@ namespace {
 
 constexpr auto kPublishEvery = std::chrono::milliseconds(100);
 constexpr auto kPausedWait = std::chrono::milliseconds(5);
+constexpr auto kRestBeforeSaving = std::chrono::milliseconds(200);
 
 }  // namespace
 
@@ -86,7 +87,13 @@ void EngineThread::Run() {
         lock.unlock();
         Publish(*engine);  // before a rest of any length
         lock.lock();
-        wake_.wait(lock, has_news);
+        // A rest of some length is for writing states to the cache's folder; what arrives waits for one at most.
+        while (!wake_.wait_for(lock, kRestBeforeSaving, has_news)) {
+          lock.unlock();
+          const bool saved = engine->SaveOne();
+          lock.lock();
+          if (!saved) wake_.wait(lock, has_news);
+        }
       } else if (is_busy && engine->last_step().rows() == 0) {
         wake_.wait_for(lock, kPausedWait, has_news);  // all that run are paused
       }
@@ -107,6 +114,7 @@ void EngineThread::Run() {
       Publish(*engine);
     }
   }
+  engine->SaveAll();
   engine.reset();  // callbacks of what still runs are dropped, not called
 }
 
