@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // `planish data sft tokenize|pairs|truncate-think`: chat data for supervised fine-tuning. `planish data problems`: made-up
 // tasks with worked solutions.
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <filesystem>
 #include <map>
 
@@ -16,39 +13,6 @@
 
 namespace planish {
 namespace {
-
-// A file of lines, or standard input for "-".
-class LineFile {
- public:
-  explicit LineFile(const std::string& path) : path_(path) {
-    if (path == "-") {
-      fd_ = dup(STDIN_FILENO);
-    } else {
-      if (IsDirectory(path)) throw BadFile("{}: is a folder", Quoted(path, 300));
-      fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    }
-    if (fd_ < 0) throw BadFile("{}: cannot be opened", Quoted(path, 300));
-    reader_ = std::make_unique<LineReader>(fd_, path, limits::kJsonlLineBytes);
-  }
-  ~LineFile() { close(fd_); }
-  LineFile(const LineFile&) = delete;
-  LineFile& operator=(const LineFile&) = delete;
-
-  LineReader* reader() { return reader_.get(); }
-  // The next line that is not empty.
-  std::optional<Dialogue> Next() {
-    for (std::string line; reader_->Next(&line);) {
-      if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-      return ParseDialogue(line, fmt::format("{}:{}", path_, reader_->line_number()));
-    }
-    return std::nullopt;
-  }
-
- private:
-  std::string path_;
-  int fd_ = -1;
-  std::unique_ptr<LineReader> reader_;
-};
 
 class DataVerb : public Verb {
  public:
@@ -64,8 +28,9 @@ class DataVerb : public Verb {
            "train.jsonl --seed 7 --count 100000 --form chat";
   }
   void Declare(OptionSet* options) override {
-    options->Positional("what", &words_,
-                        "sft, the step, and the JSONL file (- for stdin); or problems");
+    options->Positional(
+        "what", &words_,
+        "sft, the step, and the JSONL file, plain or zstd (- for stdin); or problems");
     options->Text("-o,--output", &output_, "file to write");
     options->Text("-m,--model", &model_,
                   "Hugging Face folder or GGUF file, or a tokenizer.json with --template");
@@ -87,9 +52,10 @@ class DataVerb : public Verb {
     options->Real("--fraction", &fraction_, 0, 1, "share of the lines that are cut");
     options->Int("--seed", &seed_, 0, INT64_MAX, "seed of the choice, or of the problems");
     options->Group("problems");
-    options->Choice("--kind", &job_.kind, {"problems", "tools", "talk", "drills"},
-                    "what is made: problems, dialogues with the demo tools, small talk, or documents "
-                    "of pure practice");
+    options->Choice(
+        "--kind", &job_.kind, {"problems", "tools", "talk", "drills"},
+        "what is made: problems, dialogues with the demo tools, small talk, or documents "
+        "of pure practice");
     options->Int("--count", &count_, 0, int64_t{1} << 40, "how many");
     options->Int("--first", &first_, 0, int64_t{1} << 40, "number of the first one");
     options->Choice("--split", &job_.split, {"train", "test"},
@@ -175,10 +141,10 @@ class DataVerb : public Verb {
                             : long_ == "drop"   ? LongExample::kDrop
                                                 : LongExample::kSplit;
     options.skips_bad_lines = skip_bad_;
-    LineFile lines(path);
+    DialogueLines lines(path);
     TokenFileWriter writer(output_, {tokenizer.vocab_size(), TokenizerHash(tokenizer), name,
                                      /*has_mask=*/true});
-    const SftCounts counts = TokenizeDialogues(lines.reader(), path, encoder, options, &writer);
+    const SftCounts counts = TokenizeDialogues(&lines, encoder, options, &writer);
     if (writer.document_count() == 0)
       throw BadFile("{}: no answer to train on in {} lines", Quoted(path, 300), counts.dialogues);
     writer.Commit();
@@ -198,11 +164,11 @@ class DataVerb : public Verb {
   void Pairs(const std::string& path) {
     std::map<std::string, Json> answers;
     if (!off_.empty()) {
-      LineFile lines(off_);
+      DialogueLines lines(off_);
       while (const auto dialogue = lines.Next())
         answers.try_emplace(PromptKey(*dialogue), FinalAnswer(*dialogue));
     }
-    LineFile lines(path);
+    DialogueLines lines(path);
     FileWriter out(output_);
     uint64_t read = 0, pairs = 0, unmatched = 0;
     while (const auto dialogue = lines.Next()) {
@@ -234,7 +200,7 @@ class DataVerb : public Verb {
     const auto tokenizer = OpenTokenizer(model_);
     const TruncateThinking step{static_cast<uint64_t>(min_), static_cast<uint64_t>(max_),
                                 at_ == "newline", fraction_, static_cast<uint64_t>(seed_)};
-    LineFile lines(path);
+    DialogueLines lines(path);
     FileWriter out(output_);
     uint64_t read = 0, counts[4] = {};
     while (const auto dialogue = lines.Next()) {

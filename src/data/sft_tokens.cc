@@ -13,8 +13,7 @@ namespace {
 constexpr size_t kLinesAtATime = 256;
 
 struct Line {
-  std::string text;
-  uint64_t number = 0;
+  std::string text, place;
   EncodedDialogue encoded;
   std::string error;
 };
@@ -64,27 +63,27 @@ class Appender {
 
 }  // namespace
 
-SftCounts TokenizeDialogues(LineReader* lines, const std::string& where, const ChatEncoder& encoder,
+SftCounts TokenizeDialogues(DialogueLines* lines, const ChatEncoder& encoder,
                             const SftOptions& options, TokenFileWriter* writer) {
   SftCounts counts;
   Appender appender(options, writer, &counts);
   for (bool at_end = false; !at_end;) {
     std::vector<Line> batch;
-    for (Line line; batch.size() < kLinesAtATime;) {
-      at_end = !lines->Next(&line.text);
+    while (batch.size() < kLinesAtATime) {
+      Line line;
+      at_end = !lines->NextLine(&line.text);
       if (at_end) break;
-      line.number = lines->line_number();
-      if (line.text.find_first_not_of(" \t\r") != std::string::npos) batch.push_back(line);
+      line.place = lines->place();
+      batch.push_back(std::move(line));
     }
     ParallelFor(batch.size(), [&](size_t i, int) {
       Line& line = batch[i];
-      const std::string place = fmt::format("{}:{}", where, line.number);
       try {
-        const Dialogue dialogue = ParseDialogue(line.text, place);
+        const Dialogue dialogue = ParseDialogue(line.text, line.place);
         try {
           line.encoded = encoder.Encode(dialogue, options.turns);
         } catch (const Error& error) {
-          line.error = fmt::format("{}: {}", place, error.what());
+          line.error = fmt::format("{}: {}", line.place, error.what());
         }
       } catch (const Error& error) {
         line.error = error.what();

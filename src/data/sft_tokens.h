@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "base/file.h"
 #include "data/chat_encoder.h"
+#include "data/dialogue_lines.h"
 #include "data/packing.h"
 #include "data/token_file.h"
 
@@ -27,9 +27,9 @@ struct SftCounts {
   std::string first_bad;                       // message of the first bad line
 };
 
-// Reads all lines (empty ones are passed over) and appends one document a sample; its source bytes are those of the
+// Reads all lines and appends one document a sample; its source bytes are those of the
 // trained text. Error(kBadFile) "WHERE:LINE: ..." for a bad line. The writer is not committed.
-SftCounts TokenizeDialogues(LineReader* lines, const std::string& where, const ChatEncoder& encoder,
+SftCounts TokenizeDialogues(DialogueLines* lines, const ChatEncoder& encoder,
                             const SftOptions& options, TokenFileWriter* writer);
 
 }  // namespace planish

@@ -3,6 +3,7 @@
 // losses and are added where FlatParams::BindGradients said; nothing here knows of steps, ranks or optimizers.
 #pragma once
 
+#include <utility>
 #include <vector>
 
 #include "data/token_batch.h"
@@ -43,6 +44,7 @@ class MicroPass {
   MicroPass(const Model* model, const PassSettings& settings, size_t n_datasets,
             size_t workspace_bytes = 0)
       : model_(model), settings_(settings), n_datasets_(n_datasets) {
+    settings_.fp8.statistics = &fp8_;
     workspace_.Reserve(workspace_bytes);
   }
 
@@ -50,6 +52,11 @@ class MicroPass {
   MicroResult Train(const TokenBatch& batch, StepTimes* times,
                     const Model::BlockDone& block_done = nullptr);
   MicroResult Evaluate(const TokenBatch& batch);
+  MicroPass(const MicroPass&) = delete;  // settings_ points into it
+  MicroPass& operator=(const MicroPass&) = delete;
+
+  // What rounding to FP8 did since the last call: nothing unless the precision is kFp8.
+  Fp8ClassStatistics TakeFp8Statistics() { return std::exchange(fp8_, {}); }
 
  private:
   MicroResult Summarise(const TokenBatch& batch, const LossSums& sums) const;
@@ -58,6 +65,7 @@ class MicroPass {
   const Model* model_;
   PassSettings settings_;
   size_t n_datasets_;
+  Fp8ClassStatistics fp8_;
   Workspace workspace_;
   std::vector<double> row_losses_;  // [T]
 };

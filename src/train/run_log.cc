@@ -75,11 +75,18 @@ StepRecord ReadStep(const RecordReader& r) {
                          ms.Real("reduce"), ms.Real("optimizer"), ms.Real("loss")},
                   .rss = r.Count("rss"),
                   .skipped = r.Count("skipped"),
-                  .datasets = {}};
+                  .datasets = {},
+                  .fp8 = {}};
   const RecordReader datasets = r.Inner("datasets");
   for (const auto& [name, value] : datasets.members()) {
     const RecordReader item = datasets.Inner(name.c_str());
     step.datasets.push_back({name, item.Real("loss"), item.Count("tokens")});
+  }
+  const RecordReader fp8 = r.Inner("fp8");
+  for (const auto& [name, value] : fp8.members()) {
+    const RecordReader item = fp8.Inner(name.c_str());
+    step.fp8.push_back({name, item.Real("amax"), item.Count("values"), item.Count("saturated"),
+                        item.Count("underflow")});
   }
   return step;
 }
@@ -148,24 +155,33 @@ void RunLogWriter::Write(const StepRecord& r) {
     datasets.emplace_back(item.name,
                           Json::Object{{"loss", Number(item.loss)}, {"tokens", item.tokens}});
   }
-  WriteLine("step", {{"step", r.step},
-                     {"samples", r.samples},
-                     {"tokens", r.tokens},
-                     {"loss", Number(r.loss)},
-                     {"grad_norm", Number(r.grad_norm)},
-                     {"param_norm", Number(r.param_norm)},
-                     {"lr", Number(r.lr)},
-                     {"tokens_per_s", Number(r.tokens_per_s)},
-                     {"mfu", Number(r.mfu)},
-                     {"ms", Json::Object{{"data", Number(r.ms.data)},
-                                         {"forward", Number(r.ms.forward)},
-                                         {"backward", Number(r.ms.backward)},
-                                         {"reduce", Number(r.ms.reduce)},
-                                         {"optimizer", Number(r.ms.optimizer)},
-                                         {"loss", Number(r.ms.loss)}}},
-                     {"rss", r.rss},
-                     {"skipped", r.skipped},
-                     {"datasets", std::move(datasets)}});
+  Json::Object members = {{"step", r.step},
+                          {"samples", r.samples},
+                          {"tokens", r.tokens},
+                          {"loss", Number(r.loss)},
+                          {"grad_norm", Number(r.grad_norm)},
+                          {"param_norm", Number(r.param_norm)},
+                          {"lr", Number(r.lr)},
+                          {"tokens_per_s", Number(r.tokens_per_s)},
+                          {"mfu", Number(r.mfu)},
+                          {"ms", Json::Object{{"data", Number(r.ms.data)},
+                                              {"forward", Number(r.ms.forward)},
+                                              {"backward", Number(r.ms.backward)},
+                                              {"reduce", Number(r.ms.reduce)},
+                                              {"optimizer", Number(r.ms.optimizer)},
+                                              {"loss", Number(r.ms.loss)}}},
+                          {"rss", r.rss},
+                          {"skipped", r.skipped},
+                          {"datasets", std::move(datasets)}};
+  Json::Object fp8;
+  for (const Fp8Record& item : r.fp8) {
+    fp8.emplace_back(item.name, Json::Object{{"amax", Number(item.amax)},
+                                             {"values", item.values},
+                                             {"saturated", item.saturated},
+                                             {"underflow", item.underflow}});
+  }
+  if (!fp8.empty()) members.emplace_back("fp8", std::move(fp8));
+  WriteLine("step", std::move(members));
 }
 
 void RunLogWriter::Write(const EvalRecord& r) {

@@ -3,7 +3,9 @@
 //   start   once a session: name, command, version, isa, threads, ranks, precision, parameters, total_tokens, peak_flops,
 //           recipe (its TOML text)
 //   step    step, samples, tokens (all so far), loss, grad_norm, param_norm, lr, tokens_per_s, mfu, ms {data, forward, backward,
-//           reduce, optimizer, loss}, rss (bytes), skipped (all so far), datasets {name: {loss, tokens (of this step)}}
+//           reduce, optimizer, loss}, rss (bytes), skipped (all so far), datasets {name: {loss, tokens (of this step)}}; under
+//           precision fp8 also fp8 {weights | activations | gradients: {amax, values, saturated, underflow}}: what rounding to
+//           codes did since the step before in the log, on rank 0
 //   eval    step, tokens, name (of the dataset), loss, bits_per_byte
 //   sample  step, tokens, prompt, text
 //   event   step, event ("checkpoint", "resume", "skip", "spike", "stop", ...), message
@@ -37,6 +39,12 @@ struct DatasetLoss {
   double loss = 0;  // mean over the kept targets of this step
   uint64_t tokens = 0;
 };
+struct Fp8Record {
+  std::string name;  // of the class of tensors
+  double amax = 0;   // greatest magnitude
+  uint64_t values = 0, saturated = 0,
+           underflow = 0;  // quantised; beyond the largest code; not 0 that became 0
+};
 struct StepRecord {
   double time = 0;
   uint64_t step = 0, samples = 0, tokens = 0;
@@ -44,6 +52,7 @@ struct StepRecord {
   StepMs ms;
   uint64_t rss = 0, skipped = 0;
   std::vector<DatasetLoss> datasets;
+  std::vector<Fp8Record> fp8;
 };
 
 struct EvalRecord {

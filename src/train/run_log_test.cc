@@ -28,7 +28,8 @@ StepRecord Step(uint64_t step, double loss) {
           .ms = {1, 2, 3, 4, 5},
           .rss = 1u << 30,
           .skipped = 1,
-          .datasets = {{"web \"a\"", 3.5, 100}, {"code", 2.5, 50}}};
+          .datasets = {{"web \"a\"", 3.5, 100}, {"code", 2.5, 50}},
+          .fp8 = {{"gradients", 448.5, 1000, 3, 7}}};
 }
 
 TEST(RunLog, EveryRecordComesBack) {
@@ -79,6 +80,12 @@ TEST(RunLog, EveryRecordComesBack) {
   EXPECT_EQ(got.datasets[0].name, "web \"a\"");
   EXPECT_EQ(got.datasets[1].loss, 2.5);
   EXPECT_EQ(got.datasets[1].tokens, 50u);
+  ASSERT_EQ(got.fp8.size(), 1u);
+  EXPECT_EQ(got.fp8[0].name, "gradients");
+  EXPECT_EQ(got.fp8[0].amax, 448.5);
+  EXPECT_EQ(got.fp8[0].values, 1000u);
+  EXPECT_EQ(got.fp8[0].saturated, 3u);
+  EXPECT_EQ(got.fp8[0].underflow, 7u);
   ASSERT_EQ(log.evals.size(), 1u);
   EXPECT_EQ(log.evals[0].bits_per_byte, 3);
   ASSERT_EQ(log.samples.size(), 1u);

@@ -64,6 +64,12 @@ void TrainReport::Step(const StepFigures& figures) {
       record.datasets.push_back(
           {(*figures.dataset_names)[d], sum.ce / static_cast<double>(sum.kept), sum.kept});
   }
+  for (size_t i = 0; i < figures.fp8.size(); ++i) {
+    const Fp8Statistics& found = figures.fp8[i];
+    if (found.count > 0)
+      record.fp8.push_back({Name(static_cast<Fp8Class>(i)), found.amax, found.count,
+                            found.saturated, found.underflow});
+  }
   log_.Write(record);
   std::string detail = fmt::format("loss {:.4f} norm {:.3g} lr {:.3g} {:.0f} tok/s", record.loss,
                                    record.grad_norm, record.lr, record.tokens_per_s);

@@ -23,6 +23,7 @@ struct StepFigures {
   double contexts = 0;
   const std::vector<DatasetSum>* by_dataset = nullptr;
   const std::vector<std::string>* dataset_names = nullptr;
+  Fp8ClassStatistics fp8;  // all zero without FP8
 };
 
 class TrainReport {

@@ -135,7 +135,8 @@ void Trainer::Report(const Step& step) {
                  .step_tokens = step.sums.tokens,
                  .contexts = step.sums.contexts,
                  .by_dataset = &step.sums.by_dataset,
-                 .dataset_names = &dataset_names_});
+                 .dataset_names = &dataset_names_,
+                 .fp8 = pass_->TakeFp8Statistics()});
 }
 
 void Trainer::AfterStep() {
