@@ -272,7 +272,7 @@ void PlanChat(ServeState* state, const ChatInputs& chat, const ThinkingFields& t
   try {
     prompt.prompt = EncodeChat(opened, chat.messages, options);
     CheckLength(*state, prompt.prompt.ids.size(), true);
-    if (opens_answer && has_cuts && plan->fields.cache_prompt)
+    if (opens_answer && has_cuts)  // without the cache too: cuts decide about bits
       prompt.snapshot_at = state->cuts.Find(chat.messages, prompt.prompt.ids, encode, settings);
   } catch (const Error& error) {
     if (error.code() == ExitCode::kUsage)

@@ -157,7 +157,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   std::vector<std::unique_ptr<Choice>> choices_;
   size_t prompt_tokens_ = 0, left_ = 0;
   bool is_admitted_ = false, is_streaming_ = false, is_over_ = false, has_first_token_ = false;
-  bool has_entered_ = true, has_left_queue_ = false;
+  bool has_left_queue_ = false;
   double queue_s_ = 0;
   std::optional<ApiError> failure_;
   std::atomic<Cancelled> cancelled_ = Cancelled::kNo;

@@ -77,6 +77,14 @@ HttpResponse Server::PrintMetrics(const Call&) {
                                                   static_cast<double>(stats.context_memory)
                                             : 0.0);
     metrics.Set("cache_bytes", static_cast<double>(stats.cache.bytes));
+    const auto snapshots = [&](const char* event, uint64_t count) {
+      metrics.SetCounter("snapshots_total", static_cast<double>(count),
+                         fmt::format("event=\"{}\"", event));
+    };
+    snapshots("stored", stats.cache.stored);
+    snapshots("hit", stats.cache.hits);
+    snapshots("evicted", stats.cache.evicted);
+    snapshots("refused", stats.cache.refused);
     metrics.SetCounter("preemptions_total", static_cast<double>(stats.totals.preemptions));
   }
   return {.headers = {{"content-type", "text/plain; version=0.0.4; charset=utf-8"}},

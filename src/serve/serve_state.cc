@@ -61,11 +61,6 @@ void QueueGate::Ended() {
   --admitted_;
 }
 
-double QueueGate::expected_wait_s() const {
-  const std::lock_guard lock(mutex_);
-  return mean_wait_s_;
-}
-
 void Registry::Add(const std::string& id, const std::shared_ptr<Generation>& generation) {
   const std::lock_guard lock(mutex_);
   running_[id] = generation;

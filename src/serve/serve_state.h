@@ -26,13 +26,12 @@ struct ServeSettings {
   bool strict_model = false;  // 404 for any other
   bool strict_params = false;
   bool reasoning_both = false;  // the reasoning under a second name, too
-  bool expose_prompts = false, metrics_public = false, has_web = true, has_demo_tools = false;
+  bool metrics_public = false, has_web = true, has_demo_tools = false;
   bool warm_next_turn = true;
   size_t max_queue = 64, max_queued_tokens = 262144;
   double queue_timeout_s = 120, request_timeout_s = 0;  // 0: none
   double ping_s = 15;
   size_t slots = 4;
-  int threads = 0;
   ThinkingDefaults thinking;
   std::string version;
 };
@@ -51,7 +50,6 @@ class QueueGate {
   // It was admitted after `waited_s`, or ended before (waited_s < 0).
   void Leave(size_t tokens, double waited_s);
   void Ended();  // an admitted one
-  double expected_wait_s() const;
 
  private:
   ApiError Full(const std::string& what) const;

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/parallel.h"
 #include "base/testing.h"
+#include "infer/state_folder.h"
 #include "net/http_client.h"
 #include "serve/server.h"
 
@@ -99,7 +100,11 @@ class TestServer {
     EngineOptions engine = setup.engine;
     engine.slots = setup.settings.slots;
     if (engine.cache_bytes == 0) engine.cache_bytes = 64 << 20;
-    options.engine.engine = [engine](const Pretrained&) { return engine; };
+    options.engine.engine = [engine](const Pretrained& opened) {
+      EngineOptions all = engine;
+      if (!all.cache_dir.empty()) all.fingerprint = StateFingerprint(opened.model.get());
+      return all;
+    };
     server_ = std::make_unique<Server>(std::move(options));
     server_->Start();
     if (setup.waits) {
