@@ -93,7 +93,7 @@ class ChatVerb : public Verb {
     partner->SetBudget(thinking_.budget);
     partner->SetThinking(thinking_.Resolve());
     if (tools_) partner->SetTools(true);
-    if (!system_.empty()) partner->SetSystem(system_);
+    if (!system_.empty()) partner->messages().SetSystem(system_);
     ChatScreen screen(partner, UseColor(color_, STDERR_FILENO), !hide_);
     if (isatty(STDIN_FILENO) != 0)
       screen.Converse();

@@ -162,7 +162,7 @@ void ChatScreen::Set(const std::string& assignment) {
 
 void ChatScreen::Export(const std::string& path) const {
   std::string text;
-  for (const Json& message : partner_->messages().AsArray()) {
+  for (const Json& message : partner_->messages().json().AsArray()) {
     const Json* reasoning = message.Find("reasoning_content");
     text += fmt::format("## {}\n\n", message.Find("role")->AsString());
     if (reasoning != nullptr)
@@ -178,7 +178,7 @@ void ChatScreen::Edit() {
   std::string path = "/tmp/planish-edit-XXXXXX";
   const int fd = mkstemp(path.data());
   if (fd < 0) throw RuntimeError("cannot make a temporary file");
-  const std::string before = partner_->LastUserText();
+  const std::string before = partner_->messages().LastUserText();
   std::FILE* file = fdopen(fd, "w");
   std::fwrite(before.data(), 1, before.size(), file);
   std::fclose(file);
@@ -189,14 +189,14 @@ void ChatScreen::Edit() {
   while (!text.empty() && text.back() == '\n') text.pop_back();
   if (status != 0 || text.empty())
     throw UsageError("nothing was sent: the editor failed or the message is empty");
-  partner_->Undo();
+  partner_->messages().Undo();
   Speak(text, /*again=*/false);
 }
 
 void ChatScreen::Undo() {
-  const size_t before = partner_->messages().AsArray().size();
-  const std::string text = partner_->Undo();
-  if (partner_->messages().AsArray().size() == before)
+  const size_t before = partner_->messages().json().AsArray().size();
+  const std::string text = partner_->messages().Undo();
+  if (partner_->messages().json().AsArray().size() == before)
     throw UsageError("there is no message to drop");
   Say(fmt::format("dropped {}", Quoted(text)));
 }
@@ -224,7 +224,7 @@ bool ChatScreen::Command(const std::string& line) {
   if (name == "/help")
     Say(kHelp);
   else if (name == "/clear")
-    partner_->Clear();
+    partner_->messages().Clear();
   else if (name == "/regen")
     Speak("", /*again=*/true);
   else if (name == "/edit")
@@ -236,15 +236,15 @@ bool ChatScreen::Command(const std::string& line) {
   else if (name == "/show")
     show_reasoning_ = OnOff(rest);
   else if (name == "/system")
-    partner_->SetSystem(rest);
+    partner_->messages().SetSystem(rest);
   else if (name == "/tools")
     partner_->SetTools(OnOff(rest));
   else if (name == "/set")
     Set(rest);
   else if (name == "/save")
-    WriteFile(FileName(rest), DumpJson(partner_->messages(), JsonStyle::kPython, 2) + "\n");
+    WriteFile(FileName(rest), DumpJson(partner_->messages().json(), JsonStyle::kPython, 2) + "\n");
   else if (name == "/load")
-    partner_->SetMessages(ParseJson(ReadFile(FileName(rest), limits::kConfigBytes), rest));
+    partner_->messages().Set(ParseJson(ReadFile(FileName(rest), limits::kConfigBytes), rest));
   else if (name == "/read")
     Speak(ReadFile(FileName(rest), limits::kTemplateOutputBytes), /*again=*/false);
   else if (name == "/export")

@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "infer/generate.h"
+#include "text/message_list.h"
 #include "text/reasoning.h"
 
 namespace planish {
@@ -42,12 +43,7 @@ class ChatPartner {
   // Another answer to the last message. Error(kUsage) if there is none; on an error the old one stays.
   virtual AnswerFigures Regenerate(const AnswerHooks& hooks) = 0;
 
-  virtual std::string Undo() = 0;  // as MessageList
-  virtual void Clear() = 0;
-  virtual void SetSystem(const std::string& text) = 0;
-  virtual std::string LastUserText() const = 0;
-  virtual const Json& messages() const = 0;
-  virtual void SetMessages(Json messages) = 0;
+  virtual MessageList& messages() = 0;
 
   virtual void SetThinking(Thinking thinking) = 0;
   virtual void SetBudget(int64_t tokens) = 0;  // -1: no limit

@@ -16,12 +16,7 @@ class LocalPartner final : public ChatPartner {
   bool has_thinking() const override { return opened_->thinking.supported; }
   AnswerFigures Say(const std::string& text, const AnswerHooks& hooks) override;
   AnswerFigures Regenerate(const AnswerHooks& hooks) override;
-  std::string Undo() override { return session_->Undo(); }
-  void Clear() override { session_->Clear(); }
-  void SetSystem(const std::string& text) override { session_->SetSystem(text); }
-  std::string LastUserText() const override { return session_->LastUserText(); }
-  const Json& messages() const override { return session_->messages(); }
-  void SetMessages(Json messages) override { session_->SetMessages(std::move(messages)); }
+  MessageList& messages() override { return session_->messages(); }
   void SetThinking(Thinking thinking) override { session_->settings.thinking = thinking; }
   void SetBudget(int64_t tokens) override { session_->settings.budget = tokens; }
   void SetParameter(const std::string& name, const Json& value) override;

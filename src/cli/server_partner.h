@@ -7,7 +7,6 @@
 
 #include "cli/chat_partner.h"
 #include "net/chat_client.h"
-#include "text/message_list.h"
 
 namespace planish {
 
@@ -20,12 +19,7 @@ class ServerPartner final : public ChatPartner {
   bool has_thinking() const override { return has_thinking_; }
   AnswerFigures Say(const std::string& text, const AnswerHooks& hooks) override;
   AnswerFigures Regenerate(const AnswerHooks& hooks) override;
-  std::string Undo() override { return messages_.Undo(); }
-  void Clear() override { messages_.Clear(); }
-  void SetSystem(const std::string& text) override { messages_.SetSystem(text); }
-  std::string LastUserText() const override { return messages_.LastUserText(); }
-  const Json& messages() const override { return messages_.json(); }
-  void SetMessages(Json messages) override { messages_.Set(std::move(messages)); }
+  MessageList& messages() override { return messages_; }
   void SetThinking(Thinking thinking) override { thinking_ = thinking; }
   void SetBudget(int64_t tokens) override { budget_ = tokens; }
   void SetParameter(const std::string& name, const Json& value) override;

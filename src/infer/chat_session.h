@@ -7,6 +7,7 @@
 
 #include "infer/conversation.h"
 #include "infer/generate.h"
+#include "text/message_list.h"
 
 namespace planish {
 
@@ -31,14 +32,8 @@ class ChatSession {
   // Drops the last answer and generates another one. Error(kUsage) if there is none. On an error the old one stays.
   Generated Regenerate(const Stream& stream, const std::function<bool()>& is_cancelled = nullptr,
                        const std::function<void(ThinkingBudget*)>& on_start = nullptr);
-  // Drops the last user message and all after it; its text, empty if there was none.
-  std::string Undo();
-  void Clear();                             // all but the system message
-  void SetSystem(const std::string& text);  // empty removes it
-  std::string LastUserText() const;
-
-  const Json& messages() const { return messages_; }
-  void SetMessages(Json messages);  // validated: a list of objects with role and content strings
+  MessageList& messages() { return messages_; }
+  const MessageList& messages() const { return messages_; }
   size_t last_prompt_tokens() const { return last_prompt_tokens_; }
 
  private:
@@ -47,7 +42,7 @@ class ChatSession {
 
   const Pretrained* opened_;
   Engine* engine_;
-  Json messages_ = Json::MakeArray();
+  MessageList messages_;
   ConversationCuts cuts_;
   size_t last_prompt_tokens_ = 0;
   uint64_t answers_ = 0;

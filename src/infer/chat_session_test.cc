@@ -56,21 +56,21 @@ class ChatSessionTest : public ::testing::TestWithParam<Setting> {
 
 std::string Roles(const ChatSession& session) {
   std::string roles;
-  for (const Json& message : session.messages().AsArray())
+  for (const Json& message : session.messages().json().AsArray())
     roles += message.Find("role")->AsString().substr(0, 1);
   return roles;
 }
 
 TEST_P(ChatSessionTest, LaterTurnsResumeAndAnswerAsAFreshSessionDoes) {
-  session_.SetSystem("You are terse.");
+  session_.messages().SetSystem("You are terse.");
   for (const char* text : {"Hello there, who are you?", "And what is 12 + 30?", "Why?",
                            "Write a poem about the sea, please."}) {
-    const Json before = session_.messages();
+    const Json before = session_.messages().json();
     const Generated warm = session_.Say(text, nullptr);
     Engine fresh_engine(opened_.model.get());
     ChatSession fresh(&opened_, &fresh_engine);
     Apply(GetParam(), &fresh);
-    fresh.SetMessages(before);
+    fresh.messages().Set(before);
     const Generated cold = fresh.Say(text, nullptr);
     EXPECT_EQ(warm.ids, cold.ids) << text;
     EXPECT_EQ(warm.answer, cold.answer);
@@ -80,7 +80,7 @@ TEST_P(ChatSessionTest, LaterTurnsResumeAndAnswerAsAFreshSessionDoes) {
                           warm.logprobs.size() * sizeof(double)),
               0);
     EXPECT_EQ(cold.result.resumed_tokens, 0u);
-    EXPECT_EQ(session_.messages(), fresh.messages());
+    EXPECT_EQ(session_.messages().json(), fresh.messages().json());
     if (before.AsArray().size() > 1) {
       EXPECT_GT(warm.result.resumed_tokens, 0u) << text;
       EXPECT_LT(warm.result.resumed_tokens, session_.last_prompt_tokens());
@@ -92,10 +92,10 @@ TEST_P(ChatSessionTest, LaterTurnsResumeAndAnswerAsAFreshSessionDoes) {
 TEST_P(ChatSessionTest, RegenerateReplacesTheAnswerAndComputesOnlyTheEndOfThePrompt) {
   session_.Say("One", nullptr);
   const Generated first = session_.Say("Two", nullptr);
-  const Json messages = session_.messages();
+  const Json messages = session_.messages().json();
   const Generated again = session_.Regenerate(nullptr);
   EXPECT_EQ(again.ids, first.ids) << "greedy";
-  EXPECT_EQ(session_.messages(), messages);
+  EXPECT_EQ(session_.messages().json(), messages);
   EXPECT_GT(again.result.resumed_tokens, first.result.resumed_tokens);
   session_.settings.sampling = {.temperature = 3.0, .seed = 1};
   const Generated drawn = session_.Regenerate(nullptr), other = session_.Regenerate(nullptr);
@@ -104,30 +104,30 @@ TEST_P(ChatSessionTest, RegenerateReplacesTheAnswerAndComputesOnlyTheEndOfThePro
 }
 
 TEST_P(ChatSessionTest, UndoGivesTheTextBackAndTheSameQuestionGetsTheSameAnswer) {
-  EXPECT_EQ(session_.Undo(), "");
-  session_.SetSystem("S");
+  EXPECT_EQ(session_.messages().Undo(), "");
+  session_.messages().SetSystem("S");
   session_.Say("One", nullptr);
   const Generated first = session_.Say("Two", nullptr);
-  EXPECT_EQ(session_.LastUserText(), "Two");
-  EXPECT_EQ(session_.Undo(), "Two");
+  EXPECT_EQ(session_.messages().LastUserText(), "Two");
+  EXPECT_EQ(session_.messages().Undo(), "Two");
   EXPECT_EQ(Roles(session_), "sua");
   session_.Say("Something else", nullptr);
-  session_.Undo();
+  session_.messages().Undo();
   EXPECT_EQ(session_.Say("Two", nullptr).ids, first.ids);
-  session_.Undo();
-  EXPECT_EQ(session_.Undo(), "One");
-  EXPECT_EQ(session_.Undo(), "");
+  session_.messages().Undo();
+  EXPECT_EQ(session_.messages().Undo(), "One");
+  EXPECT_EQ(session_.messages().Undo(), "");
   EXPECT_EQ(Roles(session_), "s");
-  EXPECT_EQ(session_.LastUserText(), "");
+  EXPECT_EQ(session_.messages().LastUserText(), "");
 }
 
 TEST_P(ChatSessionTest, ClearKeepsTheSystemMessageAndSetSystemReplacesIt) {
-  session_.SetSystem("A");
+  session_.messages().SetSystem("A");
   session_.Say("One", nullptr);
-  session_.Clear();
+  session_.messages().Clear();
   EXPECT_EQ(Roles(session_), "s");
-  session_.SetSystem("B");
-  EXPECT_EQ(session_.messages().AsArray()[0].Find("content")->AsString(), "B");
+  session_.messages().SetSystem("B");
+  EXPECT_EQ(session_.messages().json().AsArray()[0].Find("content")->AsString(), "B");
   EXPECT_EQ(Roles(session_), "s");
   // A changed system message: nothing of the kept states fits beyond what is really shared, and the
   // answer is a fresh one's.
@@ -135,29 +135,29 @@ TEST_P(ChatSessionTest, ClearKeepsTheSystemMessageAndSetSystemReplacesIt) {
   Engine fresh_engine(opened_.model.get());
   ChatSession fresh(&opened_, &fresh_engine);
   Apply(GetParam(), &fresh);
-  fresh.SetSystem("B");
+  fresh.messages().SetSystem("B");
   EXPECT_EQ(changed.ids, fresh.Say("One", nullptr).ids);
-  session_.SetSystem("");
+  session_.messages().SetSystem("");
   EXPECT_EQ(Roles(session_), "ua");
-  session_.Clear();
+  session_.messages().Clear();
   EXPECT_EQ(Roles(session_), "");
 }
 
 TEST_P(ChatSessionTest, AnErrorLeavesTheConversationAsItWas) {
   EXPECT_THROW(session_.Regenerate(nullptr), Error);
   session_.Say("One", nullptr);
-  const Json before = session_.messages();
+  const Json before = session_.messages().json();
   std::string flood;
   for (int i = 0; i < 2000; ++i) flood += " word";
   EXPECT_THROW(session_.Say(flood, nullptr), Error);
-  EXPECT_EQ(session_.messages(), before);
+  EXPECT_EQ(session_.messages().json(), before);
   const auto fail = [](const ReasoningSplitter::Piece&) {
     throw RuntimeError("the reader is gone");
   };
   EXPECT_THROW(session_.Say("Two", fail), Error);
-  EXPECT_EQ(session_.messages(), before);
+  EXPECT_EQ(session_.messages().json(), before);
   EXPECT_THROW(session_.Regenerate(fail), Error);
-  EXPECT_EQ(session_.messages(), before);
+  EXPECT_EQ(session_.messages().json(), before);
   EXPECT_FALSE(session_.Say("Two", nullptr).ids.empty());
 }
 
@@ -168,7 +168,7 @@ TEST_P(ChatSessionTest, StreamedPiecesAddUpAndCancellingKeepsWhatWasSaid) {
   });
   EXPECT_EQ(reasoning, whole.reasoning);
   EXPECT_EQ(answer, whole.answer);
-  session_.Undo();
+  session_.messages().Undo();
   int asked = 0;
   const Generated cut = session_.Say("One", nullptr, [&] { return ++asked > 6; });
   EXPECT_EQ(cut.result.finish, FinishReason::kCancelled);
@@ -196,7 +196,7 @@ TEST(ChatSession, SetMessagesRefusesWhatIsNoConversation) {
   ChatSession session(&opened, &engine);
   const auto message = [&](const std::string& json) -> std::string {
     try {
-      session.SetMessages(ParseJson(json, "f"));
+      session.messages().Set(ParseJson(json, "f"));
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ExitCode::kBadFile);
       return error.what();
