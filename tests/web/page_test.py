@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The web page in a headless Chromium against scripted answers: what a user does, and what is then on the screen and in
-the requests. Usage: page_test.py FOLDER_OF_EMBEDDED_FILES [SCREENSHOT_FOLDER]. Status 77: there is no Chromium."""
+the requests. Usage: page_test.py FOLDER_OF_EMBEDDED_FILES. Status 77: there is no Chromium."""
 import json
 import sys
 import time
@@ -281,43 +281,6 @@ class PageTest(unittest.TestCase):
         for dark in (False, True):
             page.resize(1280, 860, dark=dark)
             self.assertEqual(page.run(measure), [])
-
-
-class Screenshots(unittest.TestCase):
-    """The pictures of the README, when a folder for them is given."""
-
-    def test_make(self):
-        if len(sys.argv) < 3:
-            self.skipTest("no folder given")
-        browser = chromium.Browser(chromium.find())
-        self.addCleanup(browser.close)
-        server, url = scripted_server.start(scripted_server.Script(sys.argv[1], delay=0.001))
-        self.addCleanup(server.server_close)
-        self.addCleanup(server.shutdown)
-
-        def ask(text):
-            browser.run("document.getElementById('message').focus()")
-            browser.type(text)
-            browser.key("Enter")
-            browser.wait("document.querySelector('[aria-busy=true]')")
-            browser.wait(IDLE)
-
-        browser.resize(1200, 800)
-        browser.open(url)
-        browser.wait("!document.getElementById('tools-switch').hidden")
-        ask(QUESTION)
-        browser.run("document.querySelector('.reasoning').open = true")
-        browser.run("document.getElementById('thread').scrollTop = 0")
-        browser.run("document.activeElement.blur()")
-        time.sleep(0.4)  # transitions end
-        browser.screenshot(sys.argv[2] + "/chat_light.png")
-        browser.key("k", ctrl=True)
-        browser.click("#tools-switch")
-        ask("Name the colour #b3602c.")
-        browser.resize(1200, 800, dark=True)
-        browser.run("document.activeElement.blur()")
-        time.sleep(0.4)  # transitions end
-        browser.screenshot(sys.argv[2] + "/chat_tools_dark.png")
 
 
 if __name__ == "__main__":
