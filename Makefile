@@ -6,10 +6,13 @@ JOBS ?= $(shell nproc)
 BUILD := build
 MODEL := models-cache/SmolLM2-135M-Instruct.Q4_1.gguf
 
-.PHONY: demo test build setup test-asan test-aarch64 test-slow test-clients bench bench-store format install clean
+.PHONY: demo smollm2 test build setup test-asan test-aarch64 test-slow test-clients bench bench-store format install clean
 
-demo: build $(MODEL)
-	$(BUILD)/planish demo -m $(MODEL)
+demo: build
+	$(BUILD)/planish demo
+
+# A small real model for the README's examples and the tests.
+smollm2: $(MODEL)
 
 test: build
 	ctest --test-dir $(BUILD) -j $(JOBS) --output-on-failure --no-tests=error -E 'Slow$$'

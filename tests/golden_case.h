@@ -86,7 +86,7 @@ inline std::vector<std::string> GoldenModels() { return Listing(GoldenDir() + "/
   if (const std::string needed = (path); !FileExists(needed) && !IsDirectory(needed)) \
   GTEST_SKIP() << needed << " is missing: set PLANISH_GOLDEN to a folder with golden data"
 
-// PLANISH_SMOLLM2, else what `make demo` fetched, else the file beside the golden data; empty if there is none.
+// PLANISH_SMOLLM2, else what `make smollm2` fetched, else the file beside the golden data; empty if there is none.
 inline std::string SmolLm2Path() {
   if (const char* path = std::getenv("PLANISH_SMOLLM2"); path != nullptr && *path != 0) return path;
   const std::string name = "SmolLM2-135M-Instruct.Q4_1.gguf",
