@@ -12,7 +12,7 @@ namespace planish {
 
 void ModelOptions::Declare(OptionSet* options, bool required) {
   options->Group("Model");
-  options->Text("-m,--model", &model, "Hugging Face folder or GGUF file", required);
+  options->Text("-m,--model", &model, "Hugging Face folder, GGUF file, or folder of a training run", required);
   options->Int("--ctx", &context, 0, static_cast<int64_t>(limits::kContext),
                "tokens a sequence may have; 0: the model's, at most 4096");
   options->Bytes("--memory", &memory, "memory that may be used, e.g. 8GiB; default: what is free");
@@ -53,10 +53,24 @@ RunMode ModelOptions::Mode() const {
   return mode;
 }
 
+namespace {
+
+// The newest checkpoint of a training run's folder, as its `latest` says; any other path as it is.
+std::string NewestCheckpoint(const std::string& path) {
+  const std::string checkpoints = path + "/checkpoints", hint = checkpoints + "/latest";
+  if (!IsDirectory(path) || FileExists(path + "/config.json") || !FileExists(hint)) return path;
+  std::string name = ReadFile(hint, 4096);
+  while (!name.empty() && name.back() == '\n') name.pop_back();
+  const bool is_name = !name.empty() && name.find('/') == std::string::npos && name != "..";
+  return is_name ? checkpoints + "/" + name : path;
+}
+
+}  // namespace
+
 std::string ModelOptions::Path() const {
   const bool is_embedded =
       model.empty() || (model == kEmbeddedModel && !FileExists(model) && !IsDirectory(model));
-  if (!is_embedded) return model;
+  if (!is_embedded) return NewestCheckpoint(model);
   const std::string path = FindEmbeddedModel();
   if (path.empty())
     throw Error(ExitCode::kUsage,
