@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `planish pretrain` and `sft` as a user runs them: kills at any moment, Ctrl-C, refusals, the tiny recipe.
+#include <sys/wait.h>
+
 #include <chrono>
 #include <cmath>
 #include <thread>
@@ -29,11 +31,23 @@ class Training {
       _exit(127);
     }
   }
-  // The exit status, or minus the signal that ended it. The signal is sent after `delay`, unless it has ended by then.
-  int EndBy(int signal, Seconds delay) {
+  // The exit status, or minus the signal that ended it. The signal is sent `delay` after the log of the run has reached
+  // `step` (0: from the start), unless it has ended by then.
+  int EndBy(int signal, const std::string& log, size_t step, Seconds delay) {
+    const std::string line = fmt::format("\"step\":{},", step);
+    for (int i = 0; step > 0 && i < 60000 && !HasEnded(); ++i) {
+      if (FileExists(log) && ReadFilePrefix(log, 1 << 24).find(line) != std::string::npos) break;
+      std::this_thread::sleep_for(Seconds(0.001));
+    }
     std::this_thread::sleep_for(delay);
     kill(child_, signal);
     return Wait();
+  }
+  // It stays to be waited for.
+  bool HasEnded() const {
+    siginfo_t info{};
+    return waitid(P_PID, static_cast<id_t>(child_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid == child_;
   }
   int Wait() {
     int state = 0;
@@ -83,10 +97,14 @@ void Drill(size_t kills, size_t steps, uint64_t seed) {
   Random random(seed);
   size_t killed = 0;
   for (size_t i = 0; i < kills; ++i) {
-    const double share = 1.6 * random.Uniform() / static_cast<double>(kills);
+    // One in four while it starts, the others spread over the steps, each at any moment of a step.
+    const bool starts = random.Uniform() < 0.25;
+    const double share = (static_cast<double>(i) + random.Uniform()) / static_cast<double>(kills);
+    const auto step = starts ? 0 : 1 + static_cast<size_t>(0.8 * share * static_cast<double>(steps));
+    const double step_s = (whole_s - start_s) / static_cast<double>(steps);
     Training training(arguments("killed", i % 2 == 0 ? "1" : "2"));
-    const int status =
-        training.EndBy(SIGKILL, Seconds(random.Uniform() * start_s + share * (whole_s - start_s)));
+    const int status = training.EndBy(SIGKILL, run.dir() / "killed/log.jsonl", step,
+                                      Seconds(random.Uniform() * (starts ? start_s : step_s)));
     ASSERT_TRUE(status == -SIGKILL || status == 0) << status;
     killed += status == -SIGKILL ? 1 : 0;
   }
@@ -110,7 +128,7 @@ TEST(Train, AnInterruptFinishesTheStepSavesAndEndsWithZero) {
                                    std::string::npos;
          ++i)
       std::this_thread::sleep_for(Seconds(0.05));
-    EXPECT_EQ(training.EndBy(signal, Seconds(0)), 0);
+    EXPECT_EQ(training.EndBy(signal, "", 0, Seconds(0)), 0);
     const RunLog log = ReadRunLog(folder);
     ASSERT_EQ(log.ends.size(), 1u);
     EXPECT_EQ(log.ends[0].reason, "stopped");

@@ -17,10 +17,7 @@ using testing::Streamed;
 using testing::TestServer;
 
 // One server for the tests that do not change it.
-TestServer& Shared() {
-  static TestServer server;
-  return server;
-}
+TestServer& Shared() { return testing::SharedServer::Get(); }
 
 const std::string kGreedy = R"("temperature":0,"max_tokens":64,"ignore_eos":true)";
 

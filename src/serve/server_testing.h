@@ -7,6 +7,7 @@
 #include <chrono>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -195,5 +196,20 @@ class TestServer {
  private:
   std::unique_ptr<Server> server_;
 };
+
+// One server for the tests that do not change it, made at first use and stopped before static objects are destroyed.
+class SharedServer : public ::testing::Environment {
+ public:
+  static TestServer& Get() {
+    if (server_ == nullptr) server_ = std::make_unique<TestServer>();
+    return *server_;
+  }
+  void TearDown() override { server_.reset(); }
+
+ private:
+  static inline std::unique_ptr<TestServer> server_;
+};
+inline ::testing::Environment* const kSharedServer =
+    ::testing::AddGlobalTestEnvironment(new SharedServer);
 
 }  // namespace planish::testing

@@ -12,10 +12,7 @@ using testing::At;
 using testing::Streamed;
 using testing::TestServer;
 
-TestServer& Shared() {
-  static TestServer server;
-  return server;
-}
+TestServer& Shared() { return testing::SharedServer::Get(); }
 
 const std::string kTools =
     R"("tools":[{"type":"function","function":{"name":"look_up","parameters":{"type":"object","properties":{"city":{"enum":["Oslo","Rome"]},"days":{"type":"integer","minimum":1,"maximum":3}},"required":["city","days"],"additionalProperties":false}}},

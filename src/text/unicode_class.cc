@@ -119,12 +119,13 @@ std::vector<ClassRange> BuildNewerRanges() {
 }  // namespace
 
 const std::vector<ClassRange>& ClassesAfterUnicode14() {
-  static const std::vector<ClassRange> ranges = BuildNewerRanges();
+  // Never destroyed: a thread may still encode while the program exits.
+  static const auto& ranges = *new std::vector<ClassRange>(BuildNewerRanges());
   return ranges;
 }
 
 const ClassFlags* UnicodeClasses() {
-  static const std::vector<ClassFlags> table = BuildTable();
+  static const auto& table = *new std::vector<ClassFlags>(BuildTable());  // never destroyed either
   return table.data();
 }
 
