@@ -28,7 +28,8 @@ TEST(Readme, CommandsRunAsTheyStand) {
   GTEST_SKIP() << "minutes under sanitizers; the same verbs are covered there on tiny models";
 #endif
   const std::string model = SmolLm2Path();
-  if (model.empty()) GTEST_SKIP() << "no SmolLM2 file: set PLANISH_SMOLLM2 or run `make smollm2` once";
+  if (model.empty())
+    GTEST_SKIP() << "no SmolLM2 file: set PLANISH_SMOLLM2 or run `make smollm2` once";
   const std::vector<std::string> commands = ReadmeCommands();
   ASSERT_GE(commands.size(), 5u);
   const TemporaryDir work;

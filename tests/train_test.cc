@@ -100,7 +100,8 @@ void Drill(size_t kills, size_t steps, uint64_t seed) {
     // One in four while it starts, the others spread over the steps, each at any moment of a step.
     const bool starts = random.Uniform() < 0.25;
     const double share = (static_cast<double>(i) + random.Uniform()) / static_cast<double>(kills);
-    const auto step = starts ? 0 : 1 + static_cast<size_t>(0.8 * share * static_cast<double>(steps));
+    const auto step =
+        starts ? 0 : 1 + static_cast<size_t>(0.8 * share * static_cast<double>(steps));
     const double step_s = (whole_s - start_s) / static_cast<double>(steps);
     Training training(arguments("killed", i % 2 == 0 ? "1" : "2"));
     const int status = training.EndBy(SIGKILL, run.dir() / "killed/log.jsonl", step,

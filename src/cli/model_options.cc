@@ -12,7 +12,8 @@ namespace planish {
 
 void ModelOptions::Declare(OptionSet* options, bool required) {
   options->Group("Model");
-  options->Text("-m,--model", &model, "Hugging Face folder, GGUF file, or folder of a training run", required);
+  options->Text("-m,--model", &model, "Hugging Face folder, GGUF file, or folder of a training run",
+                required);
   options->Int("--ctx", &context, 0, static_cast<int64_t>(limits::kContext),
                "tokens a sequence may have; 0: the model's, at most 4096");
   options->Bytes("--memory", &memory, "memory that may be used, e.g. 8GiB; default: what is free");
