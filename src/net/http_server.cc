@@ -46,7 +46,11 @@ class Core final : public ConnectionHost, public std::enable_shared_from_this<Co
 
   const HttpServerOptions& options() const override { return options_; }
   void Handle(std::shared_ptr<HttpExchange> exchange) override { handler_(std::move(exchange)); }
-  void Post(std::function<void()> work) override { asio::post(io_, std::move(work)); }
+  // Dropped once the loop has ended: what waited there for ever would hold connections, and they this.
+  void Post(std::function<void()> work) override {
+    const std::lock_guard lock(post_mutex_);
+    if (!has_ended_) asio::post(io_, std::move(work));
+  }
   bool is_stopping() const override { return is_stopping_.load(std::memory_order_relaxed); }
   bool AddBodyBytes(ptrdiff_t bytes) override {
     body_bytes_ += static_cast<size_t>(bytes);
@@ -76,6 +80,8 @@ class Core final : public ConnectionHost, public std::enable_shared_from_this<Co
   uint16_t port_ = 0;
   std::atomic<bool> is_stopping_ = false;
   bool has_stopped_ = false;
+  std::mutex post_mutex_;
+  bool has_ended_ = false;
   std::string socket_path_;
   std::thread thread_;
 };
@@ -245,7 +251,12 @@ void Core::Stop() {
     IoError ignored;
     acceptor_.close(ignored);
   }
-  io_.poll();  // what was posted after the last handler ran: drops references to connections
+  {
+    const std::lock_guard lock(post_mutex_);
+    has_ended_ = true;
+  }
+  io_.restart();  // run has returned for want of work, which stops the context
+  io_.poll();     // what was posted after the last handler ran: drops references to connections
   if (!socket_path_.empty()) unlink(socket_path_.c_str());
 }
 
