@@ -173,16 +173,17 @@ void Connection::Refuse(int status, const std::string& message) {
 }
 
 void Connection::Flush() {
-  if (is_writing_ || phase_ != Phase::kHandling) return;
+  if (phase_ != Phase::kHandling) return;
   std::unique_lock lock(outbox_->mutex);
-  outbox_->is_posted = false;
-  if (outbox_->is_cut) {
+  if (outbox_->is_cut) {  // also while a write waits for a client that reads nothing
     const auto reason = outbox_->reason;
     lock.unlock();
     ++host_->counts().stalls;
     Close(reason);
     return;
   }
+  if (is_writing_) return;
+  outbox_->is_posted = false;
   if (outbox_->bytes.empty()) {
     const bool is_complete = outbox_->is_complete;
     lock.unlock();

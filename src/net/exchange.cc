@@ -107,7 +107,9 @@ bool ConnectionExchange::Write(std::string_view piece) {
       host_->options().limits.stream_bytes) {
     outbox_->is_complete = outbox_->is_cut = true;
     outbox_->reason = Gone::kStalled;
-    Notify(&lock);
+    lock.unlock();
+    // Whatever was posted before: that may wait for a write which never ends.
+    host_->Post([connection = connection_] { connection->Flush(); });
     return false;
   }
   if (outbox_->is_chunked)
