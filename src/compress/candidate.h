@@ -15,16 +15,19 @@
 namespace planish {
 
 struct Candidate {
-  std::string name;                  // unique within its block: "parent", "kv_heads=1", "ffn=50%", "linear", "no_op"
+  std::string
+      name;  // unique within its block: "parent", "kv_heads=1", "ffn=50%", "linear", "no_op"
   std::optional<MixerConfig> mixer;  // nullopt: no-op
   bool is_parent = false;
   std::string weights;  // file in the library's folder; empty for the parent's block and no-op
-  double bld_loss = 0;  // normalised error of block-wise distillation, of the block's held-out inputs
-  double score = std::numeric_limits<double>::quiet_NaN();  // smaller is better; NaN: not measured yet
+  double bld_loss =
+      0;  // normalised error of block-wise distillation, of the block's held-out inputs
+  double score =
+      std::numeric_limits<double>::quiet_NaN();  // smaller is better; NaN: not measured yet
 };
 
 struct CandidateBlock {
-  size_t block = 0;  // index in the parent's list of blocks
+  size_t block = 0;                   // index in the parent's list of blocks
   std::vector<Candidate> candidates;  // the parent's own first
 };
 
