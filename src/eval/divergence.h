@@ -23,15 +23,16 @@ struct Divergence {
   void Add(const Divergence& other);
 };
 
-// hidden, reference_hidden: [T, D] of each model after its final norm; next: [T], the ids that follow. Error(kFailure) if
-// logits are not finite.
+// One row of text. hidden, reference_hidden: [T, D] of each model after its final norm, each with its own D; next: [T], the ids
+// that follow. Error(kFailure) if logits are not finite.
 Divergence CompareHidden(const Model& model, const float* hidden, const Model& reference,
                          const float* reference_hidden, std::span<const int32_t> next);
 // Whole rows of ids through both models' exact forward pass (and act mode of Head).
 Divergence CompareModels(const Model& model, const Model& reference,
                          std::span<const std::vector<int32_t>> rows);
 
-// The KL compares token by token: Error(kMismatch) unless both have the same ids for the same bytes.
+// The KL compares token by token: Error(kBadFile) unless both have the same ids for the same bytes (models without a tokenizer:
+// as many ids).
 struct Pretrained;
 void RequireSameVocabulary(const Pretrained& model, const Pretrained& reference);
 
