@@ -33,7 +33,7 @@ button:hover,button[aria-pressed=true]{color:var(--text);border-color:var(--edge
 .card b{display:block;font-size:23px;font-weight:650;font-variant-numeric:tabular-nums}
 .card span{color:var(--soft);font-size:13px}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,540px),1fr));gap:16px}
-.plot{position:relative;margin:0;background:var(--panel);border:1px solid var(--line);border-radius:10px;padding:12px 12px 10px}
+.plot,.scatter{position:relative;margin:0;background:var(--panel);border:1px solid var(--line);border-radius:10px;padding:12px 12px 10px}
 figcaption{display:flex;justify-content:space-between;align-items:center;font-weight:600;font-size:14.5px;padding:0 4px 6px}
 svg{display:block;width:100%;height:auto;overflow:visible;touch-action:pan-y}
 .grid{stroke:var(--line)}.axis{stroke:var(--edge)}
@@ -41,7 +41,9 @@ svg{display:block;width:100%;height:auto;overflow:visible;touch-action:pan-y}
 .end{text-anchor:end}.middle{text-anchor:middle}
 .line{fill:none;stroke-width:1.7;stroke-linejoin:round;stroke-linecap:round}
 .faint{opacity:.28;stroke-width:1}
-.plot .log,.plot.uses-log .linear{display:none}.plot.uses-log .log{display:inline}
+.log,.uses-log .linear{display:none}.uses-log .log{display:inline}
+.front{stroke:var(--soft);stroke-dasharray:2 3}.diagonal{stroke:var(--edge)}
+.scatter circle{stroke:var(--panel);stroke-width:1}.legend .dot{width:9px;height:9px;border-radius:50%}
 .legend{display:flex;flex-wrap:wrap;gap:2px 16px;padding:2px 4px 0 52px;font-size:12.5px;color:var(--soft)}
 .legend i,th i{display:inline-block;width:14px;height:3px;border-radius:2px;margin-right:6px;vertical-align:middle}
 .legend .dashed{opacity:.55}
@@ -59,6 +61,11 @@ tr:first-child>*{border-top:0}
 th{font-weight:500;color:var(--soft)}
 .number{text-align:right;white-space:nowrap}
 em{font-style:normal;font-weight:600}.bad{color:var(--bad)}.good{color:var(--good)}
+.scatter .name{paint-order:stroke;stroke:var(--panel);stroke-width:3px}
+.sortable tbody tr:first-child>*{border-top:1px solid var(--line)}
+.sortable th button{font-size:inherit;border:0;padding:0;color:inherit}
+.sortable [aria-sort=ascending] button::after{content:" ↑"}.sortable [aria-sort=descending] button::after{content:" ↓"}
+.tip.text{position:fixed;white-space:pre-line;max-width:420px}
 details{margin:8px 0}summary{cursor:pointer;color:var(--soft)}
 article{background:var(--panel);border:1px solid var(--line);border-radius:10px;margin:10px 0;overflow:hidden}
 article header{color:var(--soft);font-size:12.5px;padding:7px 14px;border-bottom:1px solid var(--line)}
@@ -96,24 +103,61 @@ const nearest = (xs, x) => {
   }
   return Math.abs(xs[low] - x) <= Math.abs(xs[high] - x) ? low : high;
 };
+for (const button of document.querySelectorAll("button.scale")) {
+  const figure = button.closest("figure");
+  button.setAttribute("aria-pressed", figure.classList.contains("uses-log"));
+  button.onclick = () => {
+    button.setAttribute("aria-pressed", figure.classList.toggle("uses-log"));
+    figure.dispatchEvent(new Event("scale"));
+  };
+}
+// What an element says of itself, beside the pointer.
+const note = document.createElement("div");
+note.className = "tip text";
+note.hidden = true;
+document.body.append(note);
+const showNote = event => {
+  const element = event.target.closest?.("[data-tip]");
+  note.hidden = !element;
+  if (!element) return;
+  note.textContent = element.dataset.tip;
+  const left = event.clientX + 14, top = event.clientY + 14;
+  note.style.left = Math.max(4, Math.min(left, innerWidth - note.offsetWidth - 8)) + "px";
+  note.style.top = (top + note.offsetHeight > innerHeight - 4 ? top - note.offsetHeight - 28 : top) + "px";
+};
+document.addEventListener("pointermove", showNote);
+document.addEventListener("pointerdown", showNote);
+addEventListener("scroll", () => { note.hidden = true; }, {passive: true});
+// Tables by the column whose name is pressed: numbers by data-value, texts as they are, cells without a value last.
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.querySelectorAll("thead th")], body = table.querySelector("tbody");
+  heads.forEach((head, column) => {
+    head.querySelector("button").onclick = () => {
+      const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+      for (const other of heads) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
+      const isNumber = head.classList.contains("number");
+      const key = row => {
+        const cell = row.children[column];
+        return isNumber ? cell.dataset.value === undefined ? null : Number(cell.dataset.value) : cell.textContent;
+      };
+      const rows = [...body.rows].map(row => [key(row), row]);
+      rows.sort(([a], [b]) => a === null || b === null ? (a === null) - (b === null)
+                                                       : sign * (isNumber ? a - b : a.localeCompare(b)));
+      body.append(...rows.map(([, row]) => row));
+    };
+  });
+}
 for (const figure of document.querySelectorAll(".plot")) {
   const data = JSON.parse(figure.querySelector("script").textContent);
   const svg = figure.querySelector("svg"), hover = figure.querySelector(".hover");
-  const button = figure.querySelector(".scale");
   const isLog = () => figure.classList.contains("uses-log");
-  if (button) {
-    button.setAttribute("aria-pressed", isLog());
-    button.onclick = () => {
-      figure.classList.toggle("uses-log");
-      button.setAttribute("aria-pressed", isLog());
-      leave();
-    };
-  }
   const tip = document.createElement("div");
   tip.className = "tip";
   tip.hidden = true;
   figure.append(tip);
   const leave = () => { hover.replaceChildren(); tip.hidden = true; };
+  figure.addEventListener("scale", leave);
   const shape = (name, attributes) => {
     const element = document.createElementNS("http://www.w3.org/2000/svg", name);
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The frame of the pages that planish writes: one self-contained HTML file, light and dark, whose content security policy
-// forbids it to fetch anything. Plots (base/plot.h) become alive by its script.
+// forbids it to fetch anything. Its script brings plots (base/plot.h, base/scatter.h) and sortable tables to life, and shows
+// the text in `data-tip` of whatever is under the pointer.
 #pragma once
 
 #include <string>

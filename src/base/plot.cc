@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "base/json.h"
+#include "base/plot_axis.h"
 
 namespace planish {
 namespace {
@@ -16,38 +16,8 @@ namespace {
 constexpr double kWidth = 720, kHeight = 300, kLeft = 64, kRight = 14, kTop = 12, kBottom = 42;
 constexpr double kPlotWidth = kWidth - kLeft - kRight, kPlotHeight = kHeight - kTop - kBottom;
 
-// Value to place: pixel = offset + factor * (value or its decimal logarithm).
-struct Axis {
-  bool is_log = false;
-  double low = 0, high = 1;  // values at the two ends
-  double offset = 0, factor = 1;
-
-  Axis() = default;
-  Axis(bool log, double low_value, double high_value, double low_pixel, double high_pixel)
-      : is_log(log), low(low_value), high(high_value) {
-    const double a = Inner(low), b = Inner(high);
-    factor = (high_pixel - low_pixel) / (b - a);
-    offset = low_pixel - factor * a;
-  }
-  double Inner(double value) const { return is_log ? std::log10(value) : value; }
-  double At(double value) const { return offset + factor * Inner(value); }
-  bool Shows(double value) const { return std::isfinite(value) && (!is_log || value > 0); }
-  std::vector<double> Ticks() const {
-    return is_log ? LogTicks(low, high) : LinearTicks(low, high);
-  }
-};
-
-struct Extent {
-  double low = std::numeric_limits<double>::infinity(), high = -low;
-  void Add(double value) {
-    low = std::min(low, value);
-    high = std::max(high, value);
-  }
-  bool is_empty() const { return !(low <= high); }
-};
-
-Axis XAxis(const Plot& plot) {
-  Extent extent;
+PlotAxis XAxis(const Plot& plot) {
+  PlotExtent extent;
   for (const PlotSeries& series : plot.series) {
     for (const double x : series.x) extent.Add(x);
   }
@@ -58,34 +28,26 @@ Axis XAxis(const Plot& plot) {
     extent.high += room;
   }
   if (extent.low == extent.high) extent.low -= 0.5, extent.high += 0.5;
-  return Axis(false, extent.low, extent.high, kLeft, kWidth - kRight);
+  return PlotAxis(false, extent.low, extent.high, kLeft, kWidth - kRight);
 }
 
 // Over all finite values (positive ones on a logarithmic axis), with some room above and below.
-Axis YAxis(const Plot& plot, bool is_log) {
-  if (plot.is_share) return Axis(false, 0, 1, kHeight - kBottom, kTop);
-  Extent extent;
+PlotAxis YAxis(const Plot& plot, bool is_log) {
+  if (plot.is_share) return PlotAxis(false, 0, 1, kHeight - kBottom, kTop);
+  PlotExtent extent;
   for (const PlotSeries& series : plot.series) {
     for (const double y : series.y) {
       if (std::isfinite(y) && (!is_log || y > 0)) extent.Add(y);
     }
   }
-  if (extent.is_empty()) extent.low = extent.high = 1;
-  if (is_log) {
-    const double room = std::max(std::pow(extent.high / extent.low, 0.05), 1.02);
-    extent.low /= room;
-    extent.high *= room;
-  } else {
-    if (plot.from_zero) extent.Add(0);
-    double room = 0.05 * (extent.high - extent.low);
-    if (room == 0) room = extent.high == 0 ? 1 : 0.05 * std::abs(extent.high);
-    if (!(plot.from_zero && extent.low == 0)) extent.low -= room;
-    extent.high += room;
-  }
-  return Axis(is_log, extent.low, extent.high, kHeight - kBottom, kTop);
+  if (plot.from_zero && !is_log) extent.Add(0);
+  const bool sits_on_zero = plot.from_zero && !is_log && extent.low == 0;
+  extent.Widen(is_log);
+  if (sits_on_zero) extent.low = 0;
+  return PlotAxis(is_log, extent.low, extent.high, kHeight - kBottom, kTop);
 }
 
-std::string PathOf(const PlotSeries& series, const Axis& x, const Axis& y) {
+std::string PathOf(const PlotSeries& series, const PlotAxis& x, const PlotAxis& y) {
   std::string path;
   bool is_down = false;
   for (size_t i = 0; i < series.x.size(); ++i) {
@@ -100,16 +62,7 @@ std::string PathOf(const PlotSeries& series, const Axis& x, const Axis& y) {
   return path;
 }
 
-// An interval around a point, upright.
-std::string Whisker(const std::string& color, double x, double low, double high) {
-  return fmt::format(
-      "<path class=\"whisker\" style=\"stroke:{0}\" d=\"M{1:.1f} {2:.1f}V{3:.1f}M{4:.1f} "
-      "{2:.1f}H{5:.1f}"
-      "M{4:.1f} {3:.1f}H{5:.1f}\"/>",
-      color, x, low, high, x - 4, x + 4);
-}
-
-std::string DrawSeries(const PlotSeries& series, const Axis& x, const Axis& y) {
+std::string DrawSeries(const PlotSeries& series, const PlotAxis& x, const PlotAxis& y) {
   const std::string color = fmt::format("var(--c{})", series.color % kPlotColors);
   std::string svg =
       fmt::format("<path class=\"{}\" style=\"stroke:{}\"{} d=\"{}\"/>",
@@ -117,7 +70,7 @@ std::string DrawSeries(const PlotSeries& series, const Axis& x, const Axis& y) {
                   series.is_dashed ? " stroke-dasharray=\"5 4\"" : "", PathOf(series, x, y));
   for (size_t i = 0; i < series.low.size(); ++i) {
     if (y.Shows(series.y[i]) && y.Shows(series.low[i]) && y.Shows(series.high[i]))
-      svg += Whisker(color, x.At(series.x[i]), y.At(series.low[i]), y.At(series.high[i]));
+      svg += PlotWhisker(color, x.At(series.x[i]), y.At(series.low[i]), y.At(series.high[i]));
   }
   if (!series.has_markers) return svg;
   for (size_t i = 0; i < series.x.size(); ++i) {
@@ -128,7 +81,7 @@ std::string DrawSeries(const PlotSeries& series, const Axis& x, const Axis& y) {
   return svg;
 }
 
-std::string DrawScale(const Plot& plot, const Axis& x, const Axis& y, const char* name) {
+std::string DrawScale(const Plot& plot, const PlotAxis& x, const PlotAxis& y, const char* name) {
   std::string svg = fmt::format("<g class=\"{}\">", name);
   for (const double tick : y.Ticks()) {
     svg += fmt::format(
@@ -141,7 +94,7 @@ std::string DrawScale(const Plot& plot, const Axis& x, const Axis& y, const char
   return svg + "</g>";
 }
 
-std::string DrawXAxis(const Plot& plot, const Axis& x) {
+std::string DrawXAxis(const Plot& plot, const PlotAxis& x) {
   std::string svg =
       fmt::format("<line class=\"axis\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>",
                   kLeft, kWidth - kRight, kHeight - kBottom, kHeight - kBottom);
@@ -200,7 +153,8 @@ const char* UnitName(PlotUnit unit) {
 }
 
 // For the script: how to place a value, and the values.
-std::string HoverData(const Plot& plot, const Axis& x, const Axis& linear, const Axis& log) {
+std::string HoverData(const Plot& plot, const PlotAxis& x, const PlotAxis& linear,
+                      const PlotAxis& log) {
   Json json = Json::MakeObject();
   json.Set("x", Json::Array{Json(x.offset), Json(x.factor)});
   json.Set("linear", Json::Array{Json(linear.offset), Json(linear.factor)});
@@ -241,7 +195,7 @@ bool IsWorthDrawing(const Plot& plot) {
 
 std::string DrawPlot(const Plot& plot) {
   if (!IsWorthDrawing(plot)) return {};
-  const Axis x = XAxis(plot), linear = YAxis(plot, false), log = YAxis(plot, true);
+  const PlotAxis x = XAxis(plot), linear = YAxis(plot, false), log = YAxis(plot, true);
   const bool can_log =
       !plot.is_share &&
       std::any_of(plot.series.begin(), plot.series.end(), [](const PlotSeries& series) {
