@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/config_families.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <limits>
+#include <map>
 
 #include "base/error.h"
 
@@ -168,6 +172,47 @@ Mamba2Config ReadMamba(const JsonReader& reader) {
     mamba.time_step_high = ends.Number("1", mamba.time_step_low, kInfinity);
   }
   return mamba;
+}
+
+MixerConfig HybridMixer(const JsonReader& reader, const ModelConfig& config, char letter) {
+  if (letter == 'M') return ReadMamba(reader);
+  if (letter == '-') {
+    if (reader.StringOr("mlp_hidden_act", "relu2") != "relu2")
+      reader.Fail("mlp_hidden_act", "\"relu2\"");
+    return FfnConfig{static_cast<size_t>(
+                         reader.Int("intermediate_size", 1, AsSigned(limits::kIntermediateSize))),
+                     FfnKind::kReluSquared};
+  }
+  const auto kv_heads =
+      static_cast<size_t>(reader.Int("num_key_value_heads", 1, AsSigned(limits::kHeads)));
+  const std::string head_key = FirstOf(reader, {"head_dim", "attention_head_dim"});
+  AttentionConfig attention = ReadAttention(
+      reader, config, kv_heads, static_cast<size_t>(reader.IntOr(head_key, 1, 4096, 0)));
+  attention.has_rope = false;
+  return attention;
+}
+
+// What planish_block_configs says of a layer: keys of the config with other values for this block alone, or a linear matrix in
+// place of the mixer; none if the entry is empty.
+std::optional<MixerConfig> OwnHybridMixer(const JsonReader& reader, const ModelConfig& config,
+                                          size_t layer, char letter) {
+  const std::string list = "planish_block_configs";
+  const JsonReader block = reader.Element(list, layer);
+  if (block.json().AsObject().empty()) return std::nullopt;
+  static const std::map<char, std::vector<std::string>> kKeys = {
+      {'M', {"mamba_head_dim", "mamba_num_heads", "n_groups", "ssm_state_size"}},
+      {'*', {"head_dim", "num_attention_heads", "num_key_value_heads"}},
+      {'-', {"intermediate_size", "replace_with_linear"}}};
+  const std::vector<std::string>& keys = kKeys.at(letter);
+  for (const auto& [key, value] : block.json().AsObject()) {
+    if (std::find(keys.begin(), keys.end(), key) == keys.end())
+      block.Fail(key, fmt::format("only {} in a block of type {}", fmt::join(keys, ", "), letter));
+  }
+  if (block.BoolOr("replace_with_linear", false)) return LinearConfig{};
+  Json merged = reader.json();
+  for (const auto& [key, value] : block.json().AsObject()) merged.Set(key, value);
+  return HybridMixer(JsonReader(merged, reader.where(), fmt::format("{}[{}]", list, layer)), config,
+                     letter);
 }
 
 }  // namespace
@@ -353,45 +398,30 @@ ModelConfig NemotronHConfig(const JsonReader& reader) {
     }
   }
   for (const char* off : {"attention_bias", "mlp_bias"}) RequireOff(reader, off);
-  std::optional<Mamba2Config> mamba;
-  std::optional<AttentionConfig> attention;
-  std::optional<FfnConfig> ffn;
+  std::map<char, MixerConfig> uniform;  // what the config's own keys say
+  const bool has_own = reader.Has("planish_block_configs");
+  if (has_own && reader.Array("planish_block_configs").size() != pattern.size()) {
+    throw BadFile("{} has {} entries, expected one for each of the {} layers",
+                  reader.PathOf("planish_block_configs"),
+                  reader.Array("planish_block_configs").size(), pattern.size());
+  }
   for (size_t layer = 0; layer < pattern.size(); ++layer) {
-    BlockConfig block{layer, Slot::kWhole, {}};
-    switch (pattern[layer]) {
-      case 'M':
-        if (!mamba) mamba = ReadMamba(reader);
-        block.mixer = *mamba;
-        break;
-      case '*':
-        if (!attention) {
-          const auto kv_heads =
-              static_cast<size_t>(reader.Int("num_key_value_heads", 1, AsSigned(limits::kHeads)));
-          const std::string head_key = FirstOf(reader, {"head_dim", "attention_head_dim"});
-          attention = ReadAttention(reader, config, kv_heads,
-                                    static_cast<size_t>(reader.IntOr(head_key, 1, 4096, 0)));
-          attention->has_rope = false;
-        }
-        block.mixer = *attention;
-        break;
-      case '-':
-        if (!ffn) {
-          if (reader.StringOr("mlp_hidden_act", "relu2") != "relu2")
-            reader.Fail("mlp_hidden_act", "\"relu2\"");
-          ffn = FfnConfig{static_cast<size_t>(reader.Int("intermediate_size", 1,
-                                                         AsSigned(limits::kIntermediateSize))),
-                          FfnKind::kReluSquared};
-        }
-        block.mixer = *ffn;
-        break;
-      case 'E':
-        throw BadFile("{}: layer {} is a mixture of experts (E), which planish does not support",
-                      reader.PathOf(key), layer);
-      default:
-        throw BadFile("{}: layer {} is {}, expected M, * or -", reader.PathOf(key), layer,
-                      Quoted(std::string(1, pattern[layer])));
+    const char letter = pattern[layer];
+    if (letter == 'E') {
+      throw BadFile("{}: layer {} is a mixture of experts (E), which planish does not support",
+                    reader.PathOf(key), layer);
     }
-    config.blocks.push_back(block);
+    if (letter != 'M' && letter != '*' && letter != '-') {
+      throw BadFile("{}: layer {} is {}, expected M, * or -", reader.PathOf(key), layer,
+                    Quoted(std::string(1, letter)));
+    }
+    std::optional<MixerConfig> own;
+    if (has_own) own = OwnHybridMixer(reader, config, layer, letter);
+    if (!own) {
+      if (!uniform.contains(letter)) uniform[letter] = HybridMixer(reader, config, letter);
+      own = uniform[letter];
+    }
+    config.blocks.push_back({layer, Slot::kWhole, *own});
   }
   return config;
 }

@@ -100,10 +100,46 @@ void AddTransformer(const ModelConfig& config, Json* json) {
   }
 }
 
+// What a block of Nemotron-H has that differs from the config's own keys, which say what the first block of its kind is.
+Json HybridBlock(const MixerConfig& mixer) {
+  Json json = Json::MakeObject();
+  if (const auto* attention = std::get_if<AttentionConfig>(&mixer)) {
+    json.Set("head_dim", Int(attention->head_dim));
+    json.Set("num_attention_heads", Int(attention->n_heads));
+    json.Set("num_key_value_heads", Int(attention->n_kv_heads));
+  } else if (const auto* mamba = std::get_if<Mamba2Config>(&mixer)) {
+    json.Set("mamba_head_dim", Int(mamba->head_dim));
+    json.Set("mamba_num_heads", Int(mamba->n_heads));
+    json.Set("n_groups", Int(mamba->n_groups));
+    json.Set("ssm_state_size", Int(mamba->state_size));
+  } else if (const auto* ffn = std::get_if<FfnConfig>(&mixer)) {
+    json.Set("intermediate_size", Int(ffn->intermediate_size));
+  } else {
+    json.Set("replace_with_linear", true);
+  }
+  return json;
+}
+
+bool IsFirstOfItsKind(const ModelConfig& config, const MixerConfig& mixer) {
+  for (const BlockConfig& block : config.blocks) {
+    if (block.mixer.index() == mixer.index()) return block.mixer == mixer;
+  }
+  return false;
+}
+
 void AddHybrid(const ModelConfig& config, Json* json) {
   std::string pattern;
-  for (const BlockConfig& block : config.blocks) pattern += "*M-"[block.mixer.index()];
+  Json::Array blocks;
+  bool has_differences = false;
+  for (const BlockConfig& block : config.blocks) {
+    pattern += "*M--"[block.mixer.index()];
+    const bool differs =
+        std::holds_alternative<LinearConfig>(block.mixer) || !IsFirstOfItsKind(config, block.mixer);
+    blocks.push_back(differs ? HybridBlock(block.mixer) : Json::MakeObject());
+    has_differences |= differs;
+  }
   json->Set("hybrid_override_pattern", pattern);
+  if (has_differences) json->Set("planish_block_configs", std::move(blocks));
   json->Set("layer_norm_epsilon", config.norm_eps);
   json->Set("rms_norm_eps", config.norm_eps);
   for (const char* key :

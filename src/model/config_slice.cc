@@ -53,7 +53,8 @@ ModelConfig SliceLayers(const ModelConfig& config, size_t n_layers) {
   const size_t first = BestWindow(config, n_layers);
   Json json = ConfigToJson(config);
   json.Set("num_hidden_layers", static_cast<int64_t>(n_layers));
-  for (const char* key : {"layers_block_type", "layer_types", "block_configs"}) {
+  for (const char* key :
+       {"layers_block_type", "layer_types", "block_configs", "planish_block_configs"}) {
     const Json* list = json.Find(key);
     if (list == nullptr || !list->is_array() || list->AsArray().size() != config.n_layers) continue;
     json.Set(key, Window(*list, first, n_layers));

@@ -302,20 +302,28 @@ GgufMetadata ConfigToGguf(const ModelConfig& config) {
   const Mamba2Config* mamba = nullptr;
   for (const BlockConfig& block : config.blocks) {
     if (const auto* a = std::get_if<AttentionConfig>(&block.mixer)) {
+      if (attention != nullptr && attention->head_dim != a->head_dim)
+        throw UsageError("GGUF has one head size for all layers; layer {} has {}, others {}",
+                         block.layer, a->head_dim, attention->head_dim);
       attention = a;
       heads[block.layer] = a->n_heads;
       kv_heads[block.layer] = a->n_kv_heads;
     } else if (const auto* f = std::get_if<FfnConfig>(&block.mixer)) {
       widths[block.layer] = f->intermediate_size;
     } else if (const auto* m = std::get_if<Mamba2Config>(&block.mixer)) {
+      if (mamba != nullptr && *mamba != *m)
+        throw UsageError(
+            "GGUF has one size for all Mamba-2 layers; layer {} has {} heads of {}, others {} of "
+            "{}",
+            block.layer, m->n_heads, m->head_dim, mamba->n_heads, mamba->head_dim);
       mamba = m;
       if (m->time_step_low != 0.0 || std::isfinite(m->time_step_high)) {
         throw UsageError("GGUF cannot express time_step_limit [{}, {}]", m->time_step_low,
                          m->time_step_high);
       }
-    } else if (block.slot == Slot::kFfn) {
-      throw UsageError("GGUF cannot express layer {}: a linear matrix in place of the FFN",
-                       block.layer);
+    } else if (block.slot != Slot::kAttention) {
+      throw UsageError("GGUF cannot express layer {}: a linear matrix in place of {}", block.layer,
+                       block.slot == Slot::kFfn ? "the FFN" : "a mixer");
     } else {
       heads[block.layer] =
           1;  // any number above zero beside zero key-value heads; the real head count is set below
@@ -339,7 +347,11 @@ GgufMetadata ConfigToGguf(const ModelConfig& config) {
   add("embedding_length", u32(config.hidden_size));
   add("feed_forward_length", PerLayerValue(widths));
   if (config.family == Family::kNemotronH) {
-    add("attention.head_count", u32(attention != nullptr ? attention->n_heads : 1));
+    // Of layers without attention any number above zero will do; one number stands for all where it can.
+    for (uint64_t& count : heads) {
+      if (count == 0) count = attention != nullptr ? attention->n_heads : 1;
+    }
+    add("attention.head_count", PerLayerValue(heads));
     add("attention.head_count_kv", GgufValue::U32s(kv_heads));
   } else {
     add("attention.head_count", PerLayerValue(heads));
