@@ -26,8 +26,10 @@ class ConvertVerb : public Verb {
     model_.Declare(options);
     options->Group("Output");
     options->Text("-o,--output", &output_, "FILE.gguf, or a folder for safetensors", true);
-    options->Choice("--type", &type_, {"keep", "f32", "f16", "bf16", "q8_0", "q4_0"},
-                    "type of the matrices; q8_0 and q4_0 for GGUF only");
+    options->Choice("--type", &type_,
+                    {"keep", "f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q2_k",
+                     "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs", "mxfp4"},
+                    "type of the matrices; block types (q..., mxfp4) for GGUF only");
     options->Bytes("--shard", &shard_bytes_, "largest safetensors file");
   }
 

@@ -48,7 +48,8 @@ class InitVerb : public Verb {
     options->Group("Output");
     options->Text("-o,--output", &output_, "FILE.gguf, or a folder for safetensors", true);
     options->Choice("--type", &type_,
-                    {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "mxfp4"},
+                    {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k",
+                     "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs", "mxfp4"},
                     "type of the matrices; the quantised ones for GGUF only");
     options->Bytes("--shard", &shard_bytes_, "largest safetensors file");
     options->Flag("--force", &force_, "replace an existing model");

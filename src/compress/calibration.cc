@@ -230,11 +230,11 @@ CalibrationRows ReadRows(const Pretrained& opened, const CalibrationOptions& opt
   }
   const std::string names = NamesOf(options.inputs);
   if (maker.rows() < samples) {
-    throw Error(ExitCode::kBadFile,
-                fmt::format("{}: the {}text gives {} rows of {} tokens, asked for are {}", names,
-                            wants_held_out ? "held-out " : "", maker.rows(), options.seq_len,
-                            samples),
-                "more --data, fewer --samples, or a shorter --seq-len");
+    throw Error(
+        ExitCode::kBadFile,
+        fmt::format("{}: the {}text gives {} rows of {} tokens, asked for are {}", names,
+                    wants_held_out ? "held-out " : "", maker.rows(), options.seq_len, samples),
+        "more --data, fewer --samples, or a shorter --seq-len");
   }
   CalibrationRows rows;
   rows.rows = maker.Take();

@@ -127,8 +127,8 @@ TEST(Calibration, TokenFilesAreReadAsTheyAreAndOnlyWithTheirTokenizer) {
   const TemporaryDir dir;
   Pretrained model = ByteModel();
   const auto write = [&](const std::string& path, const std::string& hash) {
-    TokenFileWriter writer(
-        path, {.vocab_size = 300, .tokenizer_hash = hash, .tokenizer_name = "bytes"});
+    TokenFileWriter writer(path,
+                           {.vocab_size = 300, .tokenizer_hash = hash, .tokenizer_name = "bytes"});
     for (int d = 0; d < 6; ++d) writer.Append(std::vector<TokenId>{d, d, 257}, 3);
     writer.Commit();
   };
@@ -137,8 +137,8 @@ TEST(Calibration, TokenFilesAreReadAsTheyAreAndOnlyWithTheirTokenizer) {
   const CalibrationRows rows =
       ReadCalibration(model, {.inputs = {dir / "good.tok"}, .samples = 3, .seq_len = 6});
   EXPECT_EQ(rows.rows[1], (std::vector<int32_t>{2, 2, 257, 3, 3, 257}));
-  EXPECT_THROW(
-      ReadCalibration(model, {.inputs = {dir / "other.tok"}, .samples = 3, .seq_len = 6}), Error);
+  EXPECT_THROW(ReadCalibration(model, {.inputs = {dir / "other.tok"}, .samples = 3, .seq_len = 6}),
+               Error);
 }
 
 TEST(Calibration, TooLittleTextSaysHowManyRowsThereAre) {

@@ -28,7 +28,7 @@ struct ExportOptions {
 };
 
 // `type`: of matrices (what CanQuantize says); nullopt keeps each as it is stored, as far as GGUF has the type. Vectors,
-// norms and conv taps are F32; a matrix whose rows do not fill the blocks of a quantised type becomes F16.
+// norms and conv taps are F32; a matrix whose rows do not fill the blocks of a quantised type gets WritableType's.
 void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType> type,
                 const ExportOptions& options = {});
 

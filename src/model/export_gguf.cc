@@ -19,7 +19,7 @@ DType MatrixType(const Param& param, std::optional<DType> wanted) {
   const DType type =
       wanted.value_or(HasGgufType(weight.dtype()) && weight.scales().block_out == 0 ? weight.dtype()
                                                                                     : DType::kBF16);
-  return param.shape.last() % Traits(type).block_elems == 0 ? type : DType::kF16;
+  return WritableType(type, param.shape.last());
 }
 
 // Row r of the file, from the row of the model that GGUF's order puts there.

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "tensor/block_formats.h"
+#include "tensor/block_grid.h"
 
 namespace planish {
 namespace {
@@ -128,7 +129,26 @@ bool CanQuantize(DType dtype) {
     case DType::kF8E5M2:
       return true;
     default:
-      return BlockWriter(dtype) != nullptr;
+      return BlockWriter(dtype) != nullptr || HasBlockGrid(dtype);
+  }
+}
+
+DType WritableType(DType dtype, size_t columns) {
+  if (columns % Traits(dtype).block_elems == 0) return dtype;
+  const bool fills_32 = columns % 32 == 0;
+  switch (dtype) {
+    case DType::kQ2_K:
+    case DType::kQ3_K:
+    case DType::kIQ4_XS:
+      return fills_32 ? DType::kIQ4_NL : DType::kF16;
+    case DType::kQ4_K:
+      return fills_32 ? DType::kQ5_0 : DType::kF16;
+    case DType::kQ5_K:
+      return fills_32 ? DType::kQ5_1 : DType::kF16;
+    case DType::kQ6_K:
+      return fills_32 ? DType::kQ8_0 : DType::kF16;
+    default:
+      return DType::kF16;
   }
 }
 
@@ -157,6 +177,7 @@ void QuantizeRow(DType dtype, const float* in, void* out, size_t n) {
       break;
   }
   const QuantizeBlock write = BlockWriter(dtype);
+  if (write == nullptr) return QuantizeRowFitted(dtype, in, /*importance=*/nullptr, out, n);
   auto* bytes = static_cast<uint8_t*>(out);
   for (size_t i = 0; i < n; i += traits.block_elems, bytes += traits.block_bytes)
     write(in + i, bytes);

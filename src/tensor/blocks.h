@@ -14,10 +14,13 @@ namespace planish {
 // without their scale.
 void DequantizeRow(DType dtype, const void* in, float* out, size_t n);
 
-// Writes F32 F16 BF16 F8_E4M3 F8_E5M2 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 MXFP4; bytes equal to ggml's
-// reference quantiser (rounding half away from zero where that does). Error(kUsage) for a type that
-// cannot be written yet.
+// Writes floats (F32 F16 BF16 F8_E4M3 F8_E5M2) and all block types. Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 MXFP4: bytes equal to ggml's
+// reference quantiser (rounding half away from zero where that does). The others: scales by our own search for the least
+// squared error (block_grid.h). Error(kUsage) for a type that cannot be written.
 bool CanQuantize(DType dtype);
+// The type for rows that do not fill the blocks of `dtype`: the 32-value type of at least as many bits that llama.cpp takes
+// then, too, else F16. `dtype` itself if they do.
+DType WritableType(DType dtype, size_t columns);
 void QuantizeRow(DType dtype, const float* in, void* out, size_t n);
 
 }  // namespace planish

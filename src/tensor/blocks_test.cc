@@ -220,7 +220,7 @@ TEST(Blocks, ReadsAndWritesAtUnalignedAddresses) {
 TEST(Blocks, TypesThatCannotBeWrittenAreAUsageError) {
   std::vector<float> in(256);
   std::vector<uint8_t> out(1024);
-  for (const DType dtype : {DType::kQ2_K, DType::kQ6_K, DType::kIQ4_NL, DType::kI32, DType::kF64}) {
+  for (const DType dtype : {DType::kI32, DType::kF64, DType::kBool}) {
     EXPECT_FALSE(CanQuantize(dtype));
     try {
       QuantizeRow(dtype, in.data(), out.data(), 256);
