@@ -61,8 +61,11 @@ endfunction()
 function(planish_discover target)
   include(GoogleTest)
   target_compile_definitions(${target} PRIVATE PLANISH_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-    PROPERTIES TIMEOUT 600 ENVIRONMENT "GOMP_SPINCOUNT=300") # tests run side by side: see base/parallel.h
+  # Tests run side by side: see base/parallel.h on GOMP_SPINCOUNT.
+  gtest_discover_tests(${target} TEST_FILTER "-*Slow" DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+    PROPERTIES TIMEOUT 600 ENVIRONMENT "GOMP_SPINCOUNT=300")
+  gtest_discover_tests(${target} TEST_FILTER "*Slow" DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+    PROPERTIES TIMEOUT 3600 ENVIRONMENT "GOMP_SPINCOUNT=300")
 endfunction()
 
 function(planish_program)

@@ -99,9 +99,10 @@ train() {  # NAME VERB STEPS ARGS...
   [ $status -eq 0 ] || [ $status -eq 124 ] || exit $status
   [ -e "$last/state.json" ] || { say "$name: paused; call again to go on"; exit 0; }
 }
-warmup=$((100 * scale / 100)) decay=$((900 * scale / 100))
-train pretrain pretrain 6000 --set schedule.warmup_steps=$((warmup > 0 ? warmup : 1)) --set schedule.decay_steps=$decay
-train sft sft 4000 --set "model.init=$(ls -d "$work"/pretrain/checkpoints/step-* | tail -n 1)"
+scaled() { echo $(($1 * scale < 100 ? 1 : $1 * scale / 100)); }
+train pretrain pretrain 6000 --set schedule.warmup_steps=$(scaled 100) --set schedule.decay_steps=$(scaled 900)
+train sft sft 4000 --set schedule.warmup_steps=$(scaled 50) --set checkpoint.every_steps=$(scaled 250) \
+  --set "model.init=$(ls -d "$work"/pretrain/checkpoints/step-* | tail -n 1)"
 
 # 4. The mean of the last three checkpoints, in bf16; transformers clamps dt by time_step_min, the model never did.
 if [ ! -e "$work/planish-nano/config.json" ]; then
