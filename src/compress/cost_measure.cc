@@ -55,9 +55,9 @@ ModelConfig StackConfig(const ModelConfig& parent, const std::optional<MixerConf
   config.blocks.clear();
   if (!mixer) return config;
   const bool is_whole = parent.family == Family::kNemotronH;
-  const Slot slot = is_whole                                          ? Slot::kWhole
+  const Slot slot = is_whole                                    ? Slot::kWhole
                     : std::holds_alternative<FfnConfig>(*mixer) ? Slot::kFfn
-                                                                      : Slot::kAttention;
+                                                                : Slot::kAttention;
   for (size_t i = 0; i < copies; ++i) config.blocks.push_back({i, slot, *mixer});
   config.n_layers = copies;
   return config;
@@ -95,8 +95,7 @@ class Group {
       : parent_(parent), conditions_(conditions), setting_(setting), options_(options) {}
 
   void Add(const std::optional<MixerConfig>& mixer, size_t copies) {
-    const ModelConfig config =
-        mixer ? StackConfig(parent_, mixer, copies) : HeadConfig(parent_);
+    const ModelConfig config = mixer ? StackConfig(parent_, mixer, copies) : HeadConfig(parent_);
     stacks_.push_back({mixer, copies, nullptr, {}});
     stacks_.back().timer =
         std::make_unique<StepTimer>(config, conditions_, /*has_head=*/!mixer.has_value());
@@ -117,14 +116,13 @@ class Group {
       for (Stack& stack : stacks_) {
         const double seconds = time(stack.timer.get());
         if (round < options_.warm_ups) continue;
-        stack.samples.push_back(stack.mixer
-                                    ? (seconds - nothing) / static_cast<double>(stack.copies)
-                                    : seconds);
+        stack.samples.push_back(
+            stack.mixer ? (seconds - nothing) / static_cast<double>(stack.copies) : seconds);
       }
     }
     for (Stack& stack : stacks_)
-      table->Add({stack.mixer, setting_, SecondsOf(stack.samples), stack.copies,
-                  stack.samples.size()});
+      table->Add(
+          {stack.mixer, setting_, SecondsOf(stack.samples), stack.copies, stack.samples.size()});
   }
 
  private:
@@ -148,9 +146,8 @@ void RequireMemory(const ModelConfig& config, const CostConditions& conditions,
   // Packed views stand beside what they were made from.
   const size_t with_views = needed * (conditions.act == ActMode::kInt8 ? 2 : 1);
   if (with_views > AvailableBytes())
-    throw Error(ExitCode::kNoMemory,
-                fmt::format("a model of this shape needs {}, but {} is free", GiB(with_views),
-                            GiB(AvailableBytes())));
+    throw Error(ExitCode::kNoMemory, fmt::format("a model of this shape needs {}, but {} is free",
+                                                 GiB(with_views), GiB(AvailableBytes())));
 }
 
 }  // namespace
@@ -188,8 +185,7 @@ void FillForSpeed(DType type, Model* model) {
 
 size_t StreamedBytes(const ModelConfig& config, const CostConditions& conditions,
                      const CostSetting& setting) {
-  size_t bytes =
-      BytesOf(conditions.weights, config.vocab_size * config.hidden_size / 256 * 256);
+  size_t bytes = BytesOf(conditions.weights, config.vocab_size * config.hidden_size / 256 * 256);
   for (const BlockConfig& block : config.blocks)
     bytes += BytesOfBlock(block.mixer, conditions, setting);
   return bytes;
@@ -212,15 +208,15 @@ bool MeasureCosts(const ModelConfig& parent, std::span<const MixerConfig> mixers
     done += kinds.size() - missing.size();
     while (!missing.empty()) {
       if (options.deadline && std::chrono::steady_clock::now() > *options.deadline) return false;
-      if (options.progress) options.progress(done, kinds.size() * settings.size(), Describe(setting));
+      if (options.progress)
+        options.progress(done, kinds.size() * settings.size(), Describe(setting));
       Group group(parent, conditions, setting, options);
       uint64_t taken = 0;
       size_t count = 0;
       for (; count < missing.size(); ++count) {
         const auto& kind = missing[count];
-        const uint64_t one =
-            2 * (kind ? BytesOfBlock(*kind, conditions, setting)
-                      : StreamedBytes(HeadConfig(parent), conditions, setting));
+        const uint64_t one = 2 * (kind ? BytesOfBlock(*kind, conditions, setting)
+                                       : StreamedBytes(HeadConfig(parent), conditions, setting));
         const size_t copies =
             kind ? std::clamp<uint64_t>(memory / 4 / std::max<uint64_t>(one, 1), 2, options.copies)
                  : 1;

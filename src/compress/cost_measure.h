@@ -18,10 +18,10 @@
 namespace planish {
 
 struct MeasureOptions {
-  size_t samples = 15;    // timed rounds; at least 10 for an honest interval
-  size_t warm_ups = 2;    // rounds that do not count
-  size_t copies = 8;      // of a block in its stack, fewer where memory is short
-  uint64_t memory = 0;    // bytes that stacks may take at a time; 0: half of what is free
+  size_t samples = 15;  // timed rounds; at least 10 for an honest interval
+  size_t warm_ups = 2;  // rounds that do not count
+  size_t copies = 8;    // of a block in its stack, fewer where memory is short
+  uint64_t memory = 0;  // bytes that stacks may take at a time; 0: half of what is free
   // Not a new group of stacks after this; what was measured stays.
   std::optional<std::chrono::steady_clock::time_point> deadline;
   std::function<void(size_t done, size_t all, const std::string& what)> progress;

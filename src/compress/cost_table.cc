@@ -123,8 +123,7 @@ Seconds SecondsOf(std::vector<double> samples) {
   PLANISH_CHECK(!samples.empty());
   std::sort(samples.begin(), samples.end());
   const size_t n = samples.size();
-  const double median =
-      n % 2 == 1 ? samples[n / 2] : (samples[n / 2 - 1] + samples[n / 2]) / 2;
+  const double median = n % 2 == 1 ? samples[n / 2] : (samples[n / 2 - 1] + samples[n / 2]) / 2;
   // The number of samples below the true median is binomial(n, 1/2): with P(number <= k) <= 2.5 %, it lies above the sample
   // of rank k + 1. Samples too few for that give their whole range.
   double probability = std::pow(0.5, static_cast<double>(n)), below = 0;
@@ -237,9 +236,8 @@ std::vector<CostSetting> PromptSettings(size_t tokens) {
                                     {.is_decode = true, .rows = 1, .context = 0}};
   // A second point for attention's line, at the last whole slice.
   if (tokens > slice)
-    settings.push_back({.is_decode = false,
-                        .rows = slice,
-                        .context = (tokens - 1) / slice * slice});
+    settings.push_back(
+        {.is_decode = false, .rows = slice, .context = (tokens - 1) / slice * slice});
   return settings;
 }
 
@@ -264,8 +262,7 @@ std::optional<Seconds> PromptSeconds(const CostTable& table,
   return all;
 }
 
-Seconds CostTable::Prompt(std::span<const std::optional<MixerConfig>> blocks,
-                          size_t tokens) const {
+Seconds CostTable::Prompt(std::span<const std::optional<MixerConfig>> blocks, size_t tokens) const {
   SecondsSum sum;
   for (const Kind& kind : KindsOf(blocks)) {
     const auto found = PromptSeconds(*this, kind.mixer, tokens);

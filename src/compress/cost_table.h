@@ -44,7 +44,8 @@ struct CostConditions {
   DType weights = DType::kBF16;
   ActMode act = ActMode::kF32;
   StateTypes states;
-  size_t reuse_bytes = 0;  // what passes through the caches between two uses of a weight: a step of the parent
+  size_t reuse_bytes =
+      0;  // what passes through the caches between two uses of a weight: a step of the parent
   bool operator==(const CostConditions& other) const;
 };
 // Of this process: CPU, ISA level and team as they are now.
@@ -52,7 +53,8 @@ CostConditions ConditionsHere(const ModelConfig& parent, DType weights, std::opt
                               const StateTypes& states, size_t reuse_bytes);
 
 struct CostEntry {
-  std::optional<MixerConfig> mixer;  // nullopt: all that is no block, with the head for decode settings
+  std::optional<MixerConfig>
+      mixer;  // nullopt: all that is no block, with the head for decode settings
   CostSetting setting;
   Seconds seconds;
   size_t copies = 0, samples = 0;

@@ -29,9 +29,9 @@ struct BinaryProgram {
 };
 
 struct MipOptions {
-  double gap = 1e-4;      // relative: an answer this near to the proven bound is good enough
-  double seconds = 60;    // then the best answer so far
-  uint64_t seed = 1;      // of the solver's heuristics
+  double gap = 1e-4;        // relative: an answer this near to the proven bound is good enough
+  double seconds = 60;      // then the best answer so far
+  uint64_t seed = 1;        // of the solver's heuristics
   std::vector<bool> start;  // [n] or empty: an answer to begin with; used if it fits
 };
 

@@ -140,7 +140,8 @@ TEST(Mip, PrintsNothing) {
 TEST(Mip, BoundsAreOfNoAnswer) {
   BinaryProgram program;
   program.AddVariable(1);
-  program.rows.push_back({.name = "both", .terms = {{0, 1.0}}, .low = -kInfinity, .high = kInfinity});
+  program.rows.push_back(
+      {.name = "both", .terms = {{0, 1.0}}, .low = -kInfinity, .high = kInfinity});
   const MipResult result = SolveBinary(program);
   EXPECT_EQ(result.status, MipStatus::kOptimal);
   EXPECT_EQ(result.cost, 0);

@@ -29,8 +29,8 @@ void Check(const SearchProblem& problem) {
 // The program, and which option each of its variables is.
 struct Encoded {
   BinaryProgram program;
-  std::vector<size_t> option_of;             // [variables]
-  std::vector<size_t> variable_of;           // [options], SIZE_MAX: never chosen
+  std::vector<size_t> option_of;    // [variables]
+  std::vector<size_t> variable_of;  // [options], SIZE_MAX: never chosen
   std::vector<bool> Variables(const std::vector<size_t>& options) const {
     std::vector<bool> x(option_of.size(), false);
     for (const size_t option : options) x[variable_of[option]] = true;
@@ -107,7 +107,8 @@ bool SearchLimit::is_limited() const { return std::isfinite(low) || std::isfinit
 std::string SearchLimit::Show(double amount) const {
   const double shown = amount * per_unit;
   const bool is_whole = unit.empty() && std::abs(shown) < 1e15 && shown == std::round(shown);
-  return (is_whole ? fmt::format("{}", static_cast<int64_t>(shown)) : fmt::format("{:.4g}", shown)) +
+  return (is_whole ? fmt::format("{}", static_cast<int64_t>(shown))
+                   : fmt::format("{:.4g}", shown)) +
          (unit.empty() ? "" : " " + unit);
 }
 
@@ -202,7 +203,8 @@ std::vector<SearchSolution> SolveSearch(const SearchProblem& problem, const Solv
     if (result.status == MipStatus::kInfeasible) break;
     if (result.status == MipStatus::kUnknown) {
       if (!solutions.empty()) break;
-      throw RuntimeError("no solution was found within {} s, and none was ruled out", options.seconds);
+      throw RuntimeError("no solution was found within {} s, and none was ruled out",
+                         options.seconds);
     }
     SearchSolution solution = TotalsOf(problem, encoded.Options(result.x));
     PLANISH_CHECK(IsSolution(problem, solution.options));
@@ -228,7 +230,8 @@ std::vector<NearestValue> ExplainInfeasible(const SearchProblem& problem,
   for (size_t i = 0; i < problem.limits.size(); ++i) {
     const SearchLimit& limit = problem.limits[i];
     if (!limit.is_limited()) continue;
-    const double sign = std::isfinite(limit.high) ? 1.0 : -1.0;  // an upper limit is approached from above
+    const double sign =
+        std::isfinite(limit.high) ? 1.0 : -1.0;  // an upper limit is approached from above
     const auto nearest = [&](bool with_others) {
       Encoded encoded = Encode(problem, [&](size_t other) { return with_others && other != i; });
       for (size_t v = 0; v < encoded.option_of.size(); ++v)

@@ -21,7 +21,7 @@ struct SearchOption {
 // low <= fixed + sum of the chosen options' amounts <= high. Without bounds it is only reported.
 struct SearchLimit {
   std::string name;
-  std::string unit;     // "ms", and how many of them one of the amounts' unit is
+  std::string unit;  // "ms", and how many of them one of the amounts' unit is
   double per_unit = 1;
   double fixed = 0;             // what no choice changes
   std::vector<double> amounts;  // [options]; options of which one is not finite are never chosen
@@ -48,7 +48,7 @@ struct SearchSolution {
 };
 
 struct SolveOptions {
-  size_t count = 1;       // solutions, by ascending score as far as diversity lets them
+  size_t count = 1;        // solutions, by ascending score as far as diversity lets them
   double diversity = 0.2;  // share of blocks in which every two differ at least
   double gap = 1e-4;
   double seconds = 60;  // for each

@@ -18,9 +18,10 @@ SearchProblem RandomProblem(uint64_t seed, size_t blocks, size_t choices) {
   Random random(seed);
   SearchProblem problem;
   problem.block_count = blocks;
-  problem.limits = {{.name = "latency", .unit = "ms", .per_unit = 1e3, .fixed = 1e-3, .amounts = {}},
-                    {.name = "memory", .unit = "MiB", .per_unit = 0x1p-20, .fixed = 5e6, .amounts = {}},
-                    {.name = "attention blocks", .amounts = {}}};
+  problem.limits = {
+      {.name = "latency", .unit = "ms", .per_unit = 1e3, .fixed = 1e-3, .amounts = {}},
+      {.name = "memory", .unit = "MiB", .per_unit = 0x1p-20, .fixed = 5e6, .amounts = {}},
+      {.name = "attention blocks", .amounts = {}}};
   for (size_t block = 0; block < blocks; ++block) {
     for (size_t j = 0; j < choices; ++j) {
       const double kept = j == 0 ? 1.0 : random.Uniform();

@@ -22,8 +22,8 @@ using Clock = std::chrono::steady_clock;
 StepTimer::StepTimer(const ModelConfig& config, const CostConditions& conditions, bool has_head)
     : model_(config), has_head_(has_head) {
   FillForSpeed(conditions.weights, &model_);
-  ApplyRunMode(
-      {.act = conditions.act, .kv = conditions.states.kv, .ssm = conditions.states.ssm}, &model_);
+  ApplyRunMode({.act = conditions.act, .kv = conditions.states.kv, .ssm = conditions.states.ssm},
+               &model_);
 }
 
 void StepTimer::Step(std::span<const StepRun> runs, size_t rows) {

@@ -18,9 +18,10 @@ class StepTimer {
   // Sequences of the setting, filled. Up to 256 tokens of the context are computed, the rest repeats them: what the cache
   // holds does not change how long reading it takes.
   void Prepare(const CostSetting& setting);
-  double Time();                       // seconds of one step of the prepared setting
-  double TimePrompt(size_t tokens);    // of a prompt of a new sequence, cut as the engine does, with its head
-  size_t bytes() const;                // weights and states
+  double Time();  // seconds of one step of the prepared setting
+  double TimePrompt(
+      size_t tokens);    // of a prompt of a new sequence, cut as the engine does, with its head
+  size_t bytes() const;  // weights and states
 
  private:
   void Step(std::span<const StepRun> runs, size_t rows);
