@@ -62,9 +62,10 @@ std::vector<std::optional<size_t>> NewLayers(const ModelConfig& parent, const Co
     if (edit.blocks[i]) has[parent.blocks[i].layer] = true;
   }
   std::vector<std::optional<size_t>> layers(parent.n_layers);
+  const bool keeps_empty = edit.keeps_empty_layers && parent.family != Family::kNemotronH;
   size_t next = 0;
   for (size_t layer = 0; layer < parent.n_layers; ++layer) {
-    if (has[layer] || !had[layer]) layers[layer] = next++;
+    if (has[layer] || !had[layer] || keeps_empty) layers[layer] = next++;
   }
   return layers;
 }

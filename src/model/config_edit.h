@@ -17,6 +17,8 @@ struct ConfigEdit {
   size_t hidden_size = 0;  // 0: the parent's
   // For each block of the parent: what stands there now; nullopt: nothing (a no-op).
   std::vector<std::optional<MixerConfig>> blocks;
+  // Layers that lost all their blocks stay as empty entries under their number: DeciLM can say that, and Llama then becomes it.
+  bool keeps_empty_layers = false;
 };
 
 struct EditedConfig {

@@ -96,6 +96,12 @@ TEST(ConfigEdit, LlamaWithUnequalOrMissingBlocksBecomesDeciLm) {
     EXPECT_EQ(again.blocks[i].slot, parent.blocks[from].slot) << from;
     EXPECT_EQ(again.blocks[i].layer, parent.blocks[from].layer - (from > 13 ? 1 : 0)) << from;
   }
+  edit.keeps_empty_layers = true;
+  const ModelConfig with_empty = Again(EditConfig(parent, edit));
+  EXPECT_EQ(with_empty.n_layers, 32u);
+  ASSERT_EQ(with_empty.blocks.size(), again.blocks.size());
+  for (size_t i = 0; i < with_empty.blocks.size(); ++i)
+    EXPECT_EQ(with_empty.blocks[i].layer, parent.blocks[edited.parent_of[i]].layer);
   // A child is a parent again.
   const EditedConfig grandchild = EditConfig(again, Identity(again));
   EXPECT_EQ(grandchild.config.blocks, again.blocks);
