@@ -94,8 +94,8 @@ void AddMixer(const Pass& pass, const MixerConfig& mixer, const Saved& saved,
   }
 }
 
-// Adds y to h; returns the sum over tokens of the cosine of h before and after.
-double AddAndCompare(const float* y, size_t T, size_t D, float* h) {
+// Adds y to h, and each token's cosine of h before and after to *sum, in order.
+void AddAndCompare(const float* y, size_t T, size_t D, float* h, double* sum) {
   std::vector<double> cosines(T);
   ParallelFor(T, [&](size_t t, int) {
     double before = 0, after = 0, dot = 0;
@@ -109,9 +109,7 @@ double AddAndCompare(const float* y, size_t T, size_t D, float* h) {
     }
     cosines[t] = before > 0 && after > 0 ? dot / std::sqrt(before * after) : 1.0;
   });
-  double sum = 0;
-  for (const double cosine : cosines) sum += cosine;
-  return sum;
+  for (const double cosine : cosines) *sum += cosine;
 }
 
 class Sweep {
@@ -197,7 +195,7 @@ class Sweep {
       std::unique_ptr<Saved> saved;
       parent_.model->mixer(block).Forward(pass, x, y, &saved);
       AddMixer(pass, mixer, *saved, &sums_.channels[block]);
-      sums_.cosines[block] += AddAndCompare(y, T, D, h);
+      AddAndCompare(y, T, D, h, &sums_.cosines[block]);
       if (!std::isfinite(sums_.cosines[block])) {
         throw RuntimeError("{}: the output of block {} is not finite on the calibration text",
                            parent_.name, block);

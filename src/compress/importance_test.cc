@@ -193,7 +193,7 @@ TEST(Importance, JsonReadsBackTheSameAndRefusesOtherModels) {
   importance.removals = {{{3}, 0.25}, {{0}, 1.5}};
   const Json json = ParseJson(DumpJson(ImportanceToJson(importance)), "test");
   const Importance again = ImportanceFromJson(json, "test", model.config);
-  EXPECT_EQ(ImportanceToJson(again), json);
+  EXPECT_EQ(DumpJson(ImportanceToJson(again)), DumpJson(json));
   EXPECT_EQ(again.hidden, importance.hidden);
   EXPECT_EQ(again.removals[1].blocks, std::vector<size_t>{0});
   EXPECT_EQ(again.calibration_hash, importance.calibration_hash);
@@ -209,7 +209,6 @@ TEST(Importance, JsonReadsBackTheSameAndRefusesOtherModels) {
   };
   refused(json, TinyModel(testing::kTinyQwen, 1).config, "hidden");
   Json bad = json;
-  bad.Find("blocks");
   bad.Set("removals", ParseJson(R"([{"blocks": [1, 1], "logit_mse": 0.5}])", "x"));
   refused(bad, model.config, "removals[0].blocks");
   bad = json;
@@ -249,6 +248,7 @@ std::vector<float> Logits(const Pretrained& model, const std::vector<std::vector
 }
 
 TEST(Depth, EqualsRemovingEachBlockAndComparingLogits) {
+  const testing::Threads one(1);  // hundreds of tiny regions
   for (const char* family : {testing::kTinyHybrid, testing::kTinyLlama}) {
     const Pretrained parent = TinyModel(family, 8);
     const auto rows = testing::RandomIds(parent, 3, 15, 4);
