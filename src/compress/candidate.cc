@@ -116,6 +116,7 @@ Json CandidateToJson(const Candidate& candidate) {
   json.Set("is_parent", candidate.is_parent);
   json.Set("mixer", MixerToJson(candidate.mixer));
   if (!candidate.weights.empty()) json.Set("weights", candidate.weights);
+  json.Set("initial_loss", candidate.initial_loss);
   json.Set("bld_loss", candidate.bld_loss);
   if (std::isfinite(candidate.score)) json.Set("score", candidate.score);
   return json;
@@ -134,6 +135,7 @@ Candidate CandidateFromJson(const Json& json, const std::string& where) {
     reader.Fail("weights", "the name of a file inside the library's folder");
   if (candidate.is_parent && !candidate.weights.empty())
     reader.Fail("weights", "nothing, because is_parent is true");
+  candidate.initial_loss = reader.NumberOr("initial_loss", 0, 1e300, 0);
   candidate.bld_loss = reader.NumberOr("bld_loss", 0, 1e300, 0);
   candidate.score = reader.NumberOr("score", -1e300, 1e300, candidate.score);
   return candidate;

@@ -20,8 +20,8 @@ struct Candidate {
   std::optional<MixerConfig> mixer;  // nullopt: no-op
   bool is_parent = false;
   std::string weights;  // file in the library's folder; empty for the parent's block and no-op
-  double bld_loss =
-      0;  // normalised error of block-wise distillation, of the block's held-out inputs
+  // Normalised error on the block's held-out inputs, as initialised and after block-wise distillation; 1 for a no-op.
+  double initial_loss = 0, bld_loss = 0;
   double score =
       std::numeric_limits<double>::quiet_NaN();  // smaller is better; NaN: not measured yet
 };

@@ -47,12 +47,14 @@ TEST(Candidate, EveryKindOfMixerSurvivesTextAndBack) {
 TEST(Candidate, ScoreLossAndFileSurviveAndAMissingScoreStaysMissing) {
   Candidate candidate{.name = "ffn=50%", .mixer = FfnConfig{20, FfnKind::kSwiGlu}};
   candidate.weights = "library/abc.safetensors";
+  candidate.initial_loss = 0.7;
   candidate.bld_loss = 0.1 + 0.2;
   Candidate again =
       CandidateFromJson(ParseJson(DumpJson(CandidateToJson(candidate)), "text"), "text");
   EXPECT_EQ(again.name, candidate.name);
   EXPECT_EQ(again.mixer, candidate.mixer);
   EXPECT_EQ(again.weights, candidate.weights);
+  EXPECT_EQ(again.initial_loss, candidate.initial_loss);
   EXPECT_EQ(again.bld_loss, candidate.bld_loss);
   EXPECT_FALSE(again.is_parent);
   EXPECT_TRUE(std::isnan(again.score));

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compress/child_init.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/parallel.h"
+#include "compress/least_squares.h"
+#include "model/attention.h"
+#include "model/ffn.h"
+#include "model/mamba2.h"
+#include "model/tensor_names.h"
+
+namespace planish {
+namespace {
+
+constexpr double kRidge = 0.01;
+constexpr size_t kTaskColumns = 64;
+
+// A matrix of a parent's block as floats [out, in].
+std::vector<float> MatrixOf(const Pretrained& parent, size_t block, const std::string& name) {
+  const ModelConfig& config = parent.config;
+  const std::string full = MixerPrefix(config.family, config.blocks[block]) + name;
+  std::vector<float> values;
+  parent.model->VisitParams([&](const Param& param) {
+    if (param.name != full || param.weight == nullptr) return;
+    const size_t in = param.shape[1];
+    values.resize(param.shape.elements());
+    ParallelFor(param.shape[0],
+                [&](size_t r, int) { param.weight->DequantizeRow(r, values.data() + r * in); });
+  });
+  PLANISH_CHECK(!values.empty(), "{} is not a matrix of the model", full);
+  return values;
+}
+
+// What the parent's block keeps of a pass over the sample.
+std::unique_ptr<Saved> SavedOf(const Pretrained& parent, size_t block, const BlockRows& sample) {
+  Workspace workspace;
+  const Pass pass{.layout = *sample.layout, .workspace = &workspace, .selective = true};
+  std::vector<float> y(sample.tokens() * parent.config.hidden_size);
+  std::unique_ptr<Saved> saved;
+  parent.model->mixer(block).Forward(pass, sample.x, y.data(), &saved);
+  return saved;
+}
+
+// score[c] = sqrt(sum over sequences of (mean over tokens of |value|)^2), Minitron's aggregation. value(t, c).
+template <typename Value>
+std::vector<double> MeanMagnitudes(const SeqLayout& layout, size_t columns, const Value& value) {
+  std::vector<double> scores(columns);
+  ParallelFor((columns + kTaskColumns - 1) / kTaskColumns, [&](size_t task, int) {
+    const size_t begin = task * kTaskColumns, end = std::min(columns, begin + kTaskColumns);
+    std::vector<double> sums(end - begin);
+    for (size_t s = 0; s < layout.sequences(); ++s) {
+      std::fill(sums.begin(), sums.end(), 0.0);
+      for (size_t t = layout.begin(s); t < layout.begin(s) + layout.length(s); ++t)
+        for (size_t c = begin; c < end; ++c) sums[c - begin] += std::abs(double{value(t, c)});
+      for (size_t c = begin; c < end; ++c) {
+        const double mean = sums[c - begin] / static_cast<double>(layout.length(s));
+        scores[c] += mean * mean;
+      }
+    }
+  });
+  for (double& score : scores) score = std::sqrt(score);
+  return scores;
+}
+
+// Indices of the `count` largest of scores[begin, end), ascending; of equals the first.
+IndexList Largest(const std::vector<double>& scores, size_t begin, size_t end, size_t count) {
+  IndexList order(end - begin);
+  std::iota(order.begin(), order.end(), static_cast<uint32_t>(begin));
+  std::stable_sort(order.begin(), order.end(),
+                   [&](uint32_t a, uint32_t b) { return scores[a] > scores[b]; });
+  order.resize(count);
+  std::sort(order.begin(), order.end());
+  return order;
+}
+
+FfnSlice NeuronsOf(const Pretrained& parent, size_t block, const FfnConfig& own,
+                   const FfnConfig& child, const BlockRows& sample) {
+  const std::unique_ptr<Saved> saved = SavedOf(parent, block, sample);
+  const auto& kept = static_cast<const FfnSaved&>(*saved);
+  const size_t F = own.intermediate_size, D = parent.config.hidden_size;
+  const float* up = kept.up.f32();
+  const float* gate = own.kind == FfnKind::kSwiGlu ? kept.gate.f32() : nullptr;
+  std::vector<double> scores = MeanMagnitudes(*sample.layout, F, [&](size_t t, size_t c) {
+    const float u = up[t * F + c];
+    if (gate == nullptr) return u > 0 ? u * u : 0.0f;
+    const float g = gate[t * F + c];
+    return u * g / (1.0f + std::exp(-g));
+  });
+  const std::vector<float> down = MatrixOf(parent, block, "down_proj.weight");
+  for (size_t f = 0; f < F; ++f) {
+    double square = 0;
+    for (size_t d = 0; d < D; ++d) square += double{down[d * F + f]} * down[d * F + f];
+    scores[f] *= std::sqrt(square);
+  }
+  return {Largest(scores, 0, F, child.intermediate_size)};
+}
+
+MambaSlice HeadsAndChannelsOf(const Pretrained& parent, size_t block, const Mamba2Config& own,
+                              const Mamba2Config& child, const BlockRows& sample) {
+  const std::unique_ptr<Saved> saved = SavedOf(parent, block, sample);
+  const auto& kept = static_cast<const Mamba2Saved&>(*saved);
+  const size_t H = own.n_heads, P = own.head_dim, width = own.inner() + own.conv_dim();
+  const float* x = kept.zxbc.f32() + own.inner();  // the x part, after z
+  const std::vector<double> scores =
+      MeanMagnitudes(*sample.layout, H * P, [&](size_t t, size_t c) { return x[t * width + c]; });
+  std::vector<double> channels(P), heads(H);
+  for (size_t h = 0; h < H; ++h)
+    for (size_t p = 0; p < P; ++p) channels[p] += scores[h * P + p] * scores[h * P + p];
+  MambaSlice slice;
+  slice.channels = Largest(channels, 0, P, child.head_dim);
+  for (size_t h = 0; h < H; ++h)
+    for (const uint32_t p : slice.channels) heads[h] += scores[h * P + p] * scores[h * P + p];
+  const size_t in_group = H / own.n_groups;
+  for (size_t g = 0; g < own.n_groups; ++g) {
+    const IndexList chosen =
+        Largest(heads, g * in_group, (g + 1) * in_group, child.n_heads / own.n_groups);
+    slice.heads.insert(slice.heads.end(), chosen.begin(), chosen.end());
+  }
+  return slice;
+}
+
+enum class KvHeads { kMean, kBest };
+
+// How much of the block's output each KV head gives: sum over its query heads of mean ||out_h|| ||W_o,h||.
+std::vector<double> KvWeights(const Pretrained& parent, size_t block, const AttentionConfig& own,
+                              const BlockRows& sample) {
+  const std::unique_ptr<Saved> saved = SavedOf(parent, block, sample);
+  const float* out = static_cast<const AttentionSaved&>(*saved).out.f32();
+  const size_t H = own.n_heads, P = own.head_dim, D = parent.config.hidden_size;
+  const std::vector<float> o_proj = MatrixOf(parent, block, "o_proj.weight");
+  std::vector<double> weights(own.n_kv_heads);
+  for (size_t h = 0; h < H; ++h) {
+    double norm = 0, matrix = 0;
+    for (size_t t = 0; t < sample.tokens(); ++t) {
+      double square = 0;
+      for (size_t p = 0; p < P; ++p) {
+        const double value = out[(t * H + h) * P + p];
+        square += value * value;
+      }
+      norm += std::sqrt(square);
+    }
+    for (size_t d = 0; d < D; ++d) {
+      for (size_t p = 0; p < P; ++p) {
+        const double value = o_proj[(d * H + h) * P + p];
+        matrix += value * value;
+      }
+    }
+    weights[h / (H / own.n_kv_heads)] += norm * std::sqrt(matrix);
+  }
+  return weights;
+}
+
+AttentionSlice KvSlice(const Pretrained& parent, size_t block, const AttentionConfig& own,
+                       const AttentionConfig& child, KvHeads kind, const BlockRows& sample) {
+  AttentionSlice slice;
+  slice.heads.resize(own.n_heads);
+  std::iota(slice.heads.begin(), slice.heads.end(), 0u);
+  const size_t merged = own.n_kv_heads / child.n_kv_heads;
+  const std::vector<double> weights =
+      kind == KvHeads::kBest ? KvWeights(parent, block, own, sample) : std::vector<double>();
+  for (size_t k = 0; k < child.n_kv_heads; ++k) {
+    IndexList heads(merged);
+    std::iota(heads.begin(), heads.end(), static_cast<uint32_t>(k * merged));
+    if (kind == KvHeads::kBest) heads = Largest(weights, k * merged, (k + 1) * merged, 1);
+    slice.kv_heads.push_back(std::move(heads));
+  }
+  return slice;
+}
+
+std::unique_ptr<Mixer> SlicedChild(const Pretrained& parent, size_t block, const MixerConfig& mixer,
+                                   const BlockSlice& kept) {
+  ConfigEdit edit;
+  for (const BlockConfig& own : parent.config.blocks) edit.blocks.emplace_back(own.mixer);
+  edit.blocks[block] = mixer;
+  const EditedConfig edited = EditConfig(parent.config, edit);
+  ModelSlice slice;
+  slice.blocks.resize(parent.config.blocks.size());
+  slice.blocks[block] = kept;
+  const ParamRows rows = SlicedRows(parent, edited, slice);
+  const std::string prefix = MixerPrefix(edited.config.family, edited.config.blocks[block]);
+  std::unique_ptr<Mixer> child = NewChild(parent.config, mixer);
+  FillChild(child.get(), [&](const Param& param, size_t r, float* out) {
+    Param named = param;
+    named.name = prefix + param.name;
+    named.block = static_cast<int>(block);
+    rows(named, r, out);
+  });
+  return child;
+}
+
+std::unique_ptr<Mixer> LinearChild(const Pretrained& parent, const std::vector<float>& matrix) {
+  std::unique_ptr<Mixer> child = NewChild(parent.config, LinearConfig{});
+  const size_t D = parent.config.hidden_size;
+  FillChild(child.get(), [&](const Param&, size_t r, float* out) {
+    std::copy_n(matrix.data() + r * D, D, out);
+  });
+  return child;
+}
+
+std::unique_ptr<Mixer> Better(const Pretrained& parent, std::unique_ptr<Mixer> a,
+                              std::unique_ptr<Mixer> b, const BlockRows& sample) {
+  Workspace workspace;
+  const size_t D = parent.config.hidden_size;
+  const double error_a = ErrorOf(a.get(), sample, D, Precision::kF32, &workspace).error;
+  const double error_b = ErrorOf(b.get(), sample, D, Precision::kF32, &workspace).error;
+  return error_b < error_a ? std::move(b) : std::move(a);
+}
+
+}  // namespace
+
+std::vector<float> AttentionAsMatrix(const Pretrained& parent, size_t block) {
+  const auto& own = std::get<AttentionConfig>(parent.config.blocks[block].mixer);
+  const size_t H = own.n_heads, P = own.head_dim, D = parent.config.hidden_size;
+  const std::vector<float> o = MatrixOf(parent, block, "o_proj.weight");  // [D, H*P]
+  const std::vector<float> v = MatrixOf(parent, block, "v_proj.weight");  // [K*P, D]
+  std::vector<float> matrix(D * D);
+  ParallelFor(D, [&](size_t d, int) {
+    std::vector<double> row(D);
+    for (size_t h = 0; h < H; ++h) {
+      for (size_t p = 0; p < P; ++p) {
+        const double weight = o[d * H * P + h * P + p];
+        const float* values = v.data() + (h / (H / own.n_kv_heads) * P + p) * D;
+        for (size_t i = 0; i < D; ++i) row[i] += weight * values[i];
+      }
+    }
+    for (size_t i = 0; i < D; ++i) matrix[d * D + i] = static_cast<float>(row[i]);
+  });
+  return matrix;
+}
+
+BlockSlice SliceByImportance(const Pretrained& parent, size_t block, const MixerConfig& mixer,
+                             const BlockRows& sample) {
+  const MixerConfig& own = parent.config.blocks[block].mixer;
+  if (own == mixer) return std::monostate();
+  PLANISH_CHECK(own.index() == mixer.index());
+  if (const auto* ffn = std::get_if<FfnConfig>(&own))
+    return NeuronsOf(parent, block, *ffn, std::get<FfnConfig>(mixer), sample);
+  if (const auto* mamba = std::get_if<Mamba2Config>(&own))
+    return HeadsAndChannelsOf(parent, block, *mamba, std::get<Mamba2Config>(mixer), sample);
+  return KvSlice(parent, block, std::get<AttentionConfig>(own), std::get<AttentionConfig>(mixer),
+                 KvHeads::kMean, sample);
+}
+
+std::unique_ptr<Mixer> InitialChild(const Pretrained& parent, size_t block,
+                                    const MixerConfig& mixer, const BlockRows& sample) {
+  const MixerConfig& own = parent.config.blocks[block].mixer;
+  const size_t D = parent.config.hidden_size;
+  if (std::holds_alternative<LinearConfig>(mixer) && own != mixer) {
+    auto fitted =
+        LinearChild(parent, RidgeMatrix(sample.x, sample.y, sample.tokens(), D, D, kRidge));
+    if (!std::holds_alternative<AttentionConfig>(own)) return fitted;
+    return Better(parent, std::move(fitted), LinearChild(parent, AttentionAsMatrix(parent, block)),
+                  sample);
+  }
+  auto child = SlicedChild(parent, block, mixer, SliceByImportance(parent, block, mixer, sample));
+  if (own == mixer || !std::holds_alternative<AttentionConfig>(own)) return child;
+  const BlockSlice best = KvSlice(parent, block, std::get<AttentionConfig>(own),
+                                  std::get<AttentionConfig>(mixer), KvHeads::kBest, sample);
+  return Better(parent, std::move(child), SlicedChild(parent, block, mixer, best), sample);
+}
+
+}  // namespace planish
