@@ -60,12 +60,11 @@ TEST(SearchSpace, WhatTheParentCannotHaveIsLeftOutWithOneNote) {
 
 TEST(SearchSpace, TextThatIsNoListIsRefused) {
   const ModelConfig config = ConfigOf(kTinyLlama);
-  const SpaceOptions wrong[] = {{.attention = "4,2"},         {.attention = "kv=x"},
-                                {.attention = "kv=0"},        {.attention = "kv=-1"},
-                                {.attention = "heads=2"},     {.ffn = "half"},
-                                {.ffn = "50,,25"},            {.ffn = "nan"},
-                                {.mamba = "head_dim=50%%"},   {.mamba = "kv=1"},
-                                {.ffn = "1e99999"}};
+  const SpaceOptions wrong[] = {
+      {.attention = "4,2"},   {.attention = "kv=x"},    {.attention = "kv=0"},
+      {.attention = "kv=-1"}, {.attention = "heads=2"}, {.ffn = "half"},
+      {.ffn = "50,,25"},      {.ffn = "nan"},           {.mamba = "head_dim=50%%"},
+      {.mamba = "kv=1"},      {.ffn = "1e99999"}};
   for (const SpaceOptions& options : wrong) {
     try {
       MakeSearchSpace(config, options);
