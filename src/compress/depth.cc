@@ -144,20 +144,16 @@ std::vector<std::vector<size_t>> DepthUnits(const ModelConfig& config) {
   return units;
 }
 
-std::vector<Importance::Removal> RankDepth(const Pretrained& parent,
-                                           std::span<const std::vector<int32_t>> rows,
-                                           const DepthOptions& options) {
-  const ModelConfig& config = parent.config;
+namespace {
+
+// Takes units away one by one, each by best(candidates), while enough attention stays.
+template <typename ChooseBest>
+std::vector<Importance::Removal> RemoveUnits(const ModelConfig& config, const DepthOptions& options,
+                                             const ChooseBest& best) {
   std::vector<std::vector<size_t>> left = DepthUnits(config);
   size_t attention = config.CountBlocks(MixerConfig(AttentionConfig()).index());
   const size_t least = std::min(attention, options.min_attention);
   std::vector<Importance::Removal> removals;
-  if (options.removals == 0) return removals;
-  DepthRanking ranking(parent, rows, options);
-  // Blocks that all steps run: each candidate the rest behind it, and the prefix once.
-  size_t total = config.blocks.size();
-  for (size_t step = 0; step < options.removals; ++step)
-    total += (left.size() - std::min(left.size(), step)) * config.blocks.size() / 2;
   while (removals.size() < options.removals) {
     std::vector<std::vector<size_t>> candidates;
     for (const auto& unit : left) {
@@ -168,12 +164,46 @@ std::vector<Importance::Removal> RankDepth(const Pretrained& parent,
           "{} of {} blocks or layers cannot be removed: at most {} while {} attention blocks stay",
           options.removals, DepthUnits(config).size(), removals.size(), least);
     }
-    removals.push_back(ranking.Best(candidates));
+    removals.push_back(best(candidates));
     attention -= AttentionBlocks(config, removals.back().blocks);
     std::erase(left, removals.back().blocks);
-    if (options.progress) options.progress(std::min(ranking.blocks_run(), total), total);
   }
   return removals;
+}
+
+}  // namespace
+
+std::vector<Importance::Removal> RankDepth(const Pretrained& parent,
+                                           std::span<const std::vector<int32_t>> rows,
+                                           const DepthOptions& options) {
+  if (options.removals == 0) return {};
+  const size_t blocks = parent.config.blocks.size(), units = DepthUnits(parent.config).size();
+  DepthRanking ranking(parent, rows, options);
+  // Blocks that all steps run: for each candidate the rest behind it, and the prefix once.
+  size_t total = blocks;
+  for (size_t step = 0; step < std::min(options.removals, units); ++step)
+    total += (units - step) * (blocks - step * blocks / units) / 2;
+  return RemoveUnits(parent.config, options, [&](const auto& candidates) {
+    Importance::Removal best = ranking.Best(candidates);
+    if (options.progress) options.progress(std::min(ranking.blocks_run(), total), total);
+    return best;
+  });
+}
+
+std::vector<Importance::Removal> RankByInfluence(const ModelConfig& config,
+                                                 std::span<const double> influence,
+                                                 const DepthOptions& options) {
+  const auto sum = [&](const std::vector<size_t>& unit) {
+    double total = 0;
+    for (const size_t block : unit) total += influence[block];
+    return total;
+  };
+  return RemoveUnits(config, options, [&](const auto& candidates) {
+    const auto best =
+        std::min_element(candidates.begin(), candidates.end(),
+                         [&](const auto& a, const auto& b) { return sum(a) < sum(b); });
+    return Importance::Removal{*best, 0.0};
+  });
 }
 
 }  // namespace planish

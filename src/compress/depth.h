@@ -7,6 +7,8 @@
 #pragma once
 
 #include <functional>
+#include <span>
+#include <vector>
 
 #include "compress/importance.h"
 
@@ -28,5 +30,10 @@ struct DepthOptions {
 std::vector<Importance::Removal> RankDepth(const Pretrained& parent,
                                            std::span<const std::vector<int32_t>> rows,
                                            const DepthOptions& options);
+
+// The same by one number a block, that of the sweep (the smallest sum over a unit's blocks goes first); logit_mse is 0.
+std::vector<Importance::Removal> RankByInfluence(const ModelConfig& config,
+                                                 std::span<const double> influence,
+                                                 const DepthOptions& options);
 
 }  // namespace planish

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/parallel.h"
 #include "compress/block_runner.h"
 #include "kernels/ffn_activation.h"
@@ -151,6 +152,7 @@ class Sweep {
     importance.model = parent_.name;
     importance.calibration = calibration.description;
     importance.calibration_hash = calibration.hash;
+    importance.weights = WeightsMark(parent_);
     importance.hidden.assign(parent_.config.hidden_size, 0.0);
     const auto tokens = static_cast<double>(calibration.tokens());
     for (size_t block = 0; block < runner_.blocks(); ++block) {
@@ -232,12 +234,31 @@ std::vector<double> ReadNumbers(const JsonReader& reader, const char* key, size_
   return values;
 }
 
+uint64_t ReadHash(const JsonReader& reader, const char* key) {
+  const std::string hash = reader.StringOr(key, "0");
+  if (hash.empty() || hash.size() > 16 ||
+      hash.find_first_not_of("0123456789abcdef") != std::string::npos)
+    reader.Fail(key, "up to 16 hexadecimal digits");
+  return std::stoull(hash, nullptr, 16);
+}
+
 size_t ScoreCount(const MixerConfig& mixer) {
   const auto* a = std::get_if<AttentionConfig>(&mixer);
   return a != nullptr ? a->n_heads : ScoredWidth(mixer);
 }
 
 }  // namespace
+
+uint64_t WeightsMark(const Pretrained& model) {
+  uint64_t mark = 0;
+  model.model->VisitParams([&](const Param& param) {
+    if (param.role != ParamRole::kNorm) return;
+    const std::string_view bytes(reinterpret_cast<const char*>(param.vector->data()),
+                                 param.vector->bytes());
+    mark = mark * 31 + Fnv1a(bytes);
+  });
+  return mark;
+}
 
 void EvictBlock(const Pretrained& model, int block) {
   model.model->VisitParams([&](const Param& param) {
@@ -259,6 +280,7 @@ Json ImportanceToJson(const Importance& importance) {
   json.Set("model", importance.model);
   json.Set("calibration", importance.calibration);
   json.Set("calibration_hash", fmt::format("{:016x}", importance.calibration_hash));
+  json.Set("weights", fmt::format("{:016x}", importance.weights));
   Json removals = Json::MakeArray();
   for (const Importance::Removal& removal : importance.removals) {
     Json step = Json::MakeObject(), blocks = Json::MakeArray();
@@ -288,11 +310,8 @@ Importance ImportanceFromJson(const Json& json, const std::string& where,
   Importance importance;
   importance.model = reader.StringOr("model", "");
   importance.calibration = reader.StringOr("calibration", "");
-  const std::string hash = reader.StringOr("calibration_hash", "0");
-  if (hash.empty() || hash.size() > 16 ||
-      hash.find_first_not_of("0123456789abcdef") != std::string::npos)
-    reader.Fail("calibration_hash", "up to 16 hexadecimal digits");
-  importance.calibration_hash = std::stoull(hash, nullptr, 16);
+  importance.calibration_hash = ReadHash(reader, "calibration_hash");
+  importance.weights = ReadHash(reader, "weights");
   importance.hidden = ReadNumbers(reader, "hidden", config.hidden_size);
   const Json::Array& blocks = reader.Array("blocks");
   if (blocks.size() != config.blocks.size()) {

@@ -28,6 +28,7 @@ struct Importance {
   std::string model;        // name of the parent, for messages
   std::string calibration;  // CalibrationRows::description
   uint64_t calibration_hash = 0;
+  uint64_t weights = 0;        // WeightsMark of the parent
   std::vector<double> hidden;  // [D]: scores of every block's normed input, summed over the blocks
   std::vector<BlockImportance> blocks;
   // What iterative removal took away (compress/depth.h), first the least missed: blocks of each step, and the mean squared
@@ -54,6 +55,9 @@ Json ImportanceToJson(const Importance& importance);
 // Error(kBadFile) if it is not that of a model with these blocks.
 Importance ImportanceFromJson(const Json& json, const std::string& where,
                               const ModelConfig& config);
+
+// Tells models of one shape apart: a hash of their norms, which every step of training moves.
+uint64_t WeightsMark(const Pretrained& model);
 
 // Gives the mapped weights of a block (-1: embedding and head) back to the system; reading them fetches them again.
 void EvictBlock(const Pretrained& model, int block);
