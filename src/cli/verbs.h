@@ -20,6 +20,7 @@ std::unique_ptr<Verb> MakeLogits();
 std::unique_ptr<Verb> MakeMerge();
 std::unique_ptr<Verb> MakePlan();
 std::unique_ptr<Verb> MakePretrain();
+std::unique_ptr<Verb> MakePrune();
 std::unique_ptr<Verb> MakePull();
 std::unique_ptr<Verb> MakeReport();
 std::unique_ptr<Verb> MakeServe();
