@@ -19,6 +19,8 @@ namespace {
 
 constexpr double kRidge = 0.01;
 constexpr size_t kTaskColumns = 64;
+constexpr size_t kWidestFit =
+    8192;  // of an output matrix: the fit takes width^3 operations in double
 
 // A matrix of a parent's block as floats [out, in].
 std::vector<float> MatrixOf(const Pretrained& parent, size_t block, const std::string& name) {
@@ -44,6 +46,13 @@ std::unique_ptr<Saved> SavedOf(const Pretrained& parent, size_t block, const Blo
   std::unique_ptr<Saved> saved;
   parent.model->mixer(block).Forward(pass, sample.x, y.data(), &saved);
   return saved;
+}
+
+// silu(gate) up, or relu(up)^2 without a gate.
+float Activation(const float* gate, const float* up, size_t i) {
+  const float u = up[i];
+  if (gate == nullptr) return u > 0 ? u * u : 0.0f;
+  return u * gate[i] / (1.0f + std::exp(-gate[i]));
 }
 
 // score[c] = sqrt(sum over sequences of (mean over tokens of |value|)^2), Minitron's aggregation. value(t, c).
@@ -85,12 +94,8 @@ FfnSlice NeuronsOf(const Pretrained& parent, size_t block, const FfnConfig& own,
   const size_t F = own.intermediate_size, D = parent.config.hidden_size;
   const float* up = kept.up.f32();
   const float* gate = own.kind == FfnKind::kSwiGlu ? kept.gate.f32() : nullptr;
-  std::vector<double> scores = MeanMagnitudes(*sample.layout, F, [&](size_t t, size_t c) {
-    const float u = up[t * F + c];
-    if (gate == nullptr) return u > 0 ? u * u : 0.0f;
-    const float g = gate[t * F + c];
-    return u * g / (1.0f + std::exp(-g));
-  });
+  std::vector<double> scores = MeanMagnitudes(
+      *sample.layout, F, [&](size_t t, size_t c) { return Activation(gate, up, t * F + c); });
   const std::vector<float> down = MatrixOf(parent, block, "down_proj.weight");
   for (size_t f = 0; f < F; ++f) {
     double square = 0;
@@ -211,6 +216,62 @@ std::unique_ptr<Mixer> Better(const Pretrained& parent, std::unique_ptr<Mixer> a
   return error_b < error_a ? std::move(b) : std::move(a);
 }
 
+// What the output matrix of a child reads, [T, width], and that matrix; empty for kinds that do not keep it.
+struct OutputSide {
+  std::vector<float> inputs;
+  size_t width = 0;
+  Param matrix;
+};
+
+OutputSide OutputSideOf(Mixer* child, const MixerConfig& config, const Saved& saved) {
+  OutputSide side;
+  if (const auto* ffn = std::get_if<FfnConfig>(&config)) {
+    const auto& kept = static_cast<const FfnSaved&>(saved);
+    const float* gate = ffn->kind == FfnKind::kSwiGlu ? kept.gate.f32() : nullptr;
+    side.width = ffn->intermediate_size;
+    side.inputs.resize(kept.up.elements());
+    for (size_t i = 0; i < side.inputs.size(); ++i)
+      side.inputs[i] = Activation(gate, kept.up.f32(), i);
+  } else if (const auto* attention = std::get_if<AttentionConfig>(&config)) {
+    const Tensor& out = static_cast<const AttentionSaved&>(saved).out;
+    side.width = attention->n_heads * attention->head_dim;
+    side.inputs.assign(out.f32(), out.f32() + out.elements());
+  }
+  for (const Param& param : ParamsOf(child))
+    if (param.role == ParamRole::kOutput) side.matrix = param;
+  return side;
+}
+
+// W += argmin ||A dW^T - (y - child(x))||^2 + lambda ||dW||^2 over the first sequences; undone if that errs more on the others.
+void RefitOutput(Mixer* child, const MixerConfig& config, const BlockRows& sample, size_t D) {
+  const SeqLayout& layout = *sample.layout;
+  const size_t held_out = layout.sequences() / 4;
+  if (held_out == 0) return;
+  Workspace workspace;
+  const Pass pass{.layout = layout, .workspace = &workspace};
+  std::vector<float> residual(sample.tokens() * D);
+  std::unique_ptr<Saved> saved;
+  child->Forward(pass, sample.x, residual.data(), &saved);
+  const size_t fitted = layout.begin(layout.sequences() - held_out);
+  const auto error_behind = [&](const float* y) {
+    return ErrorOf(sample.y + fitted * D, y + fitted * D, sample.tokens() - fitted, D).error;
+  };
+  const double before = error_behind(residual.data());
+  const OutputSide side = OutputSideOf(child, config, *saved);
+  if (side.width == 0 || side.width > kWidestFit) return;
+  for (size_t i = 0; i < residual.size(); ++i) residual[i] = sample.y[i] - residual[i];
+  const std::vector<float> change =
+      RidgeMatrix(side.inputs.data(), residual.data(), fitted, side.width, D, kRidge);
+  float* matrix = ValuesOf(side.matrix);
+  const std::vector<float> original(matrix, matrix + change.size());
+  for (size_t i = 0; i < change.size(); ++i) matrix[i] += change[i];
+  side.matrix.weight->Touch();
+  child->Forward(pass, sample.x, residual.data(), nullptr);
+  if (error_behind(residual.data()) < before) return;
+  std::copy(original.begin(), original.end(), matrix);
+  side.matrix.weight->Touch();
+}
+
 }  // namespace
 
 std::vector<float> AttentionAsMatrix(const Pretrained& parent, size_t block) {
@@ -258,10 +319,14 @@ std::unique_ptr<Mixer> InitialChild(const Pretrained& parent, size_t block,
                   sample);
   }
   auto child = SlicedChild(parent, block, mixer, SliceByImportance(parent, block, mixer, sample));
-  if (own == mixer || !std::holds_alternative<AttentionConfig>(own)) return child;
-  const BlockSlice best = KvSlice(parent, block, std::get<AttentionConfig>(own),
-                                  std::get<AttentionConfig>(mixer), KvHeads::kBest, sample);
-  return Better(parent, std::move(child), SlicedChild(parent, block, mixer, best), sample);
+  if (own == mixer) return child;
+  RefitOutput(child.get(), mixer, sample, D);
+  if (!std::holds_alternative<AttentionConfig>(own)) return child;
+  auto best = SlicedChild(parent, block, mixer,
+                          KvSlice(parent, block, std::get<AttentionConfig>(own),
+                                  std::get<AttentionConfig>(mixer), KvHeads::kBest, sample));
+  RefitOutput(best.get(), mixer, sample, D);
+  return Better(parent, std::move(child), std::move(best), sample);
 }
 
 }  // namespace planish

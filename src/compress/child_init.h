@@ -6,6 +6,8 @@
 //   fewer or narrower Mamba-2 heads by mean |x| of the x rows of in_proj, heads inside their groups (Minitron-SSM)
 //   linear                          ridge least squares on the sample; for attention the better of that and the product of
 //                                   output and value matrices, which is exact for sequences of one token
+// Smaller attention and FFN children then get the output matrix that fits the sample best, by ridge least squares on what it
+// reads, if that errs less on the last quarter of the sample's sequences, which are left out of the fit.
 // A child of the parent's own size is the parent's block.
 #pragma once
 

@@ -125,6 +125,32 @@ TEST(ChildInit, TheNeuronsThatWeighMostAreKept) {
   EXPECT_EQ(std::get<FfnSlice>(slice).neurons, (IndexList{3, 11, 40}));
 }
 
+TEST(ChildInit, TheOutputMatrixTakesOverWhatDroppedNeuronsSaid) {
+  Pretrained parent = TinyModel(kTinyHybrid, 6);
+  // Neuron f + 24 of block 1 fires as neuron f does and says a tenth of the same.
+  constexpr size_t kHalf = 24;
+  parent.model->VisitParams([](const Param& param) {
+    if (param.block != 1 || param.weight == nullptr) return;
+    const size_t columns = param.shape[1];
+    float* values = ValuesOf(param);
+    if (param.name.ends_with("up_proj.weight")) {
+      std::copy_n(values, kHalf * columns, values + kHalf * columns);
+    } else {
+      for (size_t d = 0; d < param.shape[0]; ++d)
+        for (size_t f = 0; f < kHalf; ++f)
+          values[d * columns + kHalf + f] = 0.1f * values[d * columns + f];
+    }
+    param.weight->Touch();
+  });
+  const Sample sample = SampleOf(parent, 1, {60, 60, 60, 60});
+  const MixerConfig half = FfnConfig{kHalf, FfnKind::kReluSquared};
+  const auto slice = std::get<FfnSlice>(SliceByImportance(parent, 1, half, sample.rows()));
+  EXPECT_EQ(slice.neurons.back(), kHalf - 1);
+  const auto child = InitialChild(parent, 1, half, sample.rows());
+  // Sliced alone, the child would say 1 of 1.1.
+  EXPECT_LT(LossOf(*child, sample, parent.config.hidden_size), 0.5 * (0.1 / 1.1) * (0.1 / 1.1));
+}
+
 TEST(ChildInit, MambaHeadsAreKeptInsideTheirGroups) {
   const Pretrained parent = TinyModel(kTinyHybrid, 7);
   // Rows of x of heads 0 and 1, which are the first of two groups of two, outweigh those of the second group.

@@ -77,7 +77,8 @@ std::vector<float> RidgeMatrix(const float* x, const float* y, size_t T, size_t 
   // Inputs that are zero throughout leave nothing to fit: any lambda gives W = 0.
   const double lambda = trace > 0 ? ridge * trace / static_cast<double>(in) : 1;
   for (size_t i = 0; i < in; ++i) gram[i * in + i] += lambda;
-  PLANISH_CHECK(CholeskyInPlace(in, gram.data()), "inputs of a block are not finite");
+  if (!CholeskyInPlace(in, gram.data()))
+    throw RuntimeError("a least-squares fit of {} inputs: the rows are not finite", in);
   std::vector<float> w(out * in);
   ParallelFor(out, [&](size_t o, int) {
     double* row = cross.data() + o * in;

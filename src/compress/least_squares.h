@@ -15,6 +15,7 @@ bool CholeskyInPlace(size_t n, double* a);
 void CholeskySolve(size_t n, const double* factor, double* x);
 
 // x: [T, in], y: [T, out], T >= 1. lambda = `ridge` times the mean of the diagonal of X^T X. Result: [out, in].
+// Error(kFailure) if rows are not finite.
 std::vector<float> RidgeMatrix(const float* x, const float* y, size_t T, size_t in, size_t out,
                                double ridge);
 

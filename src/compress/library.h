@@ -29,7 +29,7 @@ struct LibraryOptions {
   double lr = 1e-3;           // peak; after a warm-up it falls on a cosine to a tenth
   double warmup = 0.1;        // share of the tokens
   double weight_decay = 0;
-  size_t init_tokens = 4096;  // the first of the training tokens, on which children are initialised
+  size_t init_tokens = 8192;  // the first of the training tokens, on which children are initialised
   Precision precision = Precision::kBf16;
   uint64_t memory = 0;         // bytes for hidden states and children; 0: half of what is free
   size_t part = 0, parts = 1;  // this process does blocks b with b % parts == part
