@@ -31,6 +31,8 @@ void OnSignal(int signal) {
   std::raise(signal);
 }
 
+bool IsStopAsked() { return g_stop_signals != 0; }
+
 class StopSignals {
  public:
   StopSignals() {
@@ -68,12 +70,16 @@ void TrainVerb::Declare(OptionSet* options) {
   options->Choice("--precision", &precision_, {"f32", "bf16", "fp8"}, "precision.mode");
   options->Int("--save-every", &save_every_, 0, INT32_MAX, "checkpoint.every_steps");
   options->Int("--eval-every", &eval_every_, 0, INT32_MAX, "eval.every_steps");
+  DeclareMore(options);
 }
 
 Recipe TrainVerb::Load(const OptionSet& options) const {
   const bool is_named = !recipes_.empty();
-  if (recipes_.size() + (config_.empty() ? 0 : 1) != 1)
-    throw Error(ExitCode::kUsage, "expected one recipe", "planish pretrain recipes/tiny/tiny.toml");
+  const size_t named = recipes_.size() + (config_.empty() ? 0 : 1);
+  const std::optional<Recipe> made = named == 0 ? RecipeOfOptions(options) : std::nullopt;
+  if (named != 1 && !made)
+    throw Error(ExitCode::kUsage, "expected one recipe",
+                fmt::format("planish {} recipes/tiny/tiny.toml", name()));
   std::vector<std::string> settings;
   const auto add = [&](const char* option, const char* key, const std::string& value) {
     if (options.WasGiven(option)) settings.push_back(fmt::format("{}={}", key, value));
@@ -82,8 +88,10 @@ Recipe TrainVerb::Load(const OptionSet& options) const {
   add("--precision", "precision.mode", precision_);
   add("--save-every", "checkpoint.every_steps", std::to_string(save_every_));
   add("--eval-every", "eval.every_steps", std::to_string(eval_every_));
+  AddSettings(options, &settings);
   settings.insert(settings.end(), settings_.begin(), settings_.end());
-  Recipe recipe = LoadRecipe(is_named ? recipes_[0] : config_, settings, Defaults());
+  Recipe recipe = made ? ParseRecipe(PrintRecipe(*made), "options", "/", settings)
+                       : LoadRecipe(is_named ? recipes_[0] : config_, settings, Defaults());
   if (recipe.name.empty())
     recipe.name = std::filesystem::path(is_named ? recipes_[0] : config_).stem().string();
   Check(recipe);
@@ -98,6 +106,7 @@ bool TrainVerb::PrintConfig(const OptionSet& options) {
 ExitCode TrainVerb::Run(const OptionSet& options) {
   const Recipe recipe = Load(options);
   if (dry_run_) return DryRun(recipe);
+  if (const auto code = RunInsteadOf(recipe)) return *code;
   const bool is_rank = is_mpi_ || IsUnderMpi();
   if (ranks_ > 1 && !is_rank)
     return static_cast<ExitCode>(
@@ -112,7 +121,7 @@ ExitCode TrainVerb::Run(const OptionSet& options) {
                      .stop_at_step = static_cast<uint64_t>(steps_),
                      .memory_limit = memory_,
                      .comm = comm.get(),
-                     .is_stop_asked = [] { return g_stop_signals != 0; }};
+                     .is_stop_asked = IsStopAsked};
   Trainer trainer(recipe, train);
   const StopSignals signals;
   const TrainEnd end = trainer.Run();
@@ -120,7 +129,13 @@ ExitCode TrainVerb::Run(const OptionSet& options) {
     LogInfo("{}: {} after step {}, {} tokens; the model is in {}/checkpoints", train.folder,
             end == TrainEnd::kFinished ? "finished" : "stopped", trainer.state().step,
             trainer.state().tokens, train.folder);
+  if (comm->rank() == 0) Finish(recipe, train.folder);
   return ExitCode::kOk;
+}
+
+std::optional<ExitCode> TrainVerb::RunInsteadOf(const Recipe& recipe) {
+  const StopSignals signals;
+  return RunInstead(recipe, IsStopAsked);
 }
 
 ExitCode TrainVerb::DryRun(const Recipe& recipe) const {

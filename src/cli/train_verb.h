@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What `planish pretrain` and `planish sft` share: options, plan, the run, Ctrl-C.
+// What `planish pretrain`, `sft` and `distill` share: options, plan, the run, Ctrl-C.
 #pragma once
+
+#include <functional>
+#include <optional>
 
 #include "cli/verb.h"
 #include "train/recipe.h"
@@ -17,10 +20,23 @@ class TrainVerb : public Verb {
  protected:
   virtual Recipe Defaults() const { return {}; }
   virtual void Check(const Recipe&) const {}
+  // More options, their effect on the recipe as settings, and a recipe made of options alone when none is named.
+  virtual void DeclareMore(OptionSet*) {}
+  virtual void AddSettings(const OptionSet&, std::vector<std::string>*) const {}
+  virtual std::optional<Recipe> RecipeOfOptions(const OptionSet&) const { return std::nullopt; }
+  // Work in place of the training run; nullopt: none. It asks `is_stop_asked` now and then.
+  virtual std::optional<ExitCode> RunInstead(const Recipe&,
+                                             const std::function<bool()>& /*is_stop_asked*/) {
+    return std::nullopt;
+  }
+  // After a run, on its first rank.
+  virtual void Finish(const Recipe&, const std::string& /*folder*/) const {}
+  const std::string& output() const { return output_; }
 
  private:
   Recipe Load(const OptionSet& options) const;
   ExitCode DryRun(const Recipe& recipe) const;
+  std::optional<ExitCode> RunInsteadOf(const Recipe& recipe);
 
   std::vector<std::string> recipes_, settings_;
   std::string config_, output_, resume_ = "auto", branch_;

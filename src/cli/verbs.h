@@ -12,6 +12,7 @@ std::unique_ptr<Verb> MakeCompare();
 std::unique_ptr<Verb> MakeConvert();
 std::unique_ptr<Verb> MakeData();
 std::unique_ptr<Verb> MakeDemo();
+std::unique_ptr<Verb> MakeDistill();
 std::unique_ptr<Verb> MakeEval();
 std::unique_ptr<Verb> MakeGenerate();
 std::unique_ptr<Verb> MakeInfo();

@@ -16,29 +16,14 @@
 #define HWY_TARGET_INCLUDE "kernels/cross_entropy.cc"
 #include "hwy/foreach_target.h"
 #include "kernels/rounding-inl.h"
+#include "kernels/row_maximum-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace planish {
 namespace HWY_NAMESPACE {
 namespace {
 
-// The greatest of n > 0 values; NaN if there is a NaN.
-float MaximumOf(const float* x, size_t n) {
-  const FloatTag d;
-  FloatVec best = hn::Set(d, x[0]), nans = hn::Zero(d);
-  size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    const FloatVec v = hn::LoadU(d, x + i);
-    best = hn::Max(best, v);
-    nans = hn::IfThenElse(hn::IsNaN(v), v, nans);
-  }
-  float max = hn::GetLane(hn::MaxOfLanes(d, best)), nan = hn::GetLane(hn::SumOfLanes(d, nans));
-  for (; i < n; ++i) {
-    max = std::max(max, x[i]);
-    if (std::isnan(x[i])) nan = x[i];
-  }
-  return std::isnan(nan) ? nan : max;
-}
+float GreatestOf(const float* x, size_t n) { return MaximumOf(x, n); }
 
 // exp(x - max) stored over x; returns the sum.
 double Exponentials(float* x, size_t n, float max) {
@@ -100,7 +85,7 @@ HWY_AFTER_NAMESPACE();
 namespace planish {
 namespace {
 
-HWY_EXPORT(MaximumOf);
+HWY_EXPORT(GreatestOf);
 HWY_EXPORT(Exponentials);
 HWY_EXPORT(ScaleRow);
 HWY_EXPORT(ScaleRowToBf16);
@@ -117,7 +102,7 @@ void OneRow(const CrossEntropyRows& rows, size_t r, CrossEntropyGradient gradien
   float* x = rows.logits + r * rows.stride;
   const auto target = static_cast<size_t>(rows.targets[r]);
   PLANISH_DCHECK(target < rows.V);
-  const float max = HWY_DYNAMIC_DISPATCH(MaximumOf)(x, rows.V);
+  const float max = HWY_DYNAMIC_DISPATCH(GreatestOf)(x, rows.V);
   const float at_target = x[target];
   double lse = std::numeric_limits<double>::quiet_NaN(), sum = 1;
   if (std::isfinite(max)) {

@@ -42,14 +42,19 @@ class Model {
   // Training: as above in the pass's precision. `keep`, if not null, receives what Backward needs, as far as `recompute` lets
   // it. kFp8 holds for all but the first and last blocks (Fp8Options), which are bf16.
   void Forward(const Pass& pass, std::span<const int32_t> ids, float* hidden,
-               const Recompute& recompute, Activations* keep) const;
+               const Recompute& recompute, Activations* keep,
+               const Observer& observer = nullptr) const;
   // d_hidden: [T, D], gradient of the hidden states; destroyed. Adds parameter gradients where they are wanted, but for the
   // head's, which belongs to the loss. Pass and ids are those of the Forward that filled `kept`, which is emptied.
   // block_done(i): the gradients of block i are complete (blocks come in descending order; the embedding's, of a tied head
   // too, only at the end).
+  // add_gradient(i, h, dh): called after the gradient dh [T, D] of the residual stream h [T, D] behind block i is known, before
+  // block i uses it; losses of the stream itself add theirs there.
   using BlockDone = std::function<void(size_t block)>;
+  using StreamGradient = std::function<void(size_t block, const float* h, float* dh)>;
   void Backward(const Pass& pass, std::span<const int32_t> ids, Activations* kept, float* d_hidden,
-                const BlockDone& block_done = nullptr) const;
+                const BlockDone& block_done = nullptr,
+                const StreamGradient& add_gradient = nullptr) const;
   // Where the gradient of the head's weight goes (the embedding's when tied); null: frozen.
   float* head_grad() const { return config_.tie_embeddings ? d_embedding_ : d_head_; }
 

@@ -26,7 +26,7 @@ Pass Model::PassOfBlock(const Pass& pass, size_t i) const {
 }
 
 void Model::Forward(const Pass& pass, std::span<const int32_t> ids, float* hidden,
-                    const Recompute& recompute, Activations* keep) const {
+                    const Recompute& recompute, Activations* keep, const Observer& observer) const {
   const Workspace::Scope scope(*pass.workspace);
   const size_t T = pass.tokens(), D = config_.hidden_size, L = blocks_.size();
   PLANISH_CHECK(ids.size() == T && recompute.every > 0);
@@ -46,18 +46,21 @@ void Model::Forward(const Pass& pass, std::span<const int32_t> ids, float* hidde
     const PhaseScope phase(Phase::kEmbed);
     GatherRows(embedding_, ids, h);
   }
+  if (observer) observer(-1, h);
   RmsNorm(h, NormBefore(0), T, D, static_cast<float>(config_.norm_eps), L == 0 ? hidden : normed);
   for (size_t i = 0; i < L; ++i) {
     if (keep != nullptr && (!is_full || i % recompute.every == 0))
       keep->stream[i] = CopyRows(h, T, D);
     RunBlock(block_pass, i, h, normed, i + 1 == L ? hidden : normed,
              keep != nullptr && !is_full ? &keep->saved[i] : nullptr);
+    if (observer) observer(static_cast<int>(i), h);
   }
   if (keep != nullptr) keep->stream[L] = CopyRows(h, T, D);
 }
 
 void Model::Backward(const Pass& pass, std::span<const int32_t> ids, Activations* kept,
-                     float* d_hidden, const BlockDone& block_done) const {
+                     float* d_hidden, const BlockDone& block_done,
+                     const StreamGradient& add_gradient) const {
   const Workspace::Scope scope(*pass.workspace);
   const size_t T = pass.tokens(), D = config_.hidden_size, L = blocks_.size();
   PLANISH_CHECK(ids.size() == T && kept->saved.size() == L);
@@ -69,6 +72,7 @@ void Model::Backward(const Pass& pass, std::span<const int32_t> ids, Activations
   float* dx = pass.workspace->Take(T * D);
   float* h = pass.workspace->Take(T * D);
   RmsNormBackward(kept->stream[L].f32(), NormBefore(L), d_hidden, T, D, eps, dh, NormGradBefore(L));
+  if (add_gradient && L > 0) add_gradient(L - 1, kept->stream[L].f32(), dh);
   kept->stream[L] = Tensor();
   for (size_t i = L; i-- > 0;) {
     if (kept->saved[i] == nullptr) {
@@ -84,6 +88,7 @@ void Model::Backward(const Pass& pass, std::span<const int32_t> ids, Activations
     RmsNorm(kept->stream[i].f32(), NormBefore(i), T, D, eps, x);
     blocks_[i].mixer->Backward(PassOfBlock(block_pass, i), x, *kept->saved[i], dh, dx);
     AddRmsNormBackward(kept->stream[i].f32(), NormBefore(i), dx, T, D, eps, dh, NormGradBefore(i));
+    if (add_gradient && i > 0) add_gradient(i - 1, kept->stream[i].f32(), dh);
     kept->saved[i] = nullptr;
     kept->stream[i] = Tensor();
     if (block_done) block_done(i);

@@ -24,10 +24,19 @@ struct LossInput {
   Workspace* workspace = nullptr;
 };
 
+// Sums of a distillation (train/distill_loss.h).
+struct DistillSums {
+  double objective = 0;             // what the gradient is of
+  double forward = 0, reverse = 0;  // KL, nats
+  double hidden = 0;                // 1 - cosine, mean over the compared blocks
+  size_t agreed = 0;                // rows with the teacher's first choice
+};
+
 struct LossSums {
   double ce = 0;    // nats
   double z = 0;     // of lse^2, without the coefficient
   size_t kept = 0;  // rows
+  DistillSums distill;
   double total(double z_coef) const { return ce + z_coef * z; }
 };
 

@@ -25,6 +25,10 @@ MicroResult MicroPass::Train(const TokenBatch& batch, StepTimes* times,
                   .precision = settings_.precision,
                   .fp8 = &settings_.fp8};
   Stopwatch watch;
+  if (objective_ != nullptr) {
+    objective_->Begin(batch);
+    watch.Lap(&times->teacher);
+  }
   Tensor hidden = Tensor::F32({T, D});
   Activations kept;
   model_->Forward(pass, batch.ids, hidden.f32(), settings_.recompute, &kept);
@@ -32,12 +36,17 @@ MicroResult MicroPass::Train(const TokenBatch& batch, StepTimes* times,
 
   Tensor d_hidden = Tensor::F32({T, D});
   row_losses_.resize(T);
-  const LossSums sums = LossAndGradient(Input(batch, hidden), row_losses_.data(), d_hidden.f32(),
-                                        model_->head_grad());
+  const LossInput input = Input(batch, hidden);
+  LossSums sums =
+      objective_ == nullptr
+          ? LossAndGradient(input, row_losses_.data(), d_hidden.f32(), model_->head_grad())
+          : objective_->Train(input, row_losses_.data(), d_hidden.f32(), model_->head_grad());
   hidden = Tensor();
   watch.Lap(&times->loss);
 
-  model_->Backward(pass, batch.ids, &kept, d_hidden.f32(), block_done);
+  model_->Backward(pass, batch.ids, &kept, d_hidden.f32(), block_done,
+                   objective_ == nullptr ? nullptr : objective_->StreamGradientOf(input));
+  if (objective_ != nullptr) objective_->Finish(&sums);
   watch.Lap(&times->backward);
   return Summarise(batch, sums);
 }
@@ -51,7 +60,10 @@ MicroResult MicroPass::Evaluate(const TokenBatch& batch) {
   Tensor hidden = Tensor::F32({batch.ids.size(), model_->config().hidden_size});
   model_->Forward(pass, batch.ids, hidden.f32(), settings_.recompute, nullptr);
   row_losses_.resize(batch.ids.size());
-  return Summarise(batch, EvaluateLoss(Input(batch, hidden), row_losses_.data()));
+  const LossInput input = Input(batch, hidden);
+  return Summarise(batch, objective_ == nullptr
+                              ? EvaluateLoss(input, row_losses_.data())
+                              : objective_->Evaluate(batch, input, row_losses_.data()));
 }
 
 MicroResult MicroPass::Summarise(const TokenBatch& batch, const LossSums& sums) const {

@@ -10,6 +10,7 @@
 #include "model/fp8_recipe.h"
 #include "model/model.h"
 #include "train/loss.h"
+#include "train/objective.h"
 
 namespace planish {
 
@@ -28,7 +29,8 @@ struct DatasetSum {
 // Seconds of a step by kind of work; data, reduce and optimizer are filled by the trainer.
 struct StepTimes {
   double data = 0, forward = 0, loss = 0, backward = 0, reduce = 0, optimizer = 0;
-  double total() const { return data + forward + loss + backward + reduce + optimizer; }
+  double teacher = 0;  // of a distillation
+  double total() const { return data + forward + loss + backward + reduce + optimizer + teacher; }
 };
 
 struct MicroResult {
@@ -41,9 +43,10 @@ struct MicroResult {
 class MicroPass {
  public:
   // workspace_bytes: of the largest pass, as planned; taken in one piece, so that nothing is lost between pieces.
+  // objective: null is the cross entropy.
   MicroPass(const Model* model, const PassSettings& settings, size_t n_datasets,
-            size_t workspace_bytes = 0)
-      : model_(model), settings_(settings), n_datasets_(n_datasets) {
+            size_t workspace_bytes = 0, Objective* objective = nullptr)
+      : model_(model), settings_(settings), n_datasets_(n_datasets), objective_(objective) {
     settings_.fp8.statistics = &fp8_;
     workspace_.Reserve(workspace_bytes);
   }
@@ -65,6 +68,7 @@ class MicroPass {
   const Model* model_;
   PassSettings settings_;
   size_t n_datasets_;
+  Objective* objective_;
   Fp8ClassStatistics fp8_;
   Workspace workspace_;
   std::vector<double> row_losses_;  // [T]

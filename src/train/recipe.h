@@ -124,6 +124,23 @@ struct LoraSection {
   std::vector<std::string> target_modules;  // last parts of names of projections; empty: all
 };
 
+// Knowledge distillation (compress.md 4): the run learns a teacher's distributions instead of, or beside, the text itself.
+enum class DistillKind { kForward, kReverse, kMixed };
+enum class TeacherAct { kF32, kBf16, kInt8 };
+struct DistillSection {
+  std::string teacher;  // model that is run beside the student; empty: `cache`, or no distillation
+  std::string cache;    // what --cache-teacher wrote; then no teacher is in memory
+  TeacherAct teacher_act = TeacherAct::kBf16;
+  DistillKind kind = DistillKind::kForward;
+  double temperature = 1;
+  double alpha = 0;          // share of the cross entropy in the loss, the rest is the divergence's
+  double hidden_weight = 0;  // of the mean over blocks of 1 - cosine of residual streams
+  std::vector<std::string> hidden_blocks;  // "student:teacher"; empty: all, matched by depth
+  uint64_t top_k = 64;                     // ids a token that --cache-teacher keeps
+
+  bool is_on() const { return !teacher.empty() || !cache.empty(); }
+};
+
 struct Recipe {
   std::string name;  // for people
   uint64_t seed = 1234;
@@ -139,6 +156,7 @@ struct Recipe {
   EvalSection eval;
   SampleSection sample;
   LoraSection lora;
+  DistillSection distill;
 
   // "schedule.lr" -> "tiny.toml:12" | "--set schedule.lr", for keys that were read.
   std::map<std::string, std::string> origins;

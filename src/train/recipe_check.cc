@@ -123,6 +123,24 @@ void CheckSchedule(const Recipe& r, const Checker& check) {
   }
 }
 
+void CheckDistill(const Recipe& r, const Checker& check) {
+  const DistillSection& s = r.distill;
+  check.Exclusive("distill.teacher", "distill.cache");
+  for (const char* key : {"distill.teacher_act", "distill.kind", "distill.temperature",
+                          "distill.alpha", "distill.hidden_weight"})
+    check.OnlyIf(key, s.is_on(), "distill.teacher", "given");
+  check.OnlyIf("distill.hidden_blocks", s.hidden_weight > 0, "distill.hidden_weight", "above 0");
+  const bool is_cached = !s.cache.empty();
+  check.Demand(!is_cached || s.kind == DistillKind::kForward, "distill.kind", "distill.cache",
+               "a cache holds the teacher's likeliest ids only, which give KL(teacher || student)");
+  check.Demand(!is_cached || s.hidden_weight == 0, "distill.hidden_weight", "distill.cache",
+               "a cache holds no residual streams");
+  check.Demand(s.teacher_act != TeacherAct::kInt8 || s.hidden_weight == 0, "distill.teacher_act",
+               "distill.hidden_weight", "residual streams are compared in bf16 or f32");
+  check.Demand(!s.is_on() || r.optimizer.z_loss == 0, "optimizer.z_loss", "distill.teacher",
+               "the divergence has no z term");
+}
+
 void CheckRest(const Recipe& r, const Checker& check) {
   const bool is_fp8 = r.precision.mode == Precision::kFp8;
   for (const char* key : {"precision.fp8", "precision.fp8_power_of_two", "precision.fp8_first_bf16",
@@ -141,6 +159,7 @@ void CheckRest(const Recipe& r, const Checker& check) {
                "adapters need a trained model below them");
   check.Demand(r.lora.rank == 0 || !is_fp8, "lora.rank", "precision.mode",
                "frozen weights are multiplied in bf16 or f32, not in fp8");
+  CheckDistill(r, check);
   for (size_t i = 0; i < r.optimizer.groups.size(); ++i) {
     const std::string path = fmt::format("optimizer.groups[{}]", i);
     if (r.optimizer.groups[i].match.empty()) throw UsageError("{} has no match", path);

@@ -19,6 +19,8 @@ constexpr const char* kSchedules[] = {"constant", "linear", "cosine", "wsd", "in
 constexpr const char* kDecayShapes[] = {"linear", "cosine", "minus_sqrt", "exponential"};
 constexpr const char* kPrecisions[] = {"f32", "bf16", "fp8"};
 constexpr const char* kFp8Scalings[] = {"blockwise", "tensorwise"};
+constexpr const char* kDistillKinds[] = {"forward_kl", "reverse_kl", "mixed"};
+constexpr const char* kTeacherActs[] = {"f32", "bf16", "int8"};
 constexpr const char* kPolicies[] = {"none", "selective", "full"};
 
 void VisitModel(KeyVisitor* v, ModelSection* s) {
@@ -149,6 +151,22 @@ void VisitLora(KeyVisitor* v, LoraSection* s) {
            "last parts of names of projections, e.g. q_proj; empty: attention, FFN and Mamba-2");
 }
 
+void VisitDistill(KeyVisitor* v, DistillSection* s) {
+  v->Path("teacher", &s->teacher,
+          "model whose next-token distributions are learnt: folder or GGUF file; empty: none");
+  v->Path("cache", &s->cache, "or a file of them, as `distill --cache-teacher` writes it");
+  v->Choice("teacher_act", &s->teacher_act, kTeacherActs, "arithmetic of the teacher");
+  v->Choice("kind", &s->kind, kDistillKinds,
+            "KL(teacher || student), KL(student || teacher), or half of each");
+  v->Real("temperature", &s->temperature, 0.01, 100, "divides the logits of both");
+  v->Real("alpha", &s->alpha, 0, 1, "share of the cross entropy in the loss; the KL has the rest");
+  v->Real("hidden_weight", &s->hidden_weight, 0, 1e6,
+          "times 1 - cosine of the residual streams of both, mean over blocks; 0: off");
+  v->Texts("hidden_blocks", &s->hidden_blocks,
+           "those blocks, \"student:teacher\", from 0; empty: all, by their depth");
+  v->Count("top_k", &s->top_k, 1, 65536, "likeliest ids a token that --cache-teacher keeps");
+}
+
 }  // namespace
 
 void VisitKeys(KeyVisitor* v, Recipe* r) {
@@ -164,6 +182,7 @@ void VisitKeys(KeyVisitor* v, Recipe* r) {
   v->Section("checkpoint", [=] { VisitCheckpoint(v, &r->checkpoint); });
   VisitOutputs(v, r);
   v->Section("lora", [=] { VisitLora(v, &r->lora); });
+  v->Section("distill", [=] { VisitDistill(v, &r->distill); });
 }
 
 }  // namespace planish

@@ -33,6 +33,7 @@ class RecordReader {
                           std::numeric_limits<double>::max());
   }
   std::string Text(const char* key) const { return reader_.StringOr(key, ""); }
+  bool Has(const char* key) const { return reader_.Has(key); }
   RecordReader Inner(const char* key) const {
     static const Json kNone = Json::MakeObject();
     return reader_.Has(key) ? RecordReader(reader_.Object(key).json(), reader_.where())
@@ -61,22 +62,29 @@ StartRecord ReadStart(const RecordReader& r) {
 
 StepRecord ReadStep(const RecordReader& r) {
   const RecordReader ms = r.Inner("ms");
-  StepRecord step{.time = r.Real("time"),
-                  .step = r.Count("step"),
-                  .samples = r.Count("samples"),
-                  .tokens = r.Count("tokens"),
-                  .loss = r.Real("loss"),
-                  .grad_norm = r.Real("grad_norm"),
-                  .param_norm = r.Real("param_norm"),
-                  .lr = r.Real("lr"),
-                  .tokens_per_s = r.Real("tokens_per_s"),
-                  .mfu = r.Real("mfu"),
-                  .ms = {ms.Real("data"), ms.Real("forward"), ms.Real("backward"),
-                         ms.Real("reduce"), ms.Real("optimizer"), ms.Real("loss")},
-                  .rss = r.Count("rss"),
-                  .skipped = r.Count("skipped"),
-                  .datasets = {},
-                  .fp8 = {}};
+  StepRecord step{
+      .time = r.Real("time"),
+      .step = r.Count("step"),
+      .samples = r.Count("samples"),
+      .tokens = r.Count("tokens"),
+      .loss = r.Real("loss"),
+      .grad_norm = r.Real("grad_norm"),
+      .param_norm = r.Real("param_norm"),
+      .lr = r.Real("lr"),
+      .tokens_per_s = r.Real("tokens_per_s"),
+      .mfu = r.Real("mfu"),
+      .ms = {ms.Real("data"), ms.Real("forward"), ms.Real("backward"), ms.Real("reduce"),
+             ms.Real("optimizer"), ms.Real("loss"), ms.Real("teacher")},
+      .rss = r.Count("rss"),
+      .skipped = r.Count("skipped"),
+      .datasets = {},
+      .fp8 = {},
+      .distill = {}};
+  if (r.Has("distill")) {
+    const RecordReader d = r.Inner("distill");
+    step.distill = {d.Real("kl"), d.Real("reverse_kl"), d.Real("ce"), d.Real("hidden"),
+                    d.Real("agreement")};
+  }
   const RecordReader datasets = r.Inner("datasets");
   for (const auto& [name, value] : datasets.members()) {
     const RecordReader item = datasets.Inner(name.c_str());
@@ -105,7 +113,7 @@ void ReadRecord(const Json& json, const std::string& where, RunLog* log) {
     log->steps.push_back(std::move(step));
   } else if (kind == "eval") {
     log->evals.push_back({time, r.Count("step"), r.Count("tokens"), r.Text("name"), r.Real("loss"),
-                          r.Real("bits_per_byte")});
+                          r.Real("bits_per_byte"), r.Real("kl"), r.Real("agreement")});
   } else if (kind == "sample") {
     log->samples.push_back(
         {time, r.Count("step"), r.Count("tokens"), r.Text("prompt"), r.Text("text")});
@@ -155,6 +163,10 @@ void RunLogWriter::Write(const StepRecord& r) {
     datasets.emplace_back(item.name,
                           Json::Object{{"loss", Number(item.loss)}, {"tokens", item.tokens}});
   }
+  Json::Object ms = {{"data", Number(r.ms.data)},           {"forward", Number(r.ms.forward)},
+                     {"backward", Number(r.ms.backward)},   {"reduce", Number(r.ms.reduce)},
+                     {"optimizer", Number(r.ms.optimizer)}, {"loss", Number(r.ms.loss)}};
+  if (r.distill) ms.emplace_back("teacher", Number(r.ms.teacher));
   Json::Object members = {{"step", r.step},
                           {"samples", r.samples},
                           {"tokens", r.tokens},
@@ -164,12 +176,7 @@ void RunLogWriter::Write(const StepRecord& r) {
                           {"lr", Number(r.lr)},
                           {"tokens_per_s", Number(r.tokens_per_s)},
                           {"mfu", Number(r.mfu)},
-                          {"ms", Json::Object{{"data", Number(r.ms.data)},
-                                              {"forward", Number(r.ms.forward)},
-                                              {"backward", Number(r.ms.backward)},
-                                              {"reduce", Number(r.ms.reduce)},
-                                              {"optimizer", Number(r.ms.optimizer)},
-                                              {"loss", Number(r.ms.loss)}}},
+                          {"ms", std::move(ms)},
                           {"rss", r.rss},
                           {"skipped", r.skipped},
                           {"datasets", std::move(datasets)}};
@@ -181,15 +188,26 @@ void RunLogWriter::Write(const StepRecord& r) {
                                              {"underflow", item.underflow}});
   }
   if (!fp8.empty()) members.emplace_back("fp8", std::move(fp8));
+  if (r.distill)
+    members.emplace_back("distill", Json::Object{{"kl", Number(r.distill->kl)},
+                                                 {"reverse_kl", Number(r.distill->reverse_kl)},
+                                                 {"ce", Number(r.distill->ce)},
+                                                 {"hidden", Number(r.distill->hidden)},
+                                                 {"agreement", Number(r.distill->agreement)}});
   WriteLine("step", std::move(members));
 }
 
 void RunLogWriter::Write(const EvalRecord& r) {
-  WriteLine("eval", {{"step", r.step},
-                     {"tokens", r.tokens},
-                     {"name", r.name},
-                     {"loss", Number(r.loss)},
-                     {"bits_per_byte", Number(r.bits_per_byte)}});
+  Json::Object members = {{"step", r.step},
+                          {"tokens", r.tokens},
+                          {"name", r.name},
+                          {"loss", Number(r.loss)},
+                          {"bits_per_byte", Number(r.bits_per_byte)}};
+  if (r.kl != 0 || r.agreement != 0) {
+    members.emplace_back("kl", Number(r.kl));
+    members.emplace_back("agreement", Number(r.agreement));
+  }
+  WriteLine("eval", std::move(members));
 }
 
 void RunLogWriter::Write(const SampleRecord& r) {

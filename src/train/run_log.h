@@ -3,10 +3,11 @@
 //   start   once a session: name, command, version, isa, threads, ranks, precision, parameters, total_tokens, peak_flops,
 //           recipe (its TOML text)
 //   step    step, samples, tokens (all so far), loss, grad_norm, param_norm, lr, tokens_per_s, mfu, ms {data, forward, backward,
-//           reduce, optimizer, loss}, rss (bytes), skipped (all so far), datasets {name: {loss, tokens (of this step)}}; under
+//           reduce, optimizer, loss, teacher (of distillation)}, rss (bytes), skipped (all so far), datasets {name: {loss, tokens (of this step)}}; under
 //           precision fp8 also fp8 {weights | activations | gradients: {amax, values, saturated, underflow}}: what rounding to
-//           codes did since the step before in the log, on rank 0
-//   eval    step, tokens, name (of the dataset), loss, bits_per_byte
+//           codes did since the step before in the log, on rank 0; of a distillation (its loss is what it learns) also
+//           distill {kl (nats a token, teacher || student), reverse_kl, ce, hidden, agreement (share of first choices)}
+//   eval    step, tokens, name (of the dataset), loss, bits_per_byte; beside a teacher also kl, agreement
 //   sample  step, tokens, prompt, text
 //   event   step, event ("checkpoint", "resume", "skip", "spike", "stop", ...), message
 //   end     step, tokens, reason, seconds (of this session)
@@ -14,6 +15,7 @@
 // with step and loss for a step: so the logs of other trainers can be laid beside ours.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,7 +34,8 @@ struct StartRecord {
 
 struct StepMs {
   double data = 0, forward = 0, backward = 0, reduce = 0, optimizer = 0,
-         loss = 0;  // loss: head and its gradient
+         loss = 0;     // head and its gradient
+  double teacher = 0;  // its pass over the batch; its head is part of the loss
 };
 struct DatasetLoss {
   std::string name;
@@ -45,6 +48,9 @@ struct Fp8Record {
   uint64_t values = 0, saturated = 0,
            underflow = 0;  // quantised; beyond the largest code; not 0 that became 0
 };
+struct DistillRecord {
+  double kl = 0, reverse_kl = 0, ce = 0, hidden = 0, agreement = 0;
+};
 struct StepRecord {
   double time = 0;
   uint64_t step = 0, samples = 0, tokens = 0;
@@ -53,6 +59,7 @@ struct StepRecord {
   uint64_t rss = 0, skipped = 0;
   std::vector<DatasetLoss> datasets;
   std::vector<Fp8Record> fp8;
+  std::optional<DistillRecord> distill;
 };
 
 struct EvalRecord {
@@ -60,6 +67,7 @@ struct EvalRecord {
   uint64_t step = 0, tokens = 0;
   std::string name;
   double loss = 0, bits_per_byte = 0;
+  double kl = 0, agreement = 0;  // both 0: no teacher
 };
 struct SampleRecord {
   double time = 0;

@@ -8,6 +8,8 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "model/planner.h"
+#include "train/teacher.h"
+#include "train/train_model.h"
 
 namespace planish {
 namespace {
@@ -167,14 +169,23 @@ TrainPlanRequest PlanRequestOf(const Recipe& recipe, uint64_t base_bytes) {
     micro_batches =
         std::max(micro_batches, recipe.batch.tokens / seq_len / recipe.batch.micro_samples);
   }
-  return {.micro_tokens = longest * recipe.batch.micro_samples,
+  const uint64_t micro_tokens = longest * recipe.batch.micro_samples;
+  const DistillSection& distill = recipe.distill;
+  const bool has_teacher = !distill.teacher.empty();
+  return {.micro_tokens = micro_tokens,
           .micro_batches = micro_batches,
           .precision = recipe.precision.mode,
           .recompute = {.kind = recipe.recompute.policy, .every = recipe.recompute.every},
           .has_async_checkpoints = recipe.checkpoint.async,
           .lora_rank = recipe.lora.rank,
           .lora_modules = recipe.lora.target_modules,
-          .base_bytes = base_bytes};
+          .base_bytes = base_bytes,
+          .teacher_bytes =
+              has_teacher
+                  ? TeacherBytes(DescribeForTraining({.init = distill.teacher}),
+                                 distill.teacher_act, micro_tokens, distill.hidden_weight > 0)
+                  : 0,
+          .has_teacher_logits = has_teacher};
 }
 
 void CheckTrainMemory(const Pretrained& model, const Recipe& recipe, uint64_t memory_limit) {
@@ -220,7 +231,9 @@ void CheckTrainMemory(const Pretrained& model, const Recipe& recipe, uint64_t me
   const bool found = find();
   if (!found) {
     const uint64_t fixed = plan.weights + plan.moments + plan.gradients;
-    hint = fixed <= limit ? "a smaller batch.seq_len"
+    hint = plan.teacher > 0 && plan.total() - plan.teacher <= limit
+               ? "a teacher in fewer bits a weight (convert), or --cache-teacher"
+           : fixed <= limit ? "a smaller batch.seq_len"
            : recipe.lora.rank > 0
                ? "a model stored in fewer bits a weight (convert)"
                : fmt::format("a model of at most {:.0f} million parameters, or lora.rank=16",
@@ -234,8 +247,11 @@ void CheckTrainMemory(const Pretrained& model, const Recipe& recipe, uint64_t me
 std::vector<std::string> DifferencesThatMatter(const Recipe& now, const Recipe& before) {
   static constexpr const char* kFree[] = {"name", "model.", "recompute.", "checkpoint.",
                                           "log.", "eval.",  "sample."};
+  // Which teacher it is stands in the checkpoint by its weights (Trainer::ModelHash).
+  static constexpr const char* kPaths[] = {"distill.teacher", "distill.cache", "distill.top_k"};
   const auto is_free = [](const std::string& key) {
     if (key.starts_with("data.") && (key.ends_with(".path") || key.ends_with(".name"))) return true;
+    if (std::find(std::begin(kPaths), std::end(kPaths), key) != std::end(kPaths)) return true;
     return std::any_of(std::begin(kFree), std::end(kFree),
                        [&](const char* prefix) { return key.starts_with(prefix); });
   };

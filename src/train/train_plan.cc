@@ -314,11 +314,13 @@ TrainPlan PlanTraining(const ModelConfig& config, const TrainPlanRequest& reques
   const uint64_t rows = std::min<uint64_t>(LossChunkRows(V), (T + 31) / 32 * 32);
   const bool converts_head = BaseValueBytes(request, counted) != static_cast<double>(row);
   const uint64_t head = Taken(rows * D * row / 4) + Taken(rows * V) + Taken(rows * D) +
+                        (request.has_teacher_logits ? Taken(rows * V) : 0) +
                         (converts_head ? Taken(V * D * row / 4) : 0);
   const uint64_t forward = is_full ? blocks.forward_dropping : blocks.forward;
   plan.workspace = std::max({3 * stream + forward, head, 4 * stream + blocks.backward,
                              is_full ? 5 * stream + blocks.forward : 0});
   plan.kernels = KernelBytes(config, counted, request.lora_rank, T, rows);
+  plan.teacher = request.teacher_bytes;
   plan.program = uint64_t{48} << 20;
   return plan;
 }
@@ -329,10 +331,12 @@ uint64_t KeptBytes(const ModelConfig& config, const TrainPlanRequest& request) {
 }
 
 std::string Describe(const TrainPlan& plan) {
+  const std::string teacher = plan.teacher == 0 ? "" : ", teacher " + GiB(plan.teacher);
   return fmt::format(
-      "{} in all: weights {}, gradients {}, moments {}, checkpoint {}, activations {}, scratch {}",
+      "{} in all: weights {}, gradients {}, moments {}, checkpoint {}, activations {}, scratch "
+      "{}{}",
       GiB(plan.total()), GiB(plan.weights), GiB(plan.gradients), GiB(plan.moments),
-      GiB(plan.snapshot), GiB(plan.activations), GiB(plan.workspace + plan.kernels));
+      GiB(plan.snapshot), GiB(plan.activations), GiB(plan.workspace + plan.kernels), teacher);
 }
 
 }  // namespace planish

@@ -20,7 +20,9 @@ struct TrainPlanRequest {
   bool has_async_checkpoints = true;  // a copy of what is trained while one is written
   uint64_t lora_rank = 0;             // 0: all parameters are trained
   std::vector<std::string> lora_modules;
-  uint64_t base_bytes = 0;  // with adapters: the frozen model as it is stored; 0: in bf16
+  uint64_t base_bytes = 0;     // with adapters: the frozen model as it is stored; 0: in bf16
+  uint64_t teacher_bytes = 0;  // of a distillation: TeacherBytes (train/teacher.h)
+  bool has_teacher_logits = false;
 };
 
 // Bytes at the peak of a step.
@@ -35,9 +37,11 @@ struct TrainPlan {
   uint64_t workspace =
       0;                 // a block on its way back, or the head with the logits of a chunk of rows
   uint64_t kernels = 0;  // packed operands and the like, kept between calls
+  uint64_t teacher = 0;  // of a distillation: its weights, rows and scratch
   uint64_t program = 0;
   uint64_t total() const {
-    return weights + gradients + moments + snapshot + activations + workspace + kernels + program;
+    return weights + gradients + moments + snapshot + activations + workspace + kernels + teacher +
+           program;
   }
 };
 TrainPlan PlanTraining(const ModelConfig& config, const TrainPlanRequest& request);

@@ -15,6 +15,15 @@ double PeakFlops(Precision precision) {
   return precision == Precision::kF32 ? peaks->f32().team : peaks->bf16().team;
 }
 
+std::optional<DistillRecord> RecordOf(const LossSums& sums) {
+  const auto kept = static_cast<double>(std::max<size_t>(sums.kept, 1));
+  return DistillRecord{.kl = sums.distill.forward / kept,
+                       .reverse_kl = sums.distill.reverse / kept,
+                       .ce = sums.ce / kept,
+                       .hidden = sums.distill.hidden / kept,
+                       .agreement = static_cast<double>(sums.distill.agreed) / kept};
+}
+
 }  // namespace
 
 TrainReport::TrainReport(const std::string& log_path, uint64_t log_offset, StartRecord start,
@@ -57,7 +66,9 @@ void TrainReport::Step(const StepFigures& figures) {
                .backward = 1e3 * times.backward,
                .reduce = 1e3 * times.reduce,
                .optimizer = 1e3 * times.optimizer,
-               .loss = 1e3 * times.loss};
+               .loss = 1e3 * times.loss,
+               .teacher = 1e3 * times.teacher};
+  if (figures.distilled != nullptr) record.distill = RecordOf(*figures.distilled);
   for (size_t d = 0; d < figures.by_dataset->size(); ++d) {
     const DatasetSum& sum = (*figures.by_dataset)[d];
     if (sum.kept > 0)
@@ -73,15 +84,29 @@ void TrainReport::Step(const StepFigures& figures) {
   log_.Write(record);
   std::string detail = fmt::format("loss {:.4f} norm {:.3g} lr {:.3g} {:.0f} tok/s", record.loss,
                                    record.grad_norm, record.lr, record.tokens_per_s);
+  if (record.distill)
+    detail += fmt::format(" KL {:.4f} agree {:.1f}%", record.distill->kl,
+                          100 * record.distill->agreement);
   if (record.mfu > 0) detail += fmt::format(" MFU {:.1f}%", 100 * record.mfu);
   progress_->Update(figures.step, detail);
 }
 
-void TrainReport::Evaluation(uint64_t step, uint64_t tokens, const std::string& name, double loss,
-                             double bits_per_byte) {
-  log_.Write(EvalRecord{
-      .step = step, .tokens = tokens, .name = name, .loss = loss, .bits_per_byte = bits_per_byte});
-  LogInfo("step {}: {} loss {:.4f}, {:.4f} bits per byte", step, name, loss, bits_per_byte);
+void TrainReport::Evaluation(uint64_t step, uint64_t tokens, const ValidationResult& result) {
+  const auto kept = static_cast<double>(std::max<uint64_t>(result.kept, 1));
+  EvalRecord record{.step = step,
+                    .tokens = tokens,
+                    .name = result.name,
+                    .loss = result.loss(),
+                    .bits_per_byte = result.bits_per_byte(),
+                    .kl = result.distill.forward / kept,
+                    .agreement = static_cast<double>(result.distill.agreed) / kept};
+  log_.Write(record);
+  std::string divergence;
+  if (record.kl != 0 || record.agreement != 0)
+    divergence = fmt::format(", KL {:.4f}, agrees with its teacher in {:.1f}%", record.kl,
+                             100 * record.agreement);
+  LogInfo("step {}: {} loss {:.4f}, {:.4f} bits per byte{}", step, result.name, record.loss,
+          record.bits_per_byte, divergence);
 }
 
 void TrainReport::Sample(uint64_t step, uint64_t tokens, const std::string& prompt,

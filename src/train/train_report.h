@@ -11,6 +11,7 @@
 #include "train/micro_pass.h"
 #include "train/run_log.h"
 #include "train/train_cost.h"
+#include "train/validation.h"
 
 namespace planish {
 
@@ -23,7 +24,8 @@ struct StepFigures {
   double contexts = 0;
   const std::vector<DatasetSum>* by_dataset = nullptr;
   const std::vector<std::string>* dataset_names = nullptr;
-  Fp8ClassStatistics fp8;  // all zero without FP8
+  Fp8ClassStatistics fp8;               // all zero without FP8
+  const LossSums* distilled = nullptr;  // of a run with a teacher
 };
 
 class TrainReport {
@@ -34,8 +36,7 @@ class TrainReport {
               uint64_t total_steps);
 
   void Step(const StepFigures& figures);
-  void Evaluation(uint64_t step, uint64_t tokens, const std::string& name, double loss,
-                  double bits_per_byte);
+  void Evaluation(uint64_t step, uint64_t tokens, const ValidationResult& result);
   void Sample(uint64_t step, uint64_t tokens, const std::string& prompt, const std::string& text);
   // Also told to the user: info, or warning.
   void Event(uint64_t step, const std::string& event, const std::string& message,

@@ -35,6 +35,7 @@ TrainEnd Trainer::Run() {
 
 Trainer::Step Trainer::ComputeGradients(int attempt) {
   Step step{.first_sample = state_.samples};
+  step.has_teacher = distiller_ != nullptr;
   step.samples = recipe_.batch.tokens / loader_->SeqLenOf(state_.samples);
   const size_t per_leaf = recipe_.batch.micro_samples;
   const size_t leaves = step.samples / per_leaf / comm_->size();  // of this rank
@@ -75,7 +76,8 @@ Trainer::Step Trainer::ComputeGradients(int attempt) {
 }
 
 double Trainer::Step::loss() const {
-  return sums.loss.kept == 0 ? 0 : sums.loss.ce / static_cast<double>(sums.loss.kept);
+  const double learnt = has_teacher ? sums.loss.distill.objective : sums.loss.ce;
+  return sums.loss.kept == 0 ? 0 : learnt / static_cast<double>(sums.loss.kept);
 }
 
 void Trainer::Update(Step* step) {
@@ -136,7 +138,8 @@ void Trainer::Report(const Step& step) {
                  .contexts = step.sums.contexts,
                  .by_dataset = &step.sums.by_dataset,
                  .dataset_names = &dataset_names_,
-                 .fp8 = pass_->TakeFp8Statistics()});
+                 .fp8 = pass_->TakeFp8Statistics(),
+                 .distilled = distiller_ == nullptr ? nullptr : &step.sums.loss});
 }
 
 void Trainer::AfterStep() {
@@ -150,8 +153,7 @@ void Trainer::Evaluate() {
   if (report_ == nullptr) return;  // the weights are the same everywhere
   for (const ValidationSet& set : validation_) {
     const ValidationResult result = set.Evaluate(pass_.get(), recipe_.batch.micro_samples);
-    report_->Evaluation(state_.step, state_.tokens, result.name, result.loss(),
-                        result.bits_per_byte());
+    report_->Evaluation(state_.step, state_.tokens, result);
   }
 }
 

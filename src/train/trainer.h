@@ -14,6 +14,7 @@
 #include "model/pretrained.h"
 #include "train/checkpoint.h"
 #include "train/comm.h"
+#include "train/distiller.h"
 #include "train/gradient_sum.h"
 #include "train/micro_pass.h"
 #include "train/optimizer.h"
@@ -69,7 +70,8 @@ class Trainer {
     double norm = 0;                   // of the gradient of the mean
     double lr = 0;
     bool is_finite = true;
-    double loss() const;  // mean over kept targets; 0 without any
+    bool has_teacher = false;
+    double loss() const;  // of what is learnt, mean over kept targets; 0 without any
   };
 
   // trainer_setup.cc
@@ -122,6 +124,7 @@ class Trainer {
   std::unique_ptr<Optimizer> optimizer_;
   Schedule schedule_;
   TrainPlan plan_;
+  std::unique_ptr<Distiller> distiller_;  // of a run that learns from a teacher
   std::unique_ptr<MicroPass> pass_;
   std::vector<ValidationSet> validation_;
   std::vector<std::string> dataset_names_;

@@ -44,7 +44,7 @@ Schedule ScheduleFrom(const Json& json, const std::string& where) {
 
 }  // namespace
 
-// Of the shape; beside adapters of the frozen weights too, which no checkpoint holds: by their types and first rows, so that a
+// Of the shape and the teacher, if there is one; beside adapters of the frozen weights too, which no checkpoint holds: by their types and first rows, so that a
 // model of any size is told from its neighbours at once.
 std::string Trainer::ModelHash() const {
   std::string text = DumpJson(ConfigToJson(model_.config));
@@ -57,6 +57,7 @@ std::string Trainer::ModelHash() const {
                   BytesOf(weight.dtype(), weight.in()));
     });
   }
+  if (distiller_ != nullptr) text += "\nteacher " + distiller_->identity();
   return Sha256Hex(text);
 }
 
@@ -185,12 +186,14 @@ void Trainer::TakeState(const std::string& checkpoint, const TrainState& saved) 
 }
 
 void Trainer::CheckResumable(const std::string& checkpoint, const TrainState& saved) const {
+  const Recipe before = ParseRecipe(saved.recipe, checkpoint + "/state.json", "/");
+  const bool has_teacher = distiller_ != nullptr || before.distill.is_on();
   if (saved.config_hash != ModelHash())
     throw Error(ExitCode::kUsage,
-                fmt::format("{} is of another model than the recipe's", Quoted(checkpoint, 300)),
+                fmt::format("{} is of another model{} than the recipe's", Quoted(checkpoint, 300),
+                            has_teacher ? " or teacher" : ""),
                 "another -o");
-  std::vector<std::string> differences =
-      DifferencesThatMatter(recipe_, ParseRecipe(saved.recipe, checkpoint + "/state.json", "/"));
+  std::vector<std::string> differences = DifferencesThatMatter(recipe_, before);
   if (options_.rebase_data)
     std::erase_if(differences, [](const std::string& text) { return text.starts_with("data."); });
   if (!differences.empty()) {

@@ -31,6 +31,8 @@ Trainer::Trainer(const Recipe& recipe, const TrainOptions& options)
   if (comm_->rank() == 0) folder_ = std::make_unique<RunFolder>(options_.folder);
   comm_->Barrier();
   const Pretrained described = DescribeForTraining(recipe_.model);
+  if (!recipe_.distill.teacher.empty())
+    RequireSameIds(described, DescribeForTraining({.init = recipe_.distill.teacher}));
   CheckTrainMemory(described, recipe_, options_.memory_limit);
   loader_ = std::make_unique<Loader>(OpenLoader(recipe_, described));
   validation_ = OpenValidation(recipe_, described);
@@ -78,8 +80,14 @@ void Trainer::OpenModel() {
   optimizer_ = std::make_unique<Optimizer>(flat_.get(), config,
                                            flat_->RangeOf(comm_->rank(), comm_->size()));
   plan_ = PlanTraining(model_.config, PlanRequestOf(recipe_, model_.file_bytes));
-  pass_ = std::make_unique<MicroPass>(model_.model.get(), PassSettingsOf(recipe_),
-                                      loader_->datasets().size(), plan_.workspace);
+  if (recipe_.distill.is_on()) {
+    distiller_ = std::make_unique<Distiller>(recipe_.distill, model_, DataHash(*loader_),
+                                             loader_->samples());
+    RequireEqual(*comm_, "the teacher", distiller_->identity());
+  }
+  pass_ =
+      std::make_unique<MicroPass>(model_.model.get(), PassSettingsOf(recipe_),
+                                  loader_->datasets().size(), plan_.workspace, distiller_.get());
   state_.seed = recipe_.seed;
 }
 
@@ -104,6 +112,7 @@ void Trainer::OpenReport() {
   LogInfo("{}: {} parameters ({}), {} tokens in {} steps of {}, {}", options_.folder,
           flat_->elements(), DescribeBlocks(model_.config), schedule_.total, steps,
           recipe_.batch.tokens, Describe(plan_));
+  if (distiller_ != nullptr) LogInfo("{}: {}", options_.folder, distiller_->Describe());
   if (state_.step > 0) Tell("resume", fmt::format("goes on at sample {}", state_.samples));
 }
 

@@ -17,6 +17,8 @@ ValidationResult ValidationSet::Evaluate(MicroPass* pass, size_t micro_samples) 
     const MicroResult micro = pass->Evaluate(rows_->Read(row, count));
     result.ce += micro.loss.ce;
     result.kept += micro.loss.kept;
+    result.distill.forward += micro.loss.distill.forward;
+    result.distill.agreed += micro.loss.distill.agreed;
     result.bytes += rows_->SourceBytes(row, count);
   }
   return result;

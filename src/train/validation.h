@@ -16,6 +16,7 @@ struct ValidationResult {
   std::string name;
   double ce = 0;  // nats, summed
   uint64_t kept = 0, bytes = 0;
+  DistillSums distill;  // of a run with a teacher
   double loss() const { return kept == 0 ? 0 : ce / static_cast<double>(kept); }
   double bits_per_byte() const;  // 0 if the token file does not know the bytes
 };
