@@ -24,6 +24,7 @@ std::unique_ptr<Verb> MakePretrain();
 std::unique_ptr<Verb> MakePrune();
 std::unique_ptr<Verb> MakePull();
 std::unique_ptr<Verb> MakeReport();
+std::unique_ptr<Verb> MakeSearch();
 std::unique_ptr<Verb> MakeServe();
 std::unique_ptr<Verb> MakeSft();
 std::unique_ptr<Verb> MakeTemplate();

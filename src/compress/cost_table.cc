@@ -70,14 +70,6 @@ std::string NameOf(const std::optional<MixerConfig>& mixer) {
   return mixer ? DumpJson(MixerToJson(mixer)) : "what is no block";
 }
 
-Json SecondsToJson(const Seconds& s) {
-  Json json = Json::MakeObject();
-  json.Set("median", s.median);
-  json.Set("ci95_low", s.low);
-  json.Set("ci95_high", s.high);
-  return json;
-}
-
 Seconds SecondsFromJson(const JsonReader& reader) {
   constexpr double kDay = 86400;
   Seconds s;
@@ -108,6 +100,14 @@ size_t SizeOf(const JsonReader& reader, const char* key, uint64_t low, uint64_t 
 }
 
 }  // namespace
+
+Json SecondsToJson(const Seconds& s) {
+  Json json = Json::MakeObject();
+  json.Set("median", s.median);
+  json.Set("ci95_low", s.low);
+  json.Set("ci95_high", s.high);
+  return json;
+}
 
 std::string Describe(const CostSetting& setting) {
   return setting.is_decode

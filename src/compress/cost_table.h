@@ -32,6 +32,7 @@ struct Seconds {
   // The larger side of the interval relative to the median; 0 for a median of 0.
   double relative_error() const;
 };
+Json SecondsToJson(const Seconds& seconds);
 // Of an odd or even number of samples, at least one: interval by order statistics, which assumes nothing about their
 // distribution.
 Seconds SecondsOf(std::vector<double> samples);

@@ -24,9 +24,8 @@ CostSetting MiddleStep(const SearchTargets& targets) {
 double MemoryOf(const MixerCost& cost, const CostConditions& c, const SearchTargets& targets) {
   const auto batch = static_cast<double>(targets.batch);
   const double kv = static_cast<double>(cost.kv_elements_per_token) * BytesPerElement(c.states.kv);
-  const double state =
-      static_cast<double>(cost.ssm_elements) * BytesPerElement(c.states.ssm) +
-      static_cast<double>(cost.conv_elements) * sizeof(float);
+  const double state = static_cast<double>(cost.ssm_elements) * BytesPerElement(c.states.ssm) +
+                       static_cast<double>(cost.conv_elements) * sizeof(float);
   return static_cast<double>(cost.parameters + c.hidden_size) * BytesPerElement(c.weights) +
          batch * (kv * static_cast<double>(targets.context) + state);
 }
@@ -95,8 +94,7 @@ std::vector<double> RanksOf(const std::vector<double>& values) {
   for (size_t begin = 0; begin < order.size();) {
     size_t end = begin + 1;
     while (end < order.size() && values[order[end]] == values[order[begin]]) ++end;
-    for (size_t i = begin; i < end; ++i)
-      ranks[order[i]] = static_cast<double>(begin + end - 1) / 2;
+    for (size_t i = begin; i < end; ++i) ranks[order[i]] = static_cast<double>(begin + end - 1) / 2;
     begin = end;
   }
   return ranks;
@@ -146,10 +144,14 @@ SearchProblem MakeProblem(const ModelConfig& parent, const std::vector<Candidate
                          static_cast<double>(c.vocab_size * (parent.tie_embeddings ? 1 : 2) + 1);
   problem.limits = {
       {.name = "latency", .unit = "ms", .per_unit = 1e3, .fixed = fixed.latency, .amounts = {}},
-      {.name = "memory", .unit = "MiB", .per_unit = 0x1p-20,
-       .fixed = outside * BytesPerElement(c.weights), .amounts = {}},
+      {.name = "memory",
+       .unit = "MiB",
+       .per_unit = 0x1p-20,
+       .fixed = outside * BytesPerElement(c.weights),
+       .amounts = {}},
       {.name = "parameters", .unit = "M", .per_unit = 1e-6, .fixed = outside, .amounts = {}}};
-  const bool has_request = std::isfinite(fixed.request), has_prompt = std::isfinite(fixed.first_token);
+  const bool has_request = std::isfinite(fixed.request),
+             has_prompt = std::isfinite(fixed.first_token);
   const size_t request = problem.limits.size();
   if (has_request)
     problem.limits.push_back(
@@ -191,12 +193,14 @@ SearchProblem MakeProblem(const ModelConfig& parent, const std::vector<Candidate
   limit(1, targets.memory);
   limit(2, targets.parameters);
   if (targets.first_token) {
-    if (!has_prompt) throw RuntimeError("the cost table has no prompts of {} tokens", targets.prompt);
+    if (!has_prompt)
+      throw RuntimeError("the cost table has no prompts of {} tokens", targets.prompt);
     limit(first_token, targets.first_token);
   }
   if (targets.throughput) {
-    if (!has_request) throw RuntimeError("the cost table has no requests of {} and {} tokens",
-                                         targets.prompt, targets.new_tokens);
+    if (!has_request)
+      throw RuntimeError("the cost table has no requests of {} and {} tokens", targets.prompt,
+                         targets.new_tokens);
     SearchLimit& time = problem.limits[request];
     RequirePriced(time, blocks);
     // Tokens a second are tokens over time: at least so many are at most so much time.
@@ -248,9 +252,7 @@ std::vector<std::optional<MixerConfig>> MixersOf(const std::vector<CandidateBloc
   return mixers;
 }
 
-Choice ParentChoice(const std::vector<CandidateBlock>& blocks) {
-  return Choice(blocks.size(), 0);
-}
+Choice ParentChoice(const std::vector<CandidateBlock>& blocks) { return Choice(blocks.size(), 0); }
 
 std::optional<Choice> DepthBaseline(const ModelConfig& parent,
                                     const std::vector<CandidateBlock>& blocks,

@@ -30,13 +30,14 @@ CountTarget ParseCount(const std::string& text);
 
 struct SearchTargets {
   size_t batch = 1;
-  size_t context = 2048;                 // tokens of each sequence, of latency and memory
-  size_t prompt = 512, new_tokens = 128;  // of a request, of throughput and the time to its first token
-  std::optional<Target> latency;          // seconds of a decode step, at most
-  std::optional<Target> memory;           // bytes: weights, KV and states of the batch, at most
-  std::optional<Target> parameters;       // at most
-  std::optional<Target> throughput;       // new tokens a second of a batch of requests, at least
-  std::optional<Target> first_token;      // seconds from a prompt to its first token, at most
+  size_t context = 2048;  // tokens of each sequence, of latency and memory
+  size_t prompt = 512,
+         new_tokens = 128;            // of a request, of throughput and the time to its first token
+  std::optional<Target> latency;      // seconds of a decode step, at most
+  std::optional<Target> memory;       // bytes: weights, KV and states of the batch, at most
+  std::optional<Target> parameters;   // at most
+  std::optional<Target> throughput;   // new tokens a second of a batch of requests, at least
+  std::optional<Target> first_token;  // seconds from a prompt to its first token, at most
   std::vector<CountTarget> counts;
 
   // Of the decode step that the latency is of.
