@@ -234,25 +234,47 @@ class Pruner {
       outcome_.shapes.push_back({candidate, dropped_of.at(key(candidate.shape)), {}, {}});
   }
 
-  // A child to compare: in memory where that is little, else written first and mapped.
-  Divergence CompareShape(const KeptHidden& kept, const ScoredShape& shape) const {
-    const PrunedModel cut =
-        CutToShape(parent_.config, outcome_.importance, shape.candidate.shape, shape.dropped);
-    const ParamRows rows = SlicedRows(parent_, cut.edited, cut.slice);
-    if (!evicts_) return kept.Compare(FilledChild(parent_, cut.edited.config, rows));
-    const std::string folder = Part("comparing");
-    RemoveTree(folder);
+  // The child into `folder`, the parent's pages given back as it goes.
+  void Export(const PrunedModel& cut, const std::string& folder, const std::string& stage) {
     Pretrained child = ChildOf(parent_, cut.edited.config);
-    ExportHf(&child, folder, request_.type, request_.shard_bytes, {.rows = rows});
+    uint64_t given_back = 0;
+    const auto written = [&](uint64_t done, uint64_t total) {
+      constexpr uint64_t kSlice = uint64_t{256} << 20;
+      if (evicts_ && done / kSlice != given_back / kSlice) {
+        given_back = done;
+        EvictAll();
+      }
+      Report(stage, static_cast<size_t>(done >> 20), static_cast<size_t>(total >> 20));
+    };
+    ExportHf(&child, folder, request_.type, request_.shard_bytes,
+             {.progress = written, .rows = SlicedRows(parent_, cut.edited, cut.slice)});
     EvictAll();
-    const Divergence found =
-        kept.Compare(OpenPretrained(folder, {.needs_tokenizer = false, .checks_memory = false}));
-    RemoveTree(folder);
+  }
+  PrunedModel Cut(const ScoredShape& shape) const {
+    return CutToShape(parent_.config, outcome_.importance, shape.candidate.shape, shape.dropped);
+  }
+
+  // A child to compare: in memory where that is little, else from its files, which the only one has already.
+  Divergence CompareShape(const KeptHidden& kept, const ScoredShape& shape) {
+    const PrunedModel cut = Cut(shape);
+    if (!evicts_) {
+      return kept.Compare(
+          FilledChild(parent_, cut.edited.config, SlicedRows(parent_, cut.edited, cut.slice)));
+    }
+    const bool is_written = !shape.folder.empty();
+    const std::string folder = is_written ? part_ : Part("comparing");
+    if (!is_written) {
+      RemoveTree(folder);
+      Export(cut, folder, "writing to compare");
+    }
+    const Divergence found = kept.Compare(OpenPretrained(folder, {.checks_memory = false}));
+    if (!is_written) RemoveTree(folder);
     return found;
   }
 
   void Compare() {
     if (held_out_.rows.empty()) return;
+    if (evicts_ && outcome_.shapes.size() == 1) Write();
     const KeptHidden kept(parent_, held_out_.rows, evicts_);
     ComparedFile compared(Part("compared.jsonl"));
     for (size_t i = 0; i < outcome_.shapes.size(); ++i) {
@@ -285,21 +307,10 @@ class Pruner {
   void Write() {
     for (size_t i = 0; i < std::min(request_.write, outcome_.shapes.size()); ++i) {
       ScoredShape& shape = outcome_.shapes[i];
-      const PrunedModel cut =
-          CutToShape(parent_.config, outcome_.importance, shape.candidate.shape, shape.dropped);
+      if (!shape.folder.empty()) continue;
       const std::string name = i == 0 ? "" : fmt::format("/candidate-{}", i + 1);
-      const std::string folder = part_ + name;
-      RemoveModel(folder);
-      Pretrained child = ChildOf(parent_, cut.edited.config);
-      ExportHf(&child, folder, request_.type, request_.shard_bytes,
-               {.progress =
-                    [&](uint64_t done, uint64_t total) {
-                      if (evicts_) EvictWritten(done);
-                      Report(fmt::format("writing {}", i + 1), static_cast<size_t>(done >> 20),
-                             static_cast<size_t>(total >> 20));
-                    },
-                .rows = SlicedRows(parent_, cut.edited, cut.slice)});
-      EvictAll();
+      RemoveModel(part_ + name);
+      Export(Cut(shape), part_ + name, fmt::format("writing {}", i + 1));
       shape.folder = output_ + name;
     }
   }
@@ -314,19 +325,11 @@ class Pruner {
     }
   }
 
-  // The parent's pages that were read to write the child go back every GiB.
-  void EvictWritten(uint64_t done) {
-    if (done >> 30 == evicted_ >> 30) return;
-    evicted_ = done;
-    EvictAll();
-  }
-
   const Pretrained& parent_;
   const PruneRequest& request_;
   const std::string output_, part_;
   const PruneProgress& progress_;
   bool evicts_ = false;
-  uint64_t evicted_ = 0;
   CalibrationRows held_out_;
   PruneOutcome outcome_;
 };

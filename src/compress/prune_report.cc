@@ -197,8 +197,9 @@ std::vector<std::string> DistillCommands(const std::string& parent, const PruneR
   for (const std::string& input : request.calibration.inputs) data += " --data " + input;
   for (const ScoredShape& scored : outcome.shapes) {
     if (scored.folder.empty()) continue;
-    commands.push_back(fmt::format("planish distill --student {} --teacher {}{} -o {}-distilled",
-                                   scored.folder, parent, data, scored.folder));
+    commands.push_back(
+        fmt::format("planish distill -m {} --teacher {}{} --tokens 2000000 -o {}-distilled",
+                    scored.folder, parent, data, scored.folder));
   }
   return commands;
 }
