@@ -8,17 +8,17 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "compress/importance.h"
 #include "compress/least_squares.h"
+#include "kernels/ffn_activation.h"
 #include "model/attention.h"
 #include "model/ffn.h"
-#include "model/mamba2.h"
 #include "model/tensor_names.h"
 
 namespace planish {
 namespace {
 
 constexpr double kRidge = 0.01;
-constexpr size_t kTaskColumns = 64;
 constexpr size_t kWidestFit =
     8192;  // of an output matrix: the fit takes width^3 operations in double
 
@@ -48,32 +48,14 @@ std::unique_ptr<Saved> SavedOf(const Pretrained& parent, size_t block, const Blo
   return saved;
 }
 
-// silu(gate) up, or relu(up)^2 without a gate.
-float Activation(const float* gate, const float* up, size_t i) {
-  const float u = up[i];
-  if (gate == nullptr) return u > 0 ? u * u : 0.0f;
-  return u * gate[i] / (1.0f + std::exp(-gate[i]));
-}
-
-// score[c] = sqrt(sum over sequences of (mean over tokens of |value|)^2), Minitron's aggregation. value(t, c).
-template <typename Value>
-std::vector<double> MeanMagnitudes(const SeqLayout& layout, size_t columns, const Value& value) {
-  std::vector<double> scores(columns);
-  ParallelFor((columns + kTaskColumns - 1) / kTaskColumns, [&](size_t task, int) {
-    const size_t begin = task * kTaskColumns, end = std::min(columns, begin + kTaskColumns);
-    std::vector<double> sums(end - begin);
-    for (size_t s = 0; s < layout.sequences(); ++s) {
-      std::fill(sums.begin(), sums.end(), 0.0);
-      for (size_t t = layout.begin(s); t < layout.begin(s) + layout.length(s); ++t)
-        for (size_t c = begin; c < end; ++c) sums[c - begin] += std::abs(double{value(t, c)});
-      for (size_t c = begin; c < end; ++c) {
-        const double mean = sums[c - begin] / static_cast<double>(layout.length(s));
-        scores[c] += mean * mean;
-      }
-    }
-  });
-  for (double& score : scores) score = std::sqrt(score);
-  return scores;
+// What Minitron scores the block's channels by, before the roots (compress/importance.h).
+std::vector<double> SquaresOf(const Pretrained& parent, size_t block, const BlockRows& sample) {
+  Workspace workspace;
+  const Pass pass{.layout = *sample.layout, .workspace = &workspace};
+  const MixerConfig& own = parent.config.blocks[block].mixer;
+  std::vector<double> squares(ScoredWidth(own));
+  AddBlockSquares(pass, own, *SavedOf(parent, block, sample), &squares);
+  return squares;
 }
 
 // Indices of the `count` largest of scores[begin, end), ascending; of equals the first.
@@ -89,37 +71,28 @@ IndexList Largest(const std::vector<double>& scores, size_t begin, size_t end, s
 
 FfnSlice NeuronsOf(const Pretrained& parent, size_t block, const FfnConfig& own,
                    const FfnConfig& child, const BlockRows& sample) {
-  const std::unique_ptr<Saved> saved = SavedOf(parent, block, sample);
-  const auto& kept = static_cast<const FfnSaved&>(*saved);
   const size_t F = own.intermediate_size, D = parent.config.hidden_size;
-  const float* up = kept.up.f32();
-  const float* gate = own.kind == FfnKind::kSwiGlu ? kept.gate.f32() : nullptr;
-  std::vector<double> scores = MeanMagnitudes(
-      *sample.layout, F, [&](size_t t, size_t c) { return Activation(gate, up, t * F + c); });
+  std::vector<double> scores = SquaresOf(parent, block, sample);
   const std::vector<float> down = MatrixOf(parent, block, "down_proj.weight");
   for (size_t f = 0; f < F; ++f) {
     double square = 0;
     for (size_t d = 0; d < D; ++d) square += double{down[d * F + f]} * down[d * F + f];
-    scores[f] *= std::sqrt(square);
+    scores[f] *= square;  // in squares, as the order is the same
   }
   return {Largest(scores, 0, F, child.intermediate_size)};
 }
 
 MambaSlice HeadsAndChannelsOf(const Pretrained& parent, size_t block, const Mamba2Config& own,
                               const Mamba2Config& child, const BlockRows& sample) {
-  const std::unique_ptr<Saved> saved = SavedOf(parent, block, sample);
-  const auto& kept = static_cast<const Mamba2Saved&>(*saved);
-  const size_t H = own.n_heads, P = own.head_dim, width = own.inner() + own.conv_dim();
-  const float* x = kept.zxbc.f32() + own.inner();  // the x part, after z
-  const std::vector<double> scores =
-      MeanMagnitudes(*sample.layout, H * P, [&](size_t t, size_t c) { return x[t * width + c]; });
+  const size_t H = own.n_heads, P = own.head_dim;
+  const std::vector<double> squares = SquaresOf(parent, block, sample);
   std::vector<double> channels(P), heads(H);
   for (size_t h = 0; h < H; ++h)
-    for (size_t p = 0; p < P; ++p) channels[p] += scores[h * P + p] * scores[h * P + p];
+    for (size_t p = 0; p < P; ++p) channels[p] += squares[h * P + p];
   MambaSlice slice;
   slice.channels = Largest(channels, 0, P, child.head_dim);
   for (size_t h = 0; h < H; ++h)
-    for (const uint32_t p : slice.channels) heads[h] += scores[h * P + p] * scores[h * P + p];
+    for (const uint32_t p : slice.channels) heads[h] += squares[h * P + p];
   const size_t in_group = H / own.n_groups;
   for (size_t g = 0; g < own.n_groups; ++g) {
     const IndexList chosen =
@@ -227,11 +200,14 @@ OutputSide OutputSideOf(Mixer* child, const MixerConfig& config, const Saved& sa
   OutputSide side;
   if (const auto* ffn = std::get_if<FfnConfig>(&config)) {
     const auto& kept = static_cast<const FfnSaved&>(saved);
-    const float* gate = ffn->kind == FfnKind::kSwiGlu ? kept.gate.f32() : nullptr;
+    const size_t n = kept.up.elements();
     side.width = ffn->intermediate_size;
-    side.inputs.resize(kept.up.elements());
-    for (size_t i = 0; i < side.inputs.size(); ++i)
-      side.inputs[i] = Activation(gate, kept.up.f32(), i);
+    side.inputs.resize(n);
+    if (ffn->kind == FfnKind::kSwiGlu)
+      SiluMulForward(kept.gate.f32(), kept.up.f32(), n, DType::kF32, nullptr, nullptr,
+                     side.inputs.data());
+    else
+      ReluSquaredForward(kept.up.f32(), n, DType::kF32, nullptr, side.inputs.data());
   } else if (const auto* attention = std::get_if<AttentionConfig>(&config)) {
     const Tensor& out = static_cast<const AttentionSaved&>(saved).out;
     side.width = attention->n_heads * attention->head_dim;

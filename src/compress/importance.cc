@@ -54,13 +54,6 @@ struct Sums {
   std::vector<double> cosines;                // [blocks]
 };
 
-size_t ScoredWidth(const MixerConfig& mixer) {
-  if (const auto* a = std::get_if<AttentionConfig>(&mixer)) return a->n_heads * a->head_dim;
-  if (const auto* m = std::get_if<Mamba2Config>(&mixer)) return m->inner();
-  if (const auto* f = std::get_if<FfnConfig>(&mixer)) return f->intermediate_size;
-  return 0;
-}
-
 // The input of down_proj from what the block kept of gate and up.
 void AddFfn(const Pass& pass, const FfnConfig& ffn, const FfnSaved& saved,
             std::vector<double>* squares) {
@@ -80,8 +73,17 @@ void AddFfn(const Pass& pass, const FfnConfig& ffn, const FfnSaved& saved,
   AddSquaredMeans({act, type}, F, F, pass.layout, squares);
 }
 
-void AddMixer(const Pass& pass, const MixerConfig& mixer, const Saved& saved,
-              std::vector<double>* squares) {
+}  // namespace
+
+size_t ScoredWidth(const MixerConfig& mixer) {
+  if (const auto* a = std::get_if<AttentionConfig>(&mixer)) return a->n_heads * a->head_dim;
+  if (const auto* m = std::get_if<Mamba2Config>(&mixer)) return m->inner();
+  if (const auto* f = std::get_if<FfnConfig>(&mixer)) return f->intermediate_size;
+  return 0;
+}
+
+void AddBlockSquares(const Pass& pass, const MixerConfig& mixer, const Saved& saved,
+                     std::vector<double>* squares) {
   if (const auto* ffn = std::get_if<FfnConfig>(&mixer)) {
     AddFfn(pass, *ffn, static_cast<const FfnSaved&>(saved), squares);
   } else if (std::holds_alternative<AttentionConfig>(mixer)) {
@@ -94,6 +96,8 @@ void AddMixer(const Pass& pass, const MixerConfig& mixer, const Saved& saved,
                     squares);
   }
 }
+
+namespace {
 
 // Adds y to h, and each token's cosine of h before and after to *sum, in order.
 void AddAndCompare(const float* y, size_t T, size_t D, float* h, double* sum) {
@@ -196,7 +200,7 @@ class Sweep {
       AddSquaredMeans(x, D, D, layout, &sums_.hidden[block]);
       std::unique_ptr<Saved> saved;
       parent_.model->mixer(block).Forward(pass, x, y, &saved);
-      AddMixer(pass, mixer, *saved, &sums_.channels[block]);
+      AddBlockSquares(pass, mixer, *saved, &sums_.channels[block]);
       AddAndCompare(y, T, D, h, &sums_.cosines[block]);
       if (!std::isfinite(sums_.cosines[block])) {
         throw RuntimeError("{}: the output of block {} is not finite on the calibration text",

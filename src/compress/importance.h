@@ -51,6 +51,12 @@ struct ImportanceOptions {
 Importance MeasureImportance(const Pretrained& parent, const CalibrationRows& calibration,
                              const ImportanceOptions& options = {});
 
+// The sums under the root of BlockImportance::scores, of one pass of a block that kept `saved`: squares [ScoredWidth] +=. Of
+// attention they are those of single channels [H * P].
+size_t ScoredWidth(const MixerConfig& mixer);
+void AddBlockSquares(const Pass& pass, const MixerConfig& mixer, const Saved& saved,
+                     std::vector<double>* squares);
+
 Json ImportanceToJson(const Importance& importance);
 // Error(kBadFile) if it is not that of a model with these blocks.
 Importance ImportanceFromJson(const Json& json, const std::string& where,

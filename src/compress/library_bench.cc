@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Speed and yield of block-wise distillation and of replacement scores on a real model and text: tokens a second summed over
 // children, losses before and after, seconds a score, and how well sums of scores order random choices (Spearman).
-// Usage: library_bench MODEL TEXT FOLDER [tokens=20000] [lr=0.001] [blocks=4: the first ones] [choices=0] [step_tokens=1024]
+// Usage: library_bench MODEL TEXT FOLDER [tokens=20000] [lr=0.003] [blocks=4: the first ones] [choices=0] [step_tokens=512]
 //        [scores=1: 0 leaves scoring out]
 #include <cmath>
 #include <cstdio>
@@ -81,8 +81,8 @@ int Main(int argc, char** argv) {
   HoldMasters(parent.model.get());
   LibraryOptions options;
   options.tokens = static_cast<uint64_t>(number(4, 20000));
-  options.lr = number(5, 1e-3);
-  options.step_tokens = static_cast<size_t>(number(8, 1024));
+  options.lr = number(5, options.lr);
+  options.step_tokens = static_cast<size_t>(number(8, 512));
   SearchSpace space = MakeSearchSpace(parent.config, {});
   for (CandidateBlock& block : space.blocks)
     if (block.block >= static_cast<size_t>(number(6, 4))) block.candidates.resize(1);
