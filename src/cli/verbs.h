@@ -23,6 +23,7 @@ std::unique_ptr<Verb> MakePlan();
 std::unique_ptr<Verb> MakePretrain();
 std::unique_ptr<Verb> MakePrune();
 std::unique_ptr<Verb> MakePull();
+std::unique_ptr<Verb> MakeQuantize();
 std::unique_ptr<Verb> MakeReport();
 std::unique_ptr<Verb> MakeSearch();
 std::unique_ptr<Verb> MakeServe();

@@ -23,8 +23,9 @@ struct ExportOptions {
   ExportProgress progress;
   // Where the values come from when not from `opened->model`, whose parameters may then be empty; needs `type`.
   ParamRows rows;
-  GgufMetadata notes;     // more keys for a GGUF file
-  bool uses_team = true;  // false when called from another thread than the team's
+  GgufMetadata notes;      // more keys for a GGUF file
+  bool keeps_fp8 = false;  // of ExportHf
+  bool uses_team = true;   // false when called from another thread than the team's
 };
 
 // `type`: of matrices (what CanQuantize says); nullopt keeps each as it is stored, as far as GGUF has the type. Vectors,
@@ -33,7 +34,9 @@ void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType
                 const ExportOptions& options = {});
 
 // `type`: F32, F16 or BF16 for all tensors; nullopt: the types the model had before it became GGUF, else BF16 for
-// quantised matrices and what is stored for the rest. `shard_bytes`: largest file.
+// quantised matrices and what is stored for the rest. `shard_bytes`: largest file. With keeps_fp8 and no `type`, E4M3 matrices
+// keep their codes and scales: square tiles as DeepSeek's folders have them (weight_scale_inv), one scale a row as
+// compressed-tensors' (weight_scale); all of them must be of one kind.
 void ExportHf(Pretrained* opened, const std::string& folder, std::optional<DType> type,
               uint64_t shard_bytes, const ExportOptions& options = {});
 

@@ -49,6 +49,69 @@ TensorToWrite ToWrite(const Param& param, DType type, const ExportOptions& optio
   return tensor;
 }
 
+bool IsScaledFp8(const Param& param) {
+  return param.weight != nullptr && param.weight->dtype() == DType::kF8E4M3 &&
+         param.weight->scales().block_out != 0;
+}
+
+// Codes as they are, and their scales beside them.
+void AppendFp8(const Param& param, std::vector<TensorToWrite>* tensors) {
+  const Weight& weight = *param.weight;
+  const Weight::Scales& scales = weight.scales();
+  tensors->push_back(ToWrite(param.name, TensorView{weight.dtype(), param.shape, weight.data()}));
+  const char* suffix = scales.block_out == 1 ? "_scale" : "_scale_inv";
+  tensors->push_back(ToWrite(param.name + suffix, scales.values));
+}
+
+// config.json's quantization_config of such matrices; null if there are none.
+Json Fp8Config(Model* model) {
+  const Weight::Scales* first = nullptr;
+  Json plain = Json::MakeArray();  // modules that stay in floats
+  model->VisitParams([&](const Param& param) {
+    if (param.weight == nullptr) return;
+    if (!IsScaledFp8(param)) {
+      plain.Append(param.name.substr(0, param.name.rfind(".weight")));
+      return;
+    }
+    const Weight::Scales& scales = param.weight->scales();
+    if (first == nullptr) first = &scales;
+    const bool is_row = scales.block_out == 1, was_row = first->block_out == 1;
+    if (is_row != was_row ||
+        (!is_row && (scales.block_out != first->block_out || scales.block_in != first->block_in)))
+      throw UsageError("{}: one folder has one kind of FP8 scales", param.name);
+  });
+  if (first == nullptr) return {};
+  Json config = Json::MakeObject();
+  if (first->block_out != 1) {
+    config.Set("quant_method", "fp8");
+    config.Set("activation_scheme", "dynamic");
+    config.Set("weight_block_size",
+               Json::Array{Json(uint64_t{first->block_out}), Json(uint64_t{first->block_in})});
+    config.Set("modules_to_not_convert", std::move(plain));
+    return config;
+  }
+  const auto arguments = [](const char* strategy, bool is_dynamic) {
+    Json json = Json::MakeObject();
+    json.Set("num_bits", 8);
+    json.Set("type", "float");
+    json.Set("strategy", strategy);
+    json.Set("symmetric", true);
+    json.Set("dynamic", is_dynamic);
+    return json;
+  };
+  Json group = Json::MakeObject(), groups = Json::MakeObject();
+  group.Set("targets", Json::Array{Json("Linear")});
+  group.Set("weights", arguments("channel", false));
+  group.Set("input_activations", arguments("token", true));
+  groups.Set("group_0", std::move(group));
+  config.Set("quant_method", "compressed-tensors");
+  config.Set("format", "float-quantized");
+  config.Set("quantization_status", "compressed");
+  config.Set("config_groups", std::move(groups));
+  config.Set("ignore", std::move(plain));
+  return config;
+}
+
 Json TokenizerConfig(const Pretrained& opened) {
   Json json = Json::MakeObject();
   if (!opened.bos_token.empty()) json.Set("bos_token", opened.bos_token);
@@ -102,10 +165,16 @@ void ExportHf(Pretrained* opened, const std::string& folder, std::optional<DType
   }
   if (FileExists(folder + "/config.json"))
     throw UsageError("{} already holds a model", Quoted(folder, 300));
-  const Json config = ConfigToWrite(*opened, type);  // before anything is written
+  Json config = ConfigToWrite(*opened, type);  // before anything is written
+  const bool keeps_fp8 = options.keeps_fp8 && !type;
+  if (keeps_fp8) {
+    if (Json quantization = Fp8Config(opened->model.get()); !quantization.is_null())
+      config.Set("quantization_config", std::move(quantization));
+  }
   MakeDirectories(folder);
   std::vector<TensorToWrite> tensors;
   opened->model->VisitParams([&](const Param& param) {
+    if (keeps_fp8 && IsScaledFp8(param)) return AppendFp8(param, &tensors);
     tensors.push_back(ToWrite(param, TargetType(*opened, param, type), options));
   });
   ReportProgress(options.progress, &tensors);

@@ -9,6 +9,7 @@
 #include "kernels/gemm_bf16.h"
 #include "kernels/gemm_f32.h"
 #include "kernels/rounding.h"
+#include "model/product_observer.h"
 
 namespace planish {
 namespace {
@@ -91,6 +92,7 @@ bool Projection::HandsOutParts(const Pass& pass) const {
 }
 
 void Projection::Forward(const Pass& pass, size_t T, const RowsView& x, float* y) const {
+  ProductObserver::Show(weight, T, x);
   if (IsFp8(pass)) {
     Fp8Forward(pass, weight, &fp8_, T, x, y);
   } else if (pass.precision == Precision::kF32) {
@@ -106,9 +108,11 @@ void Projection::Forward(const Pass& pass, size_t T, const RowsView& x, float* y
 
 void Projection::ForwardTo(const Pass& pass, size_t T, const RowsView& x,
                            const ProductSink& sink) const {
-  if (HandsOutParts(pass))
+  if (HandsOutParts(pass)) {
+    ProductObserver::Show(weight, T, x);
     return GemmBf16ToSink(x.Source(weight.in()), Source(weight), T, weight.out(), weight.in(),
                           sink);
+  }
   const Workspace::Scope scope(*pass.workspace);
   float* y = pass.workspace->Take(T * weight.out());
   Forward(pass, T, x, y);
@@ -176,7 +180,10 @@ void ForwardMany(const Pass& pass, size_t T, std::span<const Projection* const> 
     return;
   }
   std::vector<const Weight*> weights;
-  for (const Projection* projection : projections) weights.push_back(&projection->weight);
+  for (const Projection* projection : projections) {
+    ProductObserver::Show(projection->weight, T, x);
+    weights.push_back(&projection->weight);
+  }
   MatMulMany(weights, x.f32(), T, ys);
   for (size_t i = 0; i < projections.size(); ++i)
     if (projections[i]->adapter != nullptr) projections[i]->adapter->Forward(pass, T, x, ys[i]);

@@ -14,8 +14,8 @@ constexpr float kLargestF16 = 65504.0f;
 
 struct GridShape {
   CodeRange range;
-  int group;              // values
-  bool has_offset;        // a minimum beside the scale
+  int group;                  // values
+  bool has_offset;            // a minimum beside the scale
   int scale_low, scale_high;  // of scales of scales; both 0: the block's one scale is an F16
 };
 
@@ -63,7 +63,9 @@ const GridShape* ShapeOf(DType dtype) {
   }
 }
 
-float RoundedF16(float x) { return FloatFromF16(F16FromFloat(std::clamp(x, -kLargestF16, kLargestF16))); }
+float RoundedF16(float x) {
+  return FloatFromF16(F16FromFloat(std::clamp(x, -kLargestF16, kLargestF16)));
+}
 
 int RoundInside(float x, int low, int high) {
   return static_cast<int>(
@@ -114,8 +116,7 @@ class BlockFitter {
 
   void FitPlain() {
     if (shape_.has_offset) {
-      const AffineScale fit =
-          FitAffine(x_, w_, grid_.group, shape_.range, /*has_any_offset=*/true);
+      const AffineScale fit = FitAffine(x_, w_, grid_.group, shape_.range, /*has_any_offset=*/true);
       grid_.d = RoundedF16(fit.step);
       grid_.dmin = RoundedF16(fit.offset);
     } else {
@@ -150,7 +151,8 @@ class BlockFitter {
       tried.d = d;
       tried.dmin = dmin;
       float error = 0;
-      for (int g = 0; g < groups_; ++g) error += group_weight_[g] * ChooseMultiples(g, fits[g], &tried);
+      for (int g = 0; g < groups_; ++g)
+        error += group_weight_[g] * ChooseMultiples(g, fits[g], &tried);
       if (!(error < best)) break;
       best = error;
       grid_ = tried;
@@ -159,9 +161,8 @@ class BlockFitter {
   }
 
   float ChooseMultiples(int g, const AffineScale& fit, BlockGrid* grid) const {
-    const int scale = grid->d == 0.0f
-                          ? 0
-                          : RoundInside(fit.step / grid->d, shape_.scale_low, shape_.scale_high);
+    const int scale =
+        grid->d == 0.0f ? 0 : RoundInside(fit.step / grid->d, shape_.scale_low, shape_.scale_high);
     const int min =
         grid->dmin == 0.0f ? 0 : RoundInside(-fit.offset / grid->dmin, 0, shape_.scale_high);
     const int more_scale = grid->d == 0.0f ? 0 : 1, more_min = grid->dmin == 0.0f ? 0 : 1;
@@ -191,8 +192,8 @@ class BlockFitter {
     for (int i = 0; i < grid_.values; ++i) {
       const int g = i / grid_.group;
       const int code = grid_.Code(i, x_[i]);
-      const int q = shape_.range.table != nullptr ? shape_.range.table[code]
-                                                  : shape_.range.low + code;
+      const int q =
+          shape_.range.table != nullptr ? shape_.range.table[code] : shape_.range.low + code;
       const double s = static_cast<double>(grid_.scale[g]) * q, m = grid_.min[g];
       const double weight = static_cast<double>(w_[i]) * group_weight_[g];
       ss += weight * s * s;
@@ -234,8 +235,19 @@ BlockGrid FitBlock(DType dtype, const float* x, const float* importance) {
   return BlockFitter(dtype, x, importance).Fit();
 }
 
-void QuantizeRowFitted(DType dtype, const float* in, const float* importance, void* out,
-                       size_t n) {
+BlockGrid GridWithStep(DType dtype, float step) {
+  const GridShape* shape = ShapeOf(dtype);
+  PLANISH_CHECK(shape != nullptr && shape->scale_high == 0 && !shape->has_offset, "{}",
+                Name(dtype));
+  BlockGrid grid;
+  grid.dtype = dtype;
+  grid.range = shape->range;
+  grid.values = grid.group = shape->group;
+  grid.d = grid.step[0] = RoundedF16(step);
+  return grid;
+}
+
+void QuantizeRowFitted(DType dtype, const float* in, const float* importance, void* out, size_t n) {
   const DTypeTraits& traits = Traits(dtype);
   PLANISH_CHECK(n % traits.block_elems == 0, "{} values of {}", n, traits.name);
   auto* bytes = static_cast<uint8_t*>(out);

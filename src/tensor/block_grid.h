@@ -12,7 +12,7 @@ namespace planish {
 struct BlockGrid {
   DType dtype = DType::kF32;
   CodeRange range;
-  int values = 0, group = 0;  // of the block; of each group
+  int values = 0, group = 0;             // of the block; of each group
   float step[16] = {}, offset[16] = {};  // [values / group]
   // As the block stores them: F16 values, and small integers where the format has scales of scales.
   float d = 0, dmin = 0;
@@ -33,6 +33,8 @@ bool HasBlockGrid(DType dtype);
 // Scales for the least sum of importance (x - value)^2. x: the block's values; importance: as many weights >= 0, or null for
 // equal ones. NaN counts as zero, magnitudes above F16's largest as that.
 BlockGrid FitBlock(DType dtype, const float* x, const float* importance);
+// A block of Q8_0, Q4_0, Q5_0 or IQ4_NL with the F16 value nearest to `step`: for scales that several blocks share.
+BlockGrid GridWithStep(DType dtype, float step);
 // codes: [grid.values]; out: one block.
 void PackBlock(const BlockGrid& grid, const int* codes, uint8_t* out);
 

@@ -14,8 +14,8 @@
 namespace planish {
 namespace {
 
-const DType kGrids[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1,  DType::kQ5_0,
-                        DType::kQ5_1, DType::kQ2_K, DType::kQ3_K,  DType::kQ4_K,
+const DType kGrids[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1,   DType::kQ5_0,
+                        DType::kQ5_1, DType::kQ2_K, DType::kQ3_K,   DType::kQ4_K,
                         DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS};
 
 std::vector<float> Normals(uint64_t seed, size_t n) {
@@ -81,12 +81,8 @@ TEST(BlockGrid, ErrorIsNotAboveThatOfTheReferenceQuantiser) {
     DType dtype;
     double reference;
   } kCases[] = {
-      {DType::kQ2_K, 0.296137},
-      {DType::kQ3_K, 0.15119},
-      {DType::kQ4_K, 0.0713113},
-      {DType::kQ5_K, 0.0360164},
-      {DType::kQ6_K, 0.0177006},
-      {DType::kIQ4_NL, 0.0787457},
+      {DType::kQ2_K, 0.296137},    {DType::kQ3_K, 0.15119},   {DType::kQ4_K, 0.0713113},
+      {DType::kQ5_K, 0.0360164},   {DType::kQ6_K, 0.0177006}, {DType::kIQ4_NL, 0.0787457},
       {DType::kIQ4_XS, 0.0768027},
   };
   const std::vector<float> x = Normals(17, 65536);
@@ -99,8 +95,7 @@ TEST(BlockGrid, ErrorIsNotAboveThatOfTheReferenceQuantiser) {
 
 TEST(BlockGrid, FittingBeatsTheLargestValuesRule) {
   const std::vector<float> x = Normals(6, 4096);
-  for (const DType dtype :
-       {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1}) {
+  for (const DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1}) {
     std::vector<uint8_t> plain(BytesOf(dtype, x.size()));
     QuantizeRow(dtype, x.data(), plain.data(), x.size());
     EXPECT_LT(SquaredError(dtype, x, Fitted(dtype, x)), SquaredError(dtype, x, plain))

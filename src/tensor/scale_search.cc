@@ -155,12 +155,12 @@ AffineScale FitAffine(const float* x, const float* w, int n, const CodeRange& ra
 }
 
 float FitStep(const float* x, const float* w, int n, const CodeRange& range) noexcept {
-  const float largest = *std::max_element(
-      x, x + n, [](float a, float b) { return std::fabs(a) < std::fabs(b); });
+  const float largest =
+      *std::max_element(x, x + n, [](float a, float b) { return std::fabs(a) < std::fabs(b); });
   if (largest == 0.0f) return 0.0f;
   const auto first = static_cast<float>(range.table != nullptr ? range.table[0] : range.low);
   const auto last = static_cast<float>(range.table != nullptr ? range.table[range.levels]
-                                                               : range.low + range.levels);
+                                                              : range.low + range.levels);
   float best = largest / first, best_gain = -1;
   const auto improve = [&](float inverse) {
     const Moments m = MomentsAt(x, w, n, range, inverse, 0.0f);

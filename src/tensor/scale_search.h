@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Least-squares scales of a group of values on a grid: x ~ step q + offset with q a whole number, or x ~ step c(q) with c a
 // table. Errors are sums of w (x - value)^2. The best codes of given scales are the nearest ones and the best scales of given
-// codes follow from linear equations, so a search tries some starts and improves the best of them in turns. Groups are at
-// most 32 long and a multiple of 8; values are finite, and zero or at least 1e-20 in magnitude.
+// codes follow from linear equations, so a search tries some starts and improves the best of them in turns. The length of a
+// group is a multiple of 8; values are finite, and zero or at least 1e-20 in magnitude.
 #pragma once
 
 #include <cstdint>
