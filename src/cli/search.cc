@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/progress.h"
 #include "base/random.h"
 #include "cli/model_options.h"
@@ -18,6 +19,8 @@
 #include "compress/found_model.h"
 #include "compress/realise.h"
 #include "compress/scores.h"
+#include "model/masters.h"
+#include "model/planner.h"
 
 namespace planish {
 namespace {
@@ -47,6 +50,7 @@ class SearchVerb : public Verb {
                                std::chrono::duration<double>(60 * options_.minutes));
     parent_ = options_.model.Open(/*needs_tokenizer=*/!options_.data.empty());
     ClaimFolder();
+    HoldFloats();
     if (!options_.data.empty()) ReadRows();
     if (!BuildAll()) {
       LogInfo("stopped after {:.0f} minutes; the same command goes on from here", options_.minutes);
@@ -73,6 +77,14 @@ class SearchVerb : public Verb {
 
  private:
   std::string Path(const std::string& name) const { return options_.output + "/" + name; }
+
+  // Distillation and scores run the parent thousands of times in bf16 passes, which are several times slower on quantised
+  // weights; where floats do not fit beside the library's own memory they stay as they are.
+  void HoldFloats() {
+    if (options_.mip_only) return;
+    const uint64_t floats = 4 * MakePlan(parent_.config, {.weight_dtype = DType::kF32}).parameters;
+    if (floats < AvailableBytes() / 4) HoldMasters(parent_.model.get());
+  }
 
   // A folder of this verb has its library or its marker; anything else that is there is not touched.
   void ClaimFolder() {
