@@ -13,10 +13,13 @@ namespace {
 
 // In units of the viewBox; room at the left for the name of the y axis.
 constexpr double kWidth = 720, kHeight = 400, kLeft = 82, kRight = 18, kTop = 12, kBottom = 44;
-constexpr double kLogRatio = 30;  // of values under a diagonal, from which on both axes are logarithmic
+constexpr double kLogRatio =
+    30;  // of values under a diagonal, from which on both axes are logarithmic
 constexpr size_t kLetterWidth = 6;  // of a label, roughly
 
-bool IsFinite(const ScatterPoint& point) { return std::isfinite(point.x) && std::isfinite(point.y); }
+bool IsFinite(const ScatterPoint& point) {
+  return std::isfinite(point.x) && std::isfinite(point.y);
+}
 
 std::vector<ScatterPoint> AllPoints(const ScatterPlot& plot) {
   std::vector<ScatterPoint> all;

@@ -6,10 +6,10 @@ namespace planish {
 std::vector<std::unique_ptr<Verb>> AllVerbs() {
   std::vector<std::unique_ptr<Verb>> verbs;
   for (const auto make :
-       {MakeInit,     MakePretrain, MakeSft,     MakeConvert,  MakeMerge,  MakeTokenize,
-        MakeTemplate, MakeDistill,  MakeData,    MakePull,     MakePrune,  MakeSearch,
-        MakeQuantize, MakeChat,     MakeServe,   MakeGenerate, MakeDemo,   MakeInfo,
-        MakePlan,     MakeLogits,   MakeCompare, MakeEval,     MakeReport, MakeBench}) {
+       {MakeInit,    MakePretrain, MakeSft,      MakeConvert, MakeMerge, MakeTokenize, MakeTemplate,
+        MakeDistill, MakeData,     MakePull,     MakePrune,   MakeFuse,  MakeSearch,   MakeQuantize,
+        MakeChat,    MakeServe,    MakeGenerate, MakeDemo,    MakeInfo,  MakePlan,     MakeLogits,
+        MakeCompare, MakeEval,     MakeReport,   MakeBench}) {
     verbs.push_back(make());
   }
   return verbs;

@@ -14,6 +14,7 @@ std::unique_ptr<Verb> MakeData();
 std::unique_ptr<Verb> MakeDemo();
 std::unique_ptr<Verb> MakeDistill();
 std::unique_ptr<Verb> MakeEval();
+std::unique_ptr<Verb> MakeFuse();
 std::unique_ptr<Verb> MakeGenerate();
 std::unique_ptr<Verb> MakeInfo();
 std::unique_ptr<Verb> MakeInit();

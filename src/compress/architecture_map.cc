@@ -41,7 +41,8 @@ struct Sizes {
 
 Sizes SizesOf(const MixerConfig& mixer) {
   if (const auto* attention = std::get_if<AttentionConfig>(&mixer))
-    return {2, {static_cast<double>(attention->n_heads), static_cast<double>(attention->n_kv_heads)}};
+    return {2,
+            {static_cast<double>(attention->n_heads), static_cast<double>(attention->n_kv_heads)}};
   if (const auto* mamba = std::get_if<Mamba2Config>(&mixer))
     return {2, {static_cast<double>(mamba->n_heads), static_cast<double>(mamba->head_dim)}};
   if (const auto* ffn = std::get_if<FfnConfig>(&mixer))
@@ -69,9 +70,9 @@ std::string Bars(const MixerConfig& mixer, const std::array<Sizes, 4>& full, con
   const Sizes sizes = SizesOf(mixer), most = full[mixer.index()];
   std::string html;
   for (size_t i = 0; i < sizes.count; ++i) {
-    html += fmt::format(
-        "<b class=\"{}\" style=\"width:{:.1f}%;top:{}px;height:{}px;{}\"></b>", css_class,
-        100 * sizes.value[i] / most.value[i], i == 0 ? 0 : 8, sizes.count == 1 ? 15 : 7, style);
+    html += fmt::format("<b class=\"{}\" style=\"width:{:.1f}%;top:{}px;height:{}px;{}\"></b>",
+                        css_class, 100 * sizes.value[i] / most.value[i], i == 0 ? 0 : 8,
+                        sizes.count == 1 ? 15 : 7, style);
   }
   return html;
 }
@@ -86,11 +87,10 @@ std::string Cell(const BlockConfig& was, const BlockConfig* is, const std::array
   tip += ": " + DescribeMixer(is->mixer);
   if (is->mixer != was.mixer) tip += "\nparent: " + DescribeMixer(was.mixer);
   const bool same_kind = is->mixer.index() == was.mixer.index();
-  return fmt::format(
-      "<div class=\"cell\" data-tip=\"{}\">{}{}</div>", EscapeHtml(tip),
-      Bars(is->mixer, full, "is",
-           fmt::format("background:var(--c{})", kKindColors[is->mixer.index()])),
-      same_kind && is->mixer != was.mixer ? Bars(was.mixer, full, "was", "") : "");
+  return fmt::format("<div class=\"cell\" data-tip=\"{}\">{}{}</div>", EscapeHtml(tip),
+                     Bars(is->mixer, full, "is",
+                          fmt::format("background:var(--c{})", kKindColors[is->mixer.index()])),
+                     same_kind && is->mixer != was.mixer ? Bars(was.mixer, full, "was", "") : "");
 }
 
 std::string Legend(const ModelConfig& parent, const ModelConfig& child, bool has_none,
@@ -146,11 +146,11 @@ std::string ArchitectureMap(const ModelConfig& parent, const ModelConfig& child,
     if (ends_with_attention) cells += "<div></div>";
     rows += fmt::format("<div><span>{}</span><div>{}</div></div>\n", layer, cells);
   }
-  const size_t columns = std::clamp<size_t>((row_count + kRowsOfColumn - 1) / kRowsOfColumn, 1,
-                                            kMostColumns);
-  return fmt::format("{2}<div class=\"map\" style=\"columns:{0} 180px;max-width:{1}px\">\n{3}</div>\n{4}",
-                     columns, columns * kColumnPixels, kStyle, rows,
-                     Legend(parent, child, has_none, has_changed));
+  const size_t columns =
+      std::clamp<size_t>((row_count + kRowsOfColumn - 1) / kRowsOfColumn, 1, kMostColumns);
+  return fmt::format(
+      "{2}<div class=\"map\" style=\"columns:{0} 180px;max-width:{1}px\">\n{3}</div>\n{4}", columns,
+      columns * kColumnPixels, kStyle, rows, Legend(parent, child, has_none, has_changed));
 }
 
 std::string ArchitectureMap(const ModelConfig& config) {

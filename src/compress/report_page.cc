@@ -56,8 +56,7 @@ std::string PredictedMeasuredPlot(const std::string& title, const std::string& q
                    .has_diagonal = true};
   ScatterSeries series{.name = title, .has_labels = points.size() <= 8};
   for (const Prediction& point : points)
-    series.points.push_back(
-        {point.predicted, point.measured, point.label, point.low, point.high});
+    series.points.push_back({point.predicted, point.measured, point.label, point.low, point.high});
   plot.series.push_back(std::move(series));
   return DrawScatter(plot);
 }
@@ -74,8 +73,7 @@ std::string CompressPage(const std::string& title,
   for (const ReportSection& section : sections) {
     if (section.html.empty()) continue;
     html += "<section>";
-    if (!section.heading.empty())
-      html += fmt::format("<h2>{}</h2>\n", EscapeHtml(section.heading));
+    if (!section.heading.empty()) html += fmt::format("<h2>{}</h2>\n", EscapeHtml(section.heading));
     html += section.html + "</section>\n";
   }
   return HtmlPage(title, html);

@@ -14,7 +14,8 @@ namespace planish {
 
 struct ReportCell {
   std::string text;
-  double value = std::numeric_limits<double>::quiet_NaN();  // by which a column of numbers is sorted
+  double value =
+      std::numeric_limits<double>::quiet_NaN();  // by which a column of numbers is sorted
   ReportCell(std::string shown) : text(std::move(shown)) {}
   ReportCell(const char* shown) : text(shown) {}
   ReportCell(std::string shown, double number) : text(std::move(shown)), value(number) {}

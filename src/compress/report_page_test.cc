@@ -63,8 +63,7 @@ TEST(ArchitectureMap, AFusedBlockIsWiderThanItsParents) {
 }
 
 TEST(ArchitectureMap, HybridsHaveOneCellARowAndKeepUnchangedBlocksPlain) {
-  const ModelConfig config =
-      ConfigFromJson(PublishedConfig("nano-9b-v2").value(), "nano-9b-v2");
+  const ModelConfig config = ConfigFromJson(PublishedConfig("nano-9b-v2").value(), "nano-9b-v2");
   const std::string html = ArchitectureMap(config);
   EXPECT_EQ(Count(html, "<div><span>"), 56u);
   EXPECT_EQ(Count(html, "class=\"cell\""), 56u);
