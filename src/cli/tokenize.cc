@@ -225,7 +225,7 @@ class TokenizeVerb : public Verb {
       throw Error(ExitCode::kUsage, "the tokenizer does not say which token ends a document",
                   "--eos TOKEN or --no-eos");
     }
-    MakeTokenFile(job);
+    fmt::print("{}\n", MakeTokenFile(job));
     return ExitCode::kOk;
   }
 

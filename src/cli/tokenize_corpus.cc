@@ -48,7 +48,7 @@ std::string DropSuffix(const DocumentReader& reader) {
 
 }  // namespace
 
-void MakeTokenFile(const TokenFileJob& job) {
+std::string MakeTokenFile(const TokenFileJob& job) {
   CheckNotAnInput(job.output, job.inputs);
   DocumentReader reader(job.inputs, job.documents);
   TokenFileWriter writer(job.output, {.vocab_size = job.tokenizer->vocab_size(),
@@ -71,9 +71,9 @@ void MakeTokenFile(const TokenFileJob& job) {
   if (writer.document_count() == 0) FailWithoutDocuments(reader);
   writer.Commit();
   const auto tokens = static_cast<double>(writer.token_count());
-  fmt::print(
+  return fmt::format(
       "{}: {} documents, {} tokens, {} bytes of text, {:.3f} bytes per token{}; {:.1f} s, {:.1f} "
-      "MB/s\n",
+      "MB/s",
       job.output, writer.document_count(), writer.token_count(), writer.source_bytes(),
       static_cast<double>(writer.source_bytes()) / tokens, DropSuffix(reader), watch.seconds(),
       watch.MegabytesPerSecond(writer.source_bytes()));

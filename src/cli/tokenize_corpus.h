@@ -21,8 +21,8 @@ struct TokenFileJob {
   EncodeOptions encode;
   std::optional<TokenId> eos;  // ends every document
 };
-// Prints a line of statistics. Error(kBadFile) if there is no document at all; then no file is written.
-void MakeTokenFile(const TokenFileJob& job);
+// Returns a line of statistics. Error(kBadFile) if there is no document at all; then no file is written.
+std::string MakeTokenFile(const TokenFileJob& job);
 
 struct TrainBpeJob {
   std::vector<std::string> inputs;

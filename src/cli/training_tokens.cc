@@ -113,7 +113,7 @@ TrainingTokens MakeTrainingTokens(const std::vector<std::string>& inputs, const 
                      .tokenizer_name = opened.name,
                      .encode = {},
                      .eos = with_eos.eos};
-    MakeTokenFile(job);
+    LogInfo("{}", MakeTokenFile(job));
   }
   WriteFile(source_path, source);
   return {made_path, is_chat};
