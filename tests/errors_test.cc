@@ -33,7 +33,8 @@ TEST(Usage, WithoutAVerbTheHelpGoesToStderr) {
   EXPECT_EQ(asked.out, none.err);
   EXPECT_LE(Lines(asked.out).size(), 40u) << "one screen";
   for (const char* verb : {"init", "chat", "generate", "convert", "tokenize", "template", "info",
-                           "plan", "logits", "compare", "demo", "bench", "pretrain", "sft"}) {
+                           "plan", "logits", "compare", "demo", "bench", "pretrain", "sft",
+                           "distill", "prune", "fuse", "search", "quantize"}) {
     EXPECT_NE(asked.out.find(std::string("\n  ") + verb + " "), std::string::npos) << verb;
     const std::string help = OutputOf({verb, "--help"});
     EXPECT_NE(help.find("planish " + std::string(verb), help.find("\nExamples:\n")),

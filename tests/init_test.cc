@@ -138,7 +138,7 @@ TEST(InitVerb, RefusesWhatItCannotMake) {
     EXPECT_NE(outcome.err.find(word), std::string::npos) << word << " is not in " << outcome.err;
   };
   expect(Init("no-such-model", work / "m.gguf"), "nano-9b-v2");
-  expect(Init(config, work / "m.gguf", {"--type", "q4_k"}), "q4_k");
+  expect(Init(config, work / "m.gguf", {"--type", "q9_k"}), "q9_k");
   expect(Init(config, work / "hf", {"--type", "q4_0"}), "q4_0");
   expect(Init(config, work / "m.gguf", {"--blocks", "9"}), "9 layers");
   expect(Init(config, work / "m.gguf", {"--vocab", "1000"}), "1000");

@@ -155,7 +155,7 @@ class CliOptions : public OptionSet {
 std::string OverviewText(const std::vector<std::unique_ptr<Verb>>& verbs,
                          const std::string& version) {
   std::string text = fmt::format(
-      "planish {}: makes, shrinks, aligns and serves hybrid reasoning models on CPUs\n\nUsage: "
+      "planish {}: makes, shrinks, aligns and serves hybrid reasoning models on CPUs\nUsage: "
       "planish VERB [OPTIONS]\n",
       version);
   for (const char* group : {"make", "shrink", "run", "measure"}) {

@@ -32,8 +32,8 @@ class SearchVerb : public Verb {
   const char* name() const override { return "search"; }
   const char* group() const override { return "shrink"; }
   const char* summary() const override {
-    return "the best smaller architecture for this machine: block library, measured costs, integer "
-           "program (Puzzle)";
+    return "the best smaller architecture for this machine: measured costs, integer program "
+           "(Puzzle)";
   }
   const char* examples() const override {
     return "  planish search -m MODEL -o found --data docs.jsonl --max-latency 70% -b 8 --context "

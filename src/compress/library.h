@@ -27,9 +27,9 @@ using Deadline = std::optional<std::chrono::steady_clock::time_point>;
 struct LibraryOptions {
   uint64_t tokens =
       100'000;  // each child is trained on; 0: none, children are as initialised. Rows are used again if few
-  size_t step_tokens = 512;   // of an update, rounded to whole rows
-  double lr = 3e-3;           // peak; after a warm-up it falls on a cosine to a tenth
-  double warmup = 0.1;        // share of the tokens
+  size_t step_tokens = 512;  // of an update, rounded to whole rows
+  double lr = 3e-3;          // peak; after a warm-up it falls on a cosine to a tenth
+  double warmup = 0.1;       // share of the tokens
   double weight_decay = 0;
   size_t init_tokens = 8192;  // the first of the training tokens, on which children are initialised
   Precision precision = Precision::kBf16;
