@@ -126,7 +126,8 @@ TEST(Gptq, ChannelsThatAreAlwaysZeroAreNoError) {
   for (size_t j = 0; j < 64; ++j) gram.row(5)[j] = gram.row(j)[5] = 0;
   const Weight found =
       RoundByGptq("w", RandomMatrix(2, 3, 64), FactorGram(gram, 32, 0.01), DType::kQ4_0);
-  for (const float x : std::span(ValuesOf(found).f32(), 3 * 64)) EXPECT_TRUE(std::isfinite(x));
+  const Tensor values = ValuesOf(found);
+  for (size_t i = 0; i < 3 * 64; ++i) EXPECT_TRUE(std::isfinite(values.f32()[i]));
   const GptqFactors none = FactorGram(Tensor::ZerosF32({64, 64}), 32, 0.01);
   EXPECT_TRUE(std::isfinite(none.u.row(0)[0]));
 }

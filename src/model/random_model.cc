@@ -31,7 +31,11 @@ InitScales ScalesOf(const ModelConfig& config) {
   InitScales scales;
   scales.matrix = static_cast<float>(range);
   scales.residual = static_cast<float>(range / std::sqrt(2.0 * layers));
-  scales.dt_min = first("time_step_min", "mamba_dt_min", 1e-12, 1e6, 0.001);
+  // 0 is what trained models say for readers that clamp dt by this key at run time (transformers): then it is no range to
+  // draw from.
+  constexpr double kDefaultMin = 0.001;
+  scales.dt_min = first("time_step_min", "mamba_dt_min", 0.0, 1e6, kDefaultMin);
+  if (scales.dt_min == 0) scales.dt_min = kDefaultMin;
   scales.dt_max =
       first("time_step_max", "mamba_dt_max", scales.dt_min, 1e6, std::max(0.1, scales.dt_min));
   scales.dt_floor = first("time_step_floor", "mamba_dt_init_floor", 0.0, 1e6, 1e-4);

@@ -45,6 +45,26 @@ std::vector<float> Values(const Param& param, const ParamRows& rows) {
   return values;
 }
 
+TEST(RandomRows, AnExportedZeroForTimeStepMinIsNoRange) {
+  Json json = ParseJson(kHybrid, "kHybrid");
+  json.Set("time_step_min", 0.0);
+  json.Set("time_step_floor", 0.0);
+  const ModelConfig config = ConfigFromJson(json, "kHybrid");
+  Pretrained made = RandomModel(config, "made");
+  const ParamRows rows = RandomRows(config, 7);
+  size_t checked = 0;
+  for (const auto& [name, param] : ParamsOf(made.model.get())) {
+    if (param.role != ParamRole::kSsmDtBias) continue;
+    for (const float bias : Values(param, rows)) {
+      const double dt = std::log1p(std::exp(double{bias}));
+      EXPECT_GE(dt, 0.001 * (1 - 1e-5));
+      EXPECT_LE(dt, 0.5 * (1 + 1e-5));
+      ++checked;
+    }
+  }
+  EXPECT_GT(checked, 0u);
+}
+
 TEST(RandomRows, MatricesAreNormalWithTheConfigsDeviation) {
   const ModelConfig config = Hybrid();
   Pretrained made = RandomModel(config, "made");
