@@ -178,9 +178,13 @@ TEST(DistillLoss, GoldenDivergencesAndGradients) {
        ReadSafetensors(folder + "losses.safetensors", FileBytes::Access::kRead).tensors)
     tensors[tensor.name] = tensor;
   const Json json = ParseJson(ReadFile(folder + "losses.json", 1 << 20), "losses.json");
-  for (const std::string name : {"forward_kl_T1", "forward_kl_T2", "reverse_kl_T1", "reverse_kl_T2",
-                                 "topk_tail_forward_kl_T1", "topk_tail_forward_kl_T1.5"}) {
+  size_t cases = 0;
+  for (const auto& [name, unused] : json.AsObject()) {
+    if (!name.starts_with("forward_kl_") && !name.starts_with("reverse_kl_") &&
+        !name.starts_with("topk_tail_forward_kl_"))
+      continue;  // of other losses
     SCOPED_TRACE(name);
+    ++cases;
     const JsonReader scalars = JsonReader(json, "losses.json").Object(name).Object("scalars");
     const auto values = [&](const char* part) {
       return Tensor::ToF32(tensors.at(name + part).view);
@@ -257,6 +261,7 @@ TEST(DistillLoss, GoldenDivergencesAndGradients) {
     for (size_t i = 0; i < gradient.size(); ++i)
       ASSERT_NEAR(gradient[i] / kept / (tau * tau), want.f32()[i], 1e-6) << i;
   }
+  EXPECT_GT(cases, 0u);
 }
 
 }  // namespace
