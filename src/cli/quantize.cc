@@ -10,6 +10,7 @@
 #include "base/stopwatch.h"
 #include "cli/model_options.h"
 #include "cli/verbs.h"
+#include "compress/output_folder.h"
 #include "compress/quantize_report.h"
 #include "model/export.h"
 
@@ -130,7 +131,7 @@ class QuantizeVerb : public Verb {
     watch.Lap(&report.evaluation_seconds);
     WriteFile(output_ + ".quantize.html", ReportPage(report));
     const Json json = ReportJson(report);
-    WriteFile(output_ + ".quantize.json", DumpJson(json, JsonStyle::kPython, 1) + "\n");
+    WriteFile(ReportPath(), DumpJson(json, JsonStyle::kPython, 1) + "\n");
     if (json_)
       fmt::print("{}\n", DumpJson(json));
     else
@@ -139,6 +140,8 @@ class QuantizeVerb : public Verb {
   }
 
  private:
+  std::string ReportPath() const { return output_ + ".quantize.json"; }
+
   void CheckOptions(const OptionSet& options) const {
     const bool is_fp8 = type_ == "fp8";
     if (is_fp8 == output_.ends_with(".gguf"))
@@ -156,7 +159,7 @@ class QuantizeVerb : public Verb {
     if (options.WasGiven("--alpha") && method_ != "smoothquant")
       throw UsageError("--alpha is of --method smoothquant");
     if (FileExists(output_) || IsDirectory(output_)) {
-      if (!FileExists(output_ + ".quantize.json"))
+      if (!FileExists(ReportPath()))
         throw Error(ExitCode::kUsage,
                     fmt::format("{} exists and was not made by quantize", Quoted(output_, 300)),
                     "another -o, or remove it");
@@ -191,11 +194,9 @@ class QuantizeVerb : public Verb {
 
   void Write(Pretrained* opened) const {
     if (type_ != "fp8") return ExportGguf(opened, output_, std::nullopt);
-    const std::string part = output_ + ".part";
-    RemoveTree(part);
-    ExportHf(opened, part, std::nullopt, uint64_t{4} << 30, {.keeps_fp8 = true});
-    RemoveTree(output_);
-    RenamePath(part, output_);
+    OutputFolder folder(output_, "quantize", ReportPath());
+    ExportHf(opened, folder.part(), std::nullopt, uint64_t{4} << 30, {.keeps_fp8 = true});
+    folder.Commit();
   }
 
   // What was written is opened again, so that the figures are those of the file.

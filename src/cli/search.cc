@@ -7,7 +7,6 @@
 #include <cmath>
 
 #include "base/file.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/progress.h"
@@ -17,6 +16,7 @@
 #include "cli/verbs.h"
 #include "compress/cost_measure.h"
 #include "compress/found_model.h"
+#include "compress/output_folder.h"
 #include "compress/realise.h"
 #include "compress/scores.h"
 #include "model/masters.h"
@@ -112,22 +112,9 @@ class SearchVerb : public Verb {
     if (!options_.mip_only) training_ = ReadCalibration(parent_, read);
     const auto scored = static_cast<size_t>(options_.score_samples),
                compared = static_cast<size_t>(options_.eval_samples);
-    CalibrationRows held = ReadHeldOut(parent_, read, scored + compared);
-    scoring_ = Part(held, 0, scored);
-    evaluation_ = Part(held, scored, scored + compared);
-  }
-
-  static CalibrationRows Part(const CalibrationRows& all, size_t begin, size_t end) {
-    CalibrationRows part;
-    part.rows.assign(all.rows.begin() + static_cast<ptrdiff_t>(begin),
-                     all.rows.begin() + static_cast<ptrdiff_t>(end));
-    uint64_t hash = part.rows.size();
-    for (const auto& row : part.rows)
-      hash = hash * 0x100000001B3u ^
-             Fnv1a({reinterpret_cast<const char*>(row.data()), row.size() * sizeof(row[0])});
-    part.hash = hash;
-    part.description = fmt::format("{}, held out: rows {} to {}", all.description, begin, end);
-    return part;
+    const CalibrationRows held = ReadHeldOut(parent_, read, scored + compared);
+    scoring_ = PartOf(held, 0, scored);
+    evaluation_ = PartOf(held, scored, scored + compared);
   }
 
   // Library, scores and costs; false if the deadline came first.
@@ -287,25 +274,15 @@ class SearchVerb : public Verb {
 
   void RealiseOne(FoundModel* found) {
     if (options_.solve_only) return;
-    const std::string folder = Path(found->name), record = Path(found->name + ".json");
-    const Realisation realisation(parent_, library_, found->choice);
+    const std::string folder = Path(found->name), mark = "/search_choice.txt";
     const std::string fingerprint = ChoiceText(found->choice);
-    if (IsDirectory(folder)) {
-      if (FileExists(folder + "/search_choice.txt") &&
-          ReadFile(folder + "/search_choice.txt", 1 << 20) == fingerprint) {
-        found->folder = folder;
-        return;
-      }
-      if (!FileExists(folder + "/search_choice.txt"))
-        throw UsageError("{} exists and was not written by a search", folder);
-    }
-    const std::string part = folder + ".part";
-    RemoveTree(part);
-    realisation.Write(part, *DTypeFromName(options_.type));
-    WriteFile(part + "/search_choice.txt", fingerprint);
-    RemoveTree(folder);
-    RenamePath(part, folder);
     found->folder = folder;
+    if (FileExists(folder + mark) && ReadFile(folder + mark, 1 << 20) == fingerprint) return;
+    OutputFolder output(folder, "search", folder + mark);
+    Realisation(parent_, library_, found->choice)
+        .Write(output.part(), *DTypeFromName(options_.type));
+    WriteFile(output.part() + mark, fingerprint);
+    output.Commit();
   }
 
   // What a folder was made from: another choice, library or type makes it anew.

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 
 #include "base/log.h"
 #include "compress/scores.h"
@@ -34,11 +33,6 @@ Target ParseTarget(const char* option, const std::string& text, TargetUnit unit)
   if (unit == TargetUnit::kCount && rest == "B") return {number * 1e9, false};
   if (!rest.empty() || unit == TargetUnit::kMilliseconds) return fail();
   return {number, false};
-}
-
-bool IsEmptyFolder(const std::string& path) {
-  std::error_code error;
-  return std::filesystem::is_empty(path, error) && !error;
 }
 
 void SearchOptions::Declare(OptionSet* options) {

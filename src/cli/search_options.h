@@ -52,6 +52,4 @@ struct SearchOptions {
 enum class TargetUnit { kMilliseconds, kBytes, kCount, kPlain };
 Target ParseTarget(const char* option, const std::string& text, TargetUnit unit);
 
-bool IsEmptyFolder(const std::string& path);
-
 }  // namespace planish

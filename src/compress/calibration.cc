@@ -254,4 +254,13 @@ CalibrationRows ReadHeldOut(const Pretrained& opened, const CalibrationOptions& 
   return ReadRows(opened, options, /*wants_held_out=*/true, samples);
 }
 
+CalibrationRows PartOf(const CalibrationRows& rows, size_t begin, size_t end) {
+  CalibrationRows part;
+  part.rows.assign(rows.rows.begin() + static_cast<ptrdiff_t>(begin),
+                   rows.rows.begin() + static_cast<ptrdiff_t>(end));
+  part.hash = HashOf(part.rows);
+  part.description = fmt::format("{}, rows {} to {}", rows.description, begin, end);
+  return part;
+}
+
 }  // namespace planish

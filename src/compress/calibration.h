@@ -19,7 +19,7 @@ struct CalibrationOptions {
       0;  // of the choice of rows among those the text gives; its order is that of the text
   double held_out =
       0;  // in [0, 1): this share of the documents, spread over the text, is left to ReadHeldOut; a long
-          // document counts as several
+      // document counts as several
 };
 
 struct CalibrationRows {
@@ -35,6 +35,8 @@ struct CalibrationRows {
 // another tokenizer.
 inline constexpr size_t kRowsLookedAt = 16;
 CalibrationRows ReadCalibration(const Pretrained& opened, const CalibrationOptions& options);
+// Rows [begin, end).
+CalibrationRows PartOf(const CalibrationRows& rows, size_t begin, size_t end);
 // Rows out of the documents that ReadCalibration with the same options leaves out.
 CalibrationRows ReadHeldOut(const Pretrained& opened, const CalibrationOptions& options,
                             size_t samples);

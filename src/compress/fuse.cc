@@ -2,7 +2,6 @@
 #include "compress/fuse.h"
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 
 #include "base/error.h"
@@ -22,13 +21,6 @@ struct ParentParams {
   std::vector<Param> shared;               // embedding, final norm, head
   std::vector<std::vector<Param>> blocks;  // [parent's blocks]
 };
-
-void StoredRow(const Param& param, size_t r, float* out) {
-  if (param.weight != nullptr)
-    param.weight->DequantizeRow(r, out);
-  else
-    std::memcpy(out, param.vector->data(), param.vector->bytes());
-}
 
 const float* NormOf(const std::vector<Param>& block) {
   for (const Param& param : block) {

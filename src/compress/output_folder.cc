@@ -13,11 +13,13 @@ constexpr const char* kMark = "/unfinished";  // a file that says: this folder m
 
 }  // namespace
 
-OutputFolder::OutputFolder(const std::string& path, const std::string& verb) : path_(path) {
+OutputFolder::OutputFolder(const std::string& path, const std::string& verb,
+                           const std::string& mark)
+    : path_(path) {
   while (path_.size() > 1 && path_.back() == '/') path_.pop_back();
   if (path_.empty()) throw UsageError("-o is needed: the folder to write");
   part_ = path_ + ".part";
-  if (FileExists(path_) && !FileExists(path_ + "/" + verb + ".json")) {
+  if (FileExists(path_) && !FileExists(mark.empty() ? path_ + "/" + verb + ".json" : mark)) {
     throw Error(
         ExitCode::kUsage,
         fmt::format("{} exists and was not written by planish {}", Quoted(path_, 300), verb),
@@ -50,6 +52,11 @@ void OutputFolder::Commit() {
     RenamePath(part_, path_);
     is_committed_ = true;
   }
+}
+
+bool IsEmptyFolder(const std::string& path) {
+  std::error_code error;
+  return IsDirectory(path) && std::filesystem::is_empty(path, error) && !error;
 }
 
 }  // namespace planish

@@ -16,6 +16,7 @@
 #include "compress/compared_file.h"
 #include "compress/depth.h"
 #include "compress/kept_hidden.h"
+#include "compress/output_folder.h"
 #include "model/export.h"
 
 namespace planish {
@@ -99,6 +100,10 @@ class Pruner {
     if (FileExists(output_) || IsDirectory(output_))
       throw UsageError("{} exists already", Quoted(output_, 300));
     CheckDrop(parent_.config, request_.drop);
+    // What is left of a run that was cut off is gone on with; any other folder of that name is not touched.
+    if (FileExists(part_) && !IsEmptyFolder(part_) && !FileExists(Part("importance.json")))
+      throw Error(ExitCode::kUsage, fmt::format("{} is in the way", Quoted(part_, 300)),
+                  "move it away or choose another folder");
     ShapeOf(parent_.config);
     outcome_.parent_plan = MakePlan(parent_.config, request_.budget.plan);
     // Whatever cannot be done is found before the long work.

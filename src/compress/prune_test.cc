@@ -61,6 +61,21 @@ class PruneTest : public ::testing::Test {
   testing::Threads one_{1};  // thousands of tiny regions
 };
 
+TEST_F(PruneTest, AFolderOfSomebodyElseIsNotTouched) {
+  const Pretrained parent = TinyModel(testing::kTinyHybrid, 2);
+  MakeDirectories(folder_ / "refused.part");
+  WriteFile(folder_ / "refused.part/mine", "kept");
+  PruneRequest request = Request();
+  request.grid.fixed_blocks = 1;
+  try {
+    Prune(parent, request, folder_ / "refused");
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("in the way"), std::string::npos) << error.what();
+  }
+  EXPECT_EQ(ReadFile(folder_ / "refused.part/mine", 100), "kept");
+}
+
 TEST_F(PruneTest, ChildrenOfABudgetOpenAndTheirFiguresAreTrue) {
   const Pretrained parent = TinyModel(testing::kTinyHybrid, 2);
   PruneRequest request = Request();

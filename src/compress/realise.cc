@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compress/realise.h"
 
-#include <cstring>
 #include <map>
 
 #include "base/error.h"
@@ -69,11 +68,7 @@ ParamRows Realisation::Rows() const {
     const auto found = source->params.find(param.name);
     PLANISH_CHECK(found != source->params.end() && found->second.shape == param.shape,
                   "{} has no source", param.name);
-    const Param& from = found->second;
-    if (from.weight != nullptr)
-      from.weight->DequantizeRow(r, out);
-    else
-      std::memcpy(out, from.vector->f32(), from.vector->bytes());
+    StoredRow(found->second, r, out);
   };
 }
 

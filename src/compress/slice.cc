@@ -8,7 +8,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "base/parallel.h"
+#include "model/masters.h"
 #include "model/tensor_names.h"
 
 namespace planish {
@@ -296,18 +296,7 @@ Pretrained ChildOf(const Pretrained& parent, const ModelConfig& config) {
 
 Pretrained FilledChild(const Pretrained& parent, const ModelConfig& config, const ParamRows& rows) {
   Pretrained child = ChildOf(parent, config);
-  child.model->VisitParams([&](const Param& param) {
-    if (param.vector != nullptr) {
-      *param.vector = Tensor::F32(param.shape);
-      rows(param, 0, param.vector->f32());
-      return;
-    }
-    const size_t out = param.shape[0], in = param.shape[1];
-    *param.weight = Weight(param.name, out, in);
-    auto* values = reinterpret_cast<float*>(param.weight->mutable_data());
-    ParallelFor(out, [&](size_t r, int) { rows(param, r, values + r * in); });
-  });
-  child.model->ParamsChanged();
+  FillParams(child.model.get(), rows);
   return child;
 }
 

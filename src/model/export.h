@@ -3,6 +3,7 @@
 // the stored types ride along as `planish.*` keys that other readers ignore.
 #pragma once
 
+#include <cstring>
 #include <functional>
 #include <optional>
 #include <string>
@@ -18,6 +19,13 @@ using ExportProgress = std::function<void(uint64_t done, uint64_t total)>;
 // out = row r of a parameter [rows, columns] as floats; a vector, and conv1d.weight, is one row. Called for several rows at
 // the same time.
 using ParamRows = std::function<void(const Param& param, size_t r, float* out)>;
+// The values that a parameter holds.
+inline void StoredRow(const Param& param, size_t r, float* out) {
+  if (param.weight != nullptr)
+    param.weight->DequantizeRow(r, out);
+  else
+    std::memcpy(out, param.vector->data(), param.vector->bytes());
+}
 
 struct ExportOptions {
   ExportProgress progress;

@@ -2,7 +2,6 @@
 // Internal to export: where rows come from, and progress by slabs written.
 #pragma once
 
-#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -10,14 +9,6 @@
 #include "tensor/tensor_to_write.h"
 
 namespace planish {
-
-// What the opened model holds.
-inline void StoredRow(const Param& param, size_t r, float* out) {
-  if (param.weight != nullptr)
-    param.weight->DequantizeRow(r, out);
-  else
-    std::memcpy(out, param.vector->data(), param.vector->bytes());
-}
 
 inline ParamRows RowsOf(const ExportOptions& options) {
   return options.rows ? options.rows : StoredRow;

@@ -20,4 +20,18 @@ void HoldMasters(Model* model, const std::function<bool(const Param&)>& is_train
   model->ParamsChanged();
 }
 
+void FillParams(Model* model, const ParamRows& rows) {
+  model->VisitParams([&](const Param& param) {
+    if (param.vector != nullptr) {
+      *param.vector = Tensor::F32(param.shape);
+      return rows(param, 0, param.vector->f32());
+    }
+    const size_t out = param.shape[0], in = param.shape[1];
+    *param.weight = Weight(param.name, out, in);
+    auto* values = reinterpret_cast<float*>(param.weight->mutable_data());
+    ParallelFor(out, [&](size_t r, int) { rows(param, r, values + r * in); });
+  });
+  model->ParamsChanged();
+}
+
 }  // namespace planish

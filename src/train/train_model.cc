@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "base/nearest.h"
-#include "base/parallel.h"
 #include "model/masters.h"
 #include "model/random_model.h"
 
@@ -60,27 +59,12 @@ Pretrained NewModel(const ModelSection& section) {
   return made;
 }
 
-void FillRandomly(Pretrained* made, uint64_t seed) {
-  const ParamRows rows = RandomRows(made->config, seed);
-  made->model->VisitParams([&](const Param& param) {
-    if (param.vector != nullptr) {
-      *param.vector = Tensor::F32(param.shape);
-      return rows(param, 0, param.vector->f32());
-    }
-    const size_t out = param.shape[0], in = param.shape[1];
-    *param.weight = Weight(param.name, out, in);
-    auto* values = reinterpret_cast<float*>(param.weight->mutable_data());
-    ParallelFor(out, [&](size_t r, int) { rows(param, r, values + r * in); });
-  });
-  made->model->ParamsChanged();
-}
-
 }  // namespace
 
 Pretrained OpenForTraining(const ModelSection& section, uint64_t seed, BaseWeights weights) {
   if (section.init.empty()) {
     Pretrained made = NewModel(section);
-    FillRandomly(&made, seed);
+    FillParams(made.model.get(), RandomRows(made.config, seed));
     return made;
   }
   Pretrained opened =
