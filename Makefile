@@ -44,10 +44,14 @@ test-aarch64: setup
 test-slow: build
 	ctest --test-dir $(BUILD) --output-on-failure -R 'Slow$$'
 
-# Real clients, installed from their registry into the build folder, against the running server.
+# Real clients, installed from their registries into the build folder, against the running server: the openai packages of
+# Python and Node, lm-evaluation-harness, the two-call budget client.
 test-clients: build
 	python3 -m venv $(BUILD)/clients-venv
-	$(BUILD)/clients-venv/bin/pip install -q -r tests/clients/requirements.txt
+	$(BUILD)/clients-venv/bin/pip install -q --no-deps --require-hashes -r tests/clients/requirements.txt
+	mkdir -p $(BUILD)/clients-node
+	cp tests/clients/package.json tests/clients/package-lock.json $(BUILD)/clients-node
+	if command -v npm > /dev/null; then cd $(BUILD)/clients-node && npm ci --no-audit --no-fund; else echo 'no npm: Node is left out'; fi
 	cmake $(BUILD) > /dev/null
 	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error -R 'ClientSlow$$'
 

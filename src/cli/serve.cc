@@ -74,8 +74,10 @@ class ServeVerb : public Verb {
     options->Text("--alias", &alias_, "name of the model; default: that of its folder or file");
     options->Flag("--strict-model", &strict_model_, "404 for other model names");
     options->Flag("--strict-params", &strict_params_, "400 for unknown fields");
-    options->Choice("--reasoning-field", &reasoning_field_, {"reasoning_content", "both"},
-                    "name of the reasoning; both: also as `reasoning`");
+    options->Choice("--reasoning-field", &reasoning_field_,
+                    {"reasoning_content", "both", "content"},
+                    "name of the reasoning; both: also as `reasoning`; content: not taken out of "
+                    "the content");
     options->Choice("--web", &web_, {"on", "off"}, "the web page at /");
     options->Flag("--demo-tools", &demo_tools_, "the three demo tools at /demo/tools");
     thinking_.Declare(options);
@@ -188,6 +190,7 @@ class ServeVerb : public Verb {
     settings.strict_model = strict_model_;
     settings.strict_params = strict_params_;
     settings.reasoning_both = reasoning_field_ == "both";
+    settings.reasoning_in_content = reasoning_field_ == "content";
     settings.metrics_public = metrics_public_;
     settings.has_web = web_ == "on";
     settings.has_demo_tools = demo_tools_;

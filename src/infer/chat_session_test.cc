@@ -268,6 +268,24 @@ TEST(EncodeChat, AnOpenFinalMessageEndsThePrompt) {
   Json closed = messages;
   closed.AsArray().back().Set("content", "a</think>b");
   EXPECT_EQ(EncodeChat(thinks, closed, open).mode, ReasoningSplitter::Mode::kOff);
+  // A template that leaves all reasoning out: the message stands behind the prompt that opens its turn, tags as tags.
+  const Pretrained nano = OpenPretrained(PLANISH_SOURCE_DIR "/models/planish-nano");
+  const Json question =
+      ParseJson(R"([{"role":"user","content":"Hi"},{"role":"assistant","content":""}])", "test");
+  for (const char* given :
+       {"<think>\\nA <|end|> b.\\n</think>\\n\\nIt is", "A <|end|> b.\\n</think>\\n\\nIt is"}) {
+    Json reasoned = question;
+    reasoned.AsArray().back().Set("content", ParseJson(fmt::format("\"{}\"", given), "test"));
+    EXPECT_EQ(RenderChat(nano, reasoned, open),
+              "<|user|>Hi<|end|><|assistant|><think>\nA <|end|> b.\n</think>\n\nIt is");
+    const Prompt prompt = EncodeChat(nano, reasoned, open);
+    EXPECT_EQ(prompt.mode, ReasoningSplitter::Mode::kOff);
+    const auto count = [&](const char* tag) {
+      return std::count(prompt.ids.begin(), prompt.ids.end(), nano.tokenizer->Find(tag).value());
+    };
+    EXPECT_EQ(count("</think>"), 1);
+    EXPECT_EQ(count("<|end|>"), 1) << "of the template alone";
+  }
   Json none = messages;
   none.AsArray().pop_back();
   EXPECT_THROW(EncodeChat(plain, none, open), Error);

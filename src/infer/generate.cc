@@ -32,8 +32,9 @@ ReasoningSplitter::Mode ModeAfter(const ThinkingSupport& support, const std::str
   return ReasoningSplitter::Mode::kOpenWait;
 }
 
-// Ends the spans behind the text of the last message, as transformers' continue_final_message does.
-void CutAfterFinalMessage(const Json& messages, std::vector<RenderedSpan>* spans) {
+// Ends the spans behind the text of the last message, as transformers' continue_final_message does. False if the template has
+// left the message's reasoning out.
+bool CutAfterFinalMessage(const Json& messages, std::vector<RenderedSpan>* spans) {
   const auto& list = messages.AsArray();
   const Json* role = list.empty() ? nullptr : list.back().Find("role");
   const Json* content = list.empty() ? nullptr : list.back().Find("content");
@@ -45,6 +46,8 @@ void CutAfterFinalMessage(const Json& messages, std::vector<RenderedSpan>* spans
   std::string all;
   for (const RenderedSpan& span : *spans) all += span.text;
   const size_t found = all.rfind(text);
+  if (!text.empty() && found == std::string::npos && text.find(kCloseTag) != std::string_view::npos)
+    return false;
   if (text.empty() || found == std::string::npos)
     throw UsageError("the chat template does not repeat the last message: it cannot be continued");
   size_t left = found + text.size();
@@ -56,8 +59,39 @@ void CutAfterFinalMessage(const Json& messages, std::vector<RenderedSpan>* spans
     }
     part.resize(left);
     spans->resize(i + 1);
-    return;
+    break;
   }
+  return true;
+}
+
+// For templates that leave the reasoning of every message out: the open message as the model would have written it, behind
+// the prompt that opens its turn. Its tags are the model's own, the rest is text.
+void AppendOpenMessage(std::string_view content, int message, std::vector<RenderedSpan>* spans) {
+  std::string prompt;
+  for (const RenderedSpan& span : *spans) prompt += span.text;
+  size_t end = prompt.find_last_not_of(" \n");
+  end = end == std::string::npos ? 0 : end + 1;
+  const bool is_open = std::string_view(prompt).substr(0, end).ends_with(kOpenTag);
+  if (is_open && content.starts_with(kOpenTag)) {
+    content.remove_prefix(kOpenTag.size());
+    // The blanks behind the tag stand in the prompt already.
+    for (const char c : prompt.substr(end)) {
+      if (!content.starts_with(c)) break;
+      content.remove_prefix(1);
+    }
+  }
+  const auto add = [&](std::string_view text, Origin origin) {
+    if (!text.empty()) spans->push_back({std::string(text), origin});
+  };
+  const Origin own{Origin::Kind::kMessage, message};
+  for (const std::string_view tag : {kOpenTag, kCloseTag}) {
+    const size_t at = content.find(tag);
+    if (at == std::string_view::npos) continue;
+    add(content.substr(0, at), own);
+    add(tag, {});
+    content.remove_prefix(at + tag.size());
+  }
+  add(content, own);
 }
 
 ReasoningSplitter::Mode ModeInside(std::string_view text) {
@@ -88,7 +122,15 @@ RenderedChat Render(const Pretrained& opened, const Json& messages,
   ApplyToggle(support, options.thinking, &input);
   RenderedChat chat{.spans = opened.chat_template->Render(input).spans};
   if (options.continues_final) {
-    CutAfterFinalMessage(input.messages, &chat.spans);
+    if (!CutAfterFinalMessage(input.messages, &chat.spans)) {
+      ChatInput before = input;
+      const size_t last = before.messages.AsArray().size() - 1;
+      before.messages.AsArray().pop_back();
+      before.add_generation_prompt = true;
+      chat.spans = opened.chat_template->Render(before).spans;
+      AppendOpenMessage(input.messages.AsArray().back().Find("content")->AsString(),
+                        static_cast<int>(last), &chat.spans);
+    }
     if (!support.supported) return chat;
     // Tags of earlier messages say nothing of this one.
     std::string text;

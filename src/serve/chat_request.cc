@@ -99,6 +99,16 @@ Json ReadToolChoice(Fields* fields, const Json& tools) {
   return wanted;
 }
 
+// llama.cpp's field: none leaves the reasoning in the content.
+bool ReadReasoningFormat(Fields* fields, bool default_in_content) {
+  const auto format = fields->Text("reasoning_format");
+  if (!format || *format == "auto") return default_in_content;
+  if (*format != "none" && *format != "deepseek")
+    throw InvalidValue("reasoning_format",
+                       "reasoning_format is {}, expected none, deepseek or auto", Quoted(*format));
+  return *format == "none";
+}
+
 }  // namespace
 
 Json ReadMessages(const Json* messages) {
@@ -312,8 +322,13 @@ GenerationPlan ReadChatRequest(ServeState* state, const Json& body) {
   if (top && *top > 0 && !plan.wants_logprobs)
     throw InvalidValue("top_logprobs", "top_logprobs needs logprobs: true");
   plan.top_logprobs = static_cast<size_t>(top.value_or(0));
-  const ThinkingFields thinking = ReadThinkingFields(
-      &fields, opened.thinking, state->settings.thinking, chat.messages, &chat.kwargs);
+  ThinkingFields thinking = ReadThinkingFields(&fields, opened.thinking, state->settings.thinking,
+                                               chat.messages, &chat.kwargs);
+  plan.reasoning_in_content = ReadReasoningFormat(&fields, state->settings.reasoning_in_content);
+  // What such a client does with its tokens is its own affair: the content is not empty anyway, and the two-call way to a
+  // budget wants the first call cut off in the reasoning.
+  if (plan.reasoning_in_content && fields.Find("answer_reserve") == nullptr)
+    thinking.answer_reserve = 0;
   NoteUnknown(*state, fields, &plan);
   PlanChat(state, chat, thinking, &plan);
   return plan;

@@ -17,7 +17,13 @@ GenerationPlan::PromptPlan ReadPrompt(const Pretrained& opened, const Json& valu
   GenerationPlan::PromptPlan prompt;
   if (value.is_string()) {
     prompt.text = value.AsString();
-    prompt.prompt = EncodeText(opened, prompt.text);
+    prompt.prompt = EncodeText(opened, prompt.text, /*parse_special=*/true);
+    // A client that rendered the chat template has its BOS in the text: it is not doubled.
+    std::vector<int32_t>& ids = prompt.prompt.ids;
+    const std::vector<int32_t>& bos = opened.tokenizer->PrefixIds();
+    const auto n = static_cast<ptrdiff_t>(bos.size());
+    if (ids.size() >= 2 * bos.size() && std::equal(bos.begin(), bos.end(), ids.begin() + n))
+      ids.erase(ids.begin(), ids.begin() + n);
     if (prompt.prompt.ids.empty())
       throw InvalidValue(place, "{} is empty, expected at least one token", place);
     return prompt;

@@ -250,6 +250,27 @@ std::vector<ReplyEvent> Generation::Filter(Choice* choice, std::vector<ReplyEven
   return kept;
 }
 
+// Puts the reasoning back where the model wrote it. `before`: where the parser stood before these events.
+void Generation::KeepInContent(Choice* choice, ReasoningSplitter::Mode before,
+                               std::vector<ReplyEvent>* events) const {
+  using Mode = ReasoningSplitter::Mode;
+  if (!plan_.reasoning_in_content) return;
+  const auto is_reasoning = [](const ReplyEvent& event) { return event.kind == Kind::kReasoning; };
+  const Mode after = choice->parser.mode();
+  const bool was_open = before == Mode::kThink;
+  const bool opened =
+      before == Mode::kOpenWait &&
+      (after == Mode::kThink || std::any_of(events->begin(), events->end(), is_reasoning));
+  if (after == Mode::kAnswer && (was_open || opened)) {
+    const auto last = std::find_if(events->rbegin(), events->rend(), is_reasoning);
+    events->insert(last.base(), {Kind::kContent, 0, std::string(kCloseTag) + "\n\n"});
+  }
+  for (ReplyEvent& event : *events) {
+    if (is_reasoning(event)) event.kind = Kind::kContent;
+  }
+  if (opened) events->insert(events->begin(), {Kind::kContent, 0, std::string(kOpenTag)});
+}
+
 void Generation::Accept(Choice* choice, const std::vector<ReplyEvent>& events) {
   for (const ReplyEvent& event : events) {
     switch (event.kind) {
@@ -292,11 +313,13 @@ void Generation::OnToken(Choice* choice, const TokenEvent& event) {
     const std::string text = choice->decoder.Push(event.id);
     choice->text_bytes += text.size();
     std::vector<ReplyEvent> events;
+    const auto before = choice->parser.mode();
     if (!plan_.is_raw)
       events = choice->parser.Push(text);
     else if (!text.empty())
       events.push_back({Kind::kContent, 0, text});
     delta.events = Filter(choice, std::move(events));
+    KeepInContent(choice, before, &delta.events);
     Accept(choice, delta.events);
   }
   if (plan_.fields.stream) Send(writer_->Piece(*this, *choice, delta));
@@ -337,6 +360,7 @@ void Generation::OnDone(Engine& engine, Choice* choice, const RequestResult& res
   Delta delta{.tokens_from = choice->tokens.size()};
   std::vector<ReplyEvent> events;
   const std::string rest = choice->decoder.Finish();
+  const auto before = choice->parser.mode();
   if (plan_.is_raw) {
     if (!rest.empty()) events.push_back({Kind::kContent, 0, rest});
   } else {
@@ -346,6 +370,7 @@ void Generation::OnDone(Engine& engine, Choice* choice, const RequestResult& res
   events = Filter(choice, std::move(events));
   if (!choice->is_stopped && choice->stops.holds())
     events.push_back({Kind::kContent, 0, choice->stops.Finish()});
+  KeepInContent(choice, before, &events);
   delta.events = std::move(events);
   Accept(choice, delta.events);
   choice->finish_reason = result.finish == FinishReason::kLength ? "length" : "stop";

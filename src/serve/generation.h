@@ -34,6 +34,7 @@ struct GenerationPlan {
   bool wants_logprobs = false;
   size_t top_logprobs = 0;
   ThinkingFields thinking;
+  bool reasoning_in_content = false;            // with its tags, instead of apart
   Json tools;                                   // null or a list: calls are looked for
   std::shared_ptr<const AnswerGrammar> answer;  // null: the answer is free
   std::vector<std::string> ignored;             // fields that nobody knows
@@ -135,6 +136,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   bool ShouldCancel();
   void OnToken(Choice* choice, const TokenEvent& event);
   std::vector<ReplyEvent> Filter(Choice* choice, std::vector<ReplyEvent> events);
+  void KeepInContent(Choice* choice, ReasoningSplitter::Mode before,
+                     std::vector<ReplyEvent>* events) const;
   void Accept(Choice* choice, const std::vector<ReplyEvent>& events);
   void OnDone(Engine& engine, Choice* choice, const RequestResult& result);
   void Finish(Engine& engine);

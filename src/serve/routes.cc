@@ -129,7 +129,11 @@ HttpResponse Server::DemoTool(const Call& call) {
   gmtime_r(&now, &date);
   char text[16];
   std::strftime(text, sizeof(text), "%Y-%m-%d", &date);
-  return JsonResponse(RunDemoTool(call.rest, ParseBody(call.request()), text));
+  HttpResponse response = JsonResponse({});
+  // As `chat --tools` gives it to the model: a client hands on the text of this body.
+  response.body =
+      DumpJson(RunDemoTool(call.rest, ParseBody(call.request()), text), JsonStyle::kPython);
+  return response;
 }
 
 void Server::ChatCompletion(const Call& call, const Json& body) {

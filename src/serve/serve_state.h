@@ -25,7 +25,8 @@ struct ServeSettings {
   std::string alias;          // name of the model in answers
   bool strict_model = false;  // 404 for any other
   bool strict_params = false;
-  bool reasoning_both = false;  // the reasoning under a second name, too
+  bool reasoning_both = false;        // the reasoning under a second name, too
+  bool reasoning_in_content = false;  // as the model wrote it, for clients that look for </think>
   bool metrics_public = false, has_web = true, has_demo_tools = false;
   bool warm_next_turn = true;
   size_t max_queue = 64, max_queued_tokens = 262144;

@@ -158,7 +158,8 @@ void CheckRandomBudgets(int requests) {
                   budget = static_cast<int64_t>(next(220)) - 1,
                   grace = static_cast<int64_t>(next(30));
     const Json json = Shared().Chat(fmt::format(
-        R"("max_tokens":{},"thinking_budget":{},"thinking_grace":{},"seed":{},"ignore_eos":true)",
+        R"("max_tokens":{},"thinking_budget":{},"thinking_grace":{},"seed":{},"ignore_eos":true,)"
+        R"("logprobs":true)",
         max_tokens, budget, grace, i));
     const std::string content = At(json, {"choices", "0", "message", "content"}).AsString();
     EXPECT_FALSE(content.empty()) << DumpJson(json);
@@ -175,7 +176,16 @@ void CheckRandomBudgets(int requests) {
       EXPECT_GE(used, effective);
       const std::string reasoning =
           At(json, {"choices", "0", "message", "reasoning_content"}).AsString();
-      EXPECT_TRUE(reasoning.ends_with('\n')) << Quoted(reasoning.substr(reasoning.size() - 10));
+      if (reasoning.ends_with('\n')) continue;
+      // Only where the model had begun the closing tag by itself: then no more than its rest is put in.
+      const Json& tokens = At(json, {"choices", "0", "logprobs", "content"});
+      size_t forced = 0;
+      while (forced < tokens.AsArray().size() && tokens.AsArray()[forced].Find("forced") == nullptr)
+        ++forced;
+      ASSERT_GT(forced, 0u);
+      const std::string& before = tokens.AsArray()[forced - 1].Find("token")->AsString();
+      EXPECT_TRUE(before.ends_with('<') || before.find("</") != std::string::npos)
+          << Quoted(before) << " " << Quoted(reasoning.substr(reasoning.size() - 10));
     }
   }
 }
@@ -213,6 +223,32 @@ TEST(Server, LeastThinkingAndClosingMessageAct) {
   EXPECT_TRUE(At(json, {"choices", "0", "message", "reasoning_content"})
                   .AsString()
                   .ends_with("Time is up.\n"));
+}
+
+TEST(Server, ReasoningMayStayInTheContentForClientsThatCutItThemselves) {
+  TestServer& server = Shared();
+  const std::string fields = R"("max_tokens":60,"seed":4,"thinking_budget":9)";
+  const Json apart = server.Chat(fields);
+  const std::string reasoning =
+      At(apart, {"choices", "0", "message", "reasoning_content"}).AsString();
+  const std::string content = At(apart, {"choices", "0", "message", "content"}).AsString();
+  ASSERT_FALSE(reasoning.empty());
+  ASSERT_FALSE(content.empty());
+  // Equal draws need equal budgets: the reserve, which this form leaves out, is asked for in both.
+  const std::string whole = fields + R"(,"reasoning_format":"none","answer_reserve":-1)";
+  const Json message = At(server.Chat(whole), {"choices", "0", "message"});
+  EXPECT_EQ(message.Find("content")->AsString(), reasoning + "</think>\n\n" + content);
+  EXPECT_EQ(message.Find("reasoning_content"), nullptr);
+  const Streamed streamed = server.Stream(whole);
+  EXPECT_EQ(streamed.content.at(0), message.Find("content")->AsString());
+  EXPECT_TRUE(streamed.reasoning.empty());
+  // Without a reserve the first of two calls ends inside the reasoning, at its last token.
+  const Json cut = server.Chat(R"("max_tokens":24,"seed":4,"reasoning_format":"none")");
+  EXPECT_EQ(At(cut, {"choices", "0", "finish_reason"}).AsString(), "length");
+  EXPECT_EQ(At(cut, {"choices", "0", "message", "content"}).AsString().find("</think>"),
+            std::string::npos);
+  EXPECT_EQ(At(cut, {"usage", "completion_tokens"}).AsInt(), 24);
+  server.PostJson("/v1/chat/completions", TestServer::ChatBody(R"("reasoning_format":"xml")"), 400);
 }
 
 TEST(Server, AModelWithoutThinkingSaysSo) {
@@ -410,6 +446,22 @@ TEST(Server, ContinuesAnOpenAnswer) {
                 R"({"messages":[{"role":"user","content":"Hi"}],"continue_final_message":true})")
           .status,
       400);
+}
+
+TEST(Server, APromptThatTheClientRenderedIsReadWithItsSpecialTokens) {
+  // What HF tokenizers make of such a prompt, and so what clients that render the template expect.
+  const Json applied = Shared().PostJson("/apply-template", TestServer::ChatBody(""));
+  const std::string& rendered = At(applied, {"prompt"}).AsString();
+  ASSERT_FALSE(rendered.starts_with("<s>"));
+  const int64_t in_chat = At(Shared().Chat(kGreedy), {"usage", "prompt_tokens"}).AsInt();
+  // One BOS, whether the text has it or not.
+  for (const std::string& prompt : {rendered, "<s>" + rendered}) {
+    Json body = Json::MakeObject();
+    body.Set("prompt", prompt);
+    body.Set("max_tokens", 1);
+    const Json text = Shared().PostJson("/v1/completions", DumpJson(body));
+    EXPECT_EQ(At(text, {"usage", "prompt_tokens"}).AsInt(), in_chat + 1) << prompt;
+  }
 }
 
 TEST(Server, TokenizerRoutesRoundTrip) {

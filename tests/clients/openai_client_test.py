@@ -3,15 +3,12 @@
 """The `openai` package, unchanged, against a live `planish serve` with a tiny model.
 Usage: openai_client_test.py PLANISH GOLDEN_DIR   (exit status 77: the package is not installed; see `make test-clients`)"""
 import json
-import os
-import pathlib
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
+
+from live_server import LiveServer, check, tiny_model
 
 try:
     import openai
@@ -20,7 +17,7 @@ except ImportError:
     print("skipped: the openai package is not installed here (make test-clients installs it)")
     sys.exit(77)
 
-PLANISH, GOLDEN = sys.argv[1], pathlib.Path(sys.argv[2])
+PLANISH, GOLDEN = sys.argv[1:3]
 KEY = "a-secret-key"
 TOOL = {
     "type": "function",
@@ -35,24 +32,6 @@ TOOL = {
     },
 }
 USER = [{"role": "user", "content": "Hello there"}]
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def make_model(folder):
-    model = pathlib.Path(folder) / "tiny"
-    shutil.copytree(GOLDEN / "models/nemotron_h_a", model)
-    shutil.copy(GOLDEN / "chat/nano2.jinja", model / "chat_template.jinja")
-    return model
 
 
 def chat(client):
@@ -165,35 +144,21 @@ def rest(client, url):
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        model, port = make_model(folder), free_port()
-        url = f"http://127.0.0.1:{port}"
-        environment = dict(os.environ, PLANISH_API_KEY=KEY, GOMP_SPINCOUNT="300")
-        command = [PLANISH, "serve", "-m", str(model), "--port", str(port), "-t", "1"]
-        checks = [PLANISH, "serve", "--check", "--port", str(port)]
-        check(subprocess.run(checks, capture_output=True).returncode == 5, "--check without a server")
-        server = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        try:
-            for _ in range(600):
-                if subprocess.run(checks, capture_output=True).returncode == 0:
-                    break
-                check(server.poll() is None, server.poll())
-                time.sleep(0.05)
-            client = openai.OpenAI(base_url=url + "/v1", api_key=KEY, max_retries=0, timeout=120)
+        with LiveServer(PLANISH, tiny_model(GOLDEN, folder), key=KEY) as server:
+            client = openai.OpenAI(base_url=server.url + "/v1", api_key=KEY, max_retries=0, timeout=120)
             chat(client)
             tools(client)
             structure(client)
             responses(client)
-            rest(client, url)
-            second = subprocess.run(command, env=environment, capture_output=True, text=True)
+            rest(client, server.url)
+            second = subprocess.run(server.command, env=server.environment, capture_output=True, text=True)
             check(second.returncode == 5 and "cannot listen" in second.stderr, second)
-            server.send_signal(signal.SIGHUP)
+            server.process.send_signal(signal.SIGHUP)
             client.models.list()
-            server.send_signal(signal.SIGTERM)
-            check(server.wait(30) == 0, f"exit status {server.returncode} after SIGTERM")
-        finally:
-            server.kill()
-            log = server.stderr.read()
-        check(KEY not in log, "the key is in the log")
+            status = server.stop(signal.SIGTERM)
+            check(status == 0, f"exit status {status} after SIGTERM")
+            check(subprocess.run(server.health, capture_output=True).returncode == 5, "--check without a server")
+        check(KEY not in server.log, "the key is in the log")
     print("ok")
 
 

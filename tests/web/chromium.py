@@ -79,6 +79,11 @@ class Browser:
         self.send("Page.navigate", url=url)
         self.wait("document.readyState === 'complete'")
 
+    def reload(self):
+        self.run("window.isOld = true")  # the old document is complete, too, and answers for a while
+        self.send("Page.reload")
+        self.wait("!window.isOld && document.readyState === 'complete'")
+
     def run(self, script):
         """Value of a JavaScript expression; promises are awaited."""
         result = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True, userGesture=True)

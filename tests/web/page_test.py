@@ -149,7 +149,7 @@ class PageTest(unittest.TestCase):
         page = self.browser
         self.ask(QUESTION)
         shown = page.run(text_of(".markdown"))
-        page.open(self.url + "/" + page.run("location.hash"))
+        page.reload()
         self.ready()
         self.assertEqual(page.run(text_of(".user")), QUESTION)
         self.assertEqual(page.run(text_of(".markdown")), shown)
