@@ -2,6 +2,7 @@
 // Low-rank adapters as a user meets them: `sft` beside a frozen model, `--adapter`, `merge --adapter`, `plan --train`, refusals.
 #include <cmath>
 
+#include "mpirun.h"
 #include "run_program.h"
 #include "tensor/safetensors.h"
 #include "train/train_testing.h"
@@ -91,6 +92,26 @@ TEST(Lora, MergedModelGivesTheLogitsOfModelAndAdapter) {
     return DumpJson(*JsonOf(arguments).Find("ids"));
   };
   EXPECT_EQ(greedy_ids(with_adapter), greedy_ids(ids(a.path("merged"))));
+}
+
+TEST(Lora, TwoRanksTrainTheSameAdapterAndOneGoesOnWithIt) {
+  const Adapted a;
+  const auto sft = [&](const std::string& name, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments{
+        "sft", a.recipe(), "-o", a.path(name), "-q", "--set", "batch.micro_samples=1"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome outcome = RunProgram(arguments, {.environment = MpiEnvironment()});
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+  };
+  sft("lora", {});
+  sft("shared", {"--ranks", "2", "--steps", "3"});
+  sft("shared", {});
+  const auto weights = [&](const std::string& name) {
+    const auto newest = CheckpointStore(a.path(name + "/checkpoints"), {}).NewestValid();
+    return newest ? ReadFile(*newest + "/adapter_model.safetensors", 1 << 24) : "no checkpoint";
+  };
+  EXPECT_TRUE(weights("lora") == weights("shared"));
+  EXPECT_EQ(MetricsOf(a.path("lora")), MetricsOf(a.path("shared")));
 }
 
 TEST(Lora, WhatCannotBeIsRefusedInOneLine) {

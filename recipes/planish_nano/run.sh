@@ -86,22 +86,22 @@ done
 
 # 3. Training. The recipes name data/... relative to themselves, so they are copied beside the data.
 cp "$here"/{config.json,pretrain.toml,sft.toml} "$work/"
-train() {  # NAME VERB STEPS ARGS...
-  local name=$1 verb=$2 steps=$(($3 * scale / 100)) left=$((deadline - SECONDS))
-  shift 3
+train() {  # NAME VERB SCHEDULE STOP ARGS...: up to step STOP of a schedule of so many steps
+  local name=$1 verb=$2 steps=$(($3 * scale / 100)) stop=$(($4 * scale / 100)) left=$((deadline - SECONDS))
+  shift 4
   local last
-  last=$work/$name/checkpoints/step-$(printf %08d $steps)
+  last=$work/$name/checkpoints/step-$(printf %08d $stop)
   [ -e "$last/state.json" ] && return
   [ "$left" -gt 0 ] || { say "$name: paused before its start; call again"; exit 0; }
   local status=0
-  timeout --signal=TERM "$left" "$planish" "$verb" "$work/$name.toml" -o "$work/$name" --set schedule.steps=$steps "$@" ||
-    status=$?
+  timeout --signal=TERM "$left" "$planish" "$verb" "$work/$name.toml" -o "$work/$name" --set schedule.steps=$steps \
+    --steps $stop "$@" || status=$?
   [ $status -eq 0 ] || [ $status -eq 124 ] || exit $status
   [ -e "$last/state.json" ] || { say "$name: paused; call again to go on"; exit 0; }
 }
 scaled() { echo $(($1 * scale < 100 ? 1 : $1 * scale / 100)); }
-train pretrain pretrain 6000 --set schedule.warmup_steps=$(scaled 100) --set schedule.decay_steps=$(scaled 900)
-train sft sft 4000 --set schedule.warmup_steps=$(scaled 50) --set checkpoint.every_steps=$(scaled 250) \
+train pretrain pretrain 6000 3750 --set schedule.warmup_steps=$(scaled 100) --set schedule.decay_steps=$(scaled 900)
+train sft sft 8000 8000 --set schedule.warmup_steps=$(scaled 100) --set checkpoint.every_steps=$(scaled 500) \
   --set "model.init=$(ls -d "$work"/pretrain/checkpoints/step-* | tail -n 1)"
 
 # 4. The mean of the last three checkpoints, in bf16; transformers clamps dt by time_step_min, the model never did.

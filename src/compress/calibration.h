@@ -19,7 +19,7 @@ struct CalibrationOptions {
       0;  // of the choice of rows among those the text gives; its order is that of the text
   double held_out =
       0;  // in [0, 1): this share of the documents, spread over the text, is left to ReadHeldOut; a long
-      // document counts as several
+          // document counts as several
 };
 
 struct CalibrationRows {
