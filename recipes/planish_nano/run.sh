@@ -86,11 +86,12 @@ done
 
 # 3. Training. The recipes name data/... relative to themselves, so they are copied beside the data.
 cp "$here"/{config.json,pretrain.toml,sft.toml} "$work/"
+step_of() { printf 'step-%08d' $(($1 * scale / 100)); }
 train() {  # NAME VERB SCHEDULE STOP ARGS...: up to step STOP of a schedule of so many steps
   local name=$1 verb=$2 steps=$(($3 * scale / 100)) stop=$(($4 * scale / 100)) left=$((deadline - SECONDS))
-  shift 4
   local last
-  last=$work/$name/checkpoints/step-$(printf %08d $stop)
+  last=$work/$name/checkpoints/$(step_of "$4")
+  shift 4
   [ -e "$last/state.json" ] && return
   [ "$left" -gt 0 ] || { say "$name: paused before its start; call again"; exit 0; }
   local status=0
@@ -102,11 +103,13 @@ train() {  # NAME VERB SCHEDULE STOP ARGS...: up to step STOP of a schedule of s
 scaled() { echo $(($1 * scale < 100 ? 1 : $1 * scale / 100)); }
 train pretrain pretrain 6000 3750 --set schedule.warmup_steps=$(scaled 100) --set schedule.decay_steps=$(scaled 900)
 train sft sft 8000 8000 --set schedule.warmup_steps=$(scaled 100) --set checkpoint.every_steps=$(scaled 500) \
-  --set "model.init=$(ls -d "$work"/pretrain/checkpoints/step-* | tail -n 1)"
+  --set checkpoint.keep_every_steps=$(scaled 500) --set "model.init=$work/pretrain/checkpoints/$(step_of 3750)"
 
-# 4. The mean of the last three checkpoints, in bf16; transformers clamps dt by time_step_min, the model never did.
+# 4. The mean of three checkpoints at fixed steps (a pause leaves others), in bf16; transformers clamps dt by time_step_min, the
+# model never did.
 if [ ! -e "$work/planish-nano/config.json" ]; then
-  "$planish" merge -q "$work/sft" --method lawa --last 3 --type bf16 -o "$work/planish-nano.part"
+  "$planish" merge -q "$work/sft/checkpoints/"{"$(step_of 7000)","$(step_of 7500)","$(step_of 8000)"} --type bf16 \
+    -o "$work/planish-nano.part"
   sed -i 's/"time_step_min": [0-9.e-]*/"time_step_min": 0.0/' "$work/planish-nano.part/config.json"
   cp "$template" "$work/planish-nano.part/chat_template.jinja"
   printf '{\n  "bos_token_id": 0,\n  "eos_token_id": [5, 0],\n  "temperature": 0.6,\n  "top_p": 0.95,\n  "do_sample": true\n}\n' \

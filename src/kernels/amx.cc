@@ -21,8 +21,8 @@ constexpr long kXfeatureXtiledata = 18;
 bool AskForTiles() {
   unsigned a, b, c, d;
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-  constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24, kInt8 = 1u << 25;
-  if ((d & (kBf16 | kTile | kInt8)) != (kBf16 | kTile | kInt8)) return false;
+  constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24, kInt8 = 1u << 25, kGfni = 1u << 8;
+  if ((d & (kBf16 | kTile | kInt8)) != (kBf16 | kTile | kInt8) || (c & kGfni) == 0) return false;
   return syscall(SYS_arch_prctl, kArchReqXcompPerm, kXfeatureXtiledata) == 0;
 }
 
@@ -35,9 +35,16 @@ struct alignas(64) TileConfig {  // Intel SDM, LDTILECFG
 };
 static_assert(sizeof(TileConfig) == 64);
 
+constexpr TileConfig GroupsOf(uint8_t tokens) {
+  return {.row_bytes = {64, 64, 32, 32, 64, 64, 16, 64},
+          .rows = {tokens, tokens, tokens, tokens, 8, 8, tokens, 4}};
+}
+
 constexpr TileConfig kConfigs[] = {
     {.row_bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}},
-    {.row_bytes = {64, 64, 32, 32, 64, 64, 16, 64}, .rows = {16, 16, 16, 16, 8, 8, 16, 4}}};
+    GroupsOf(8),
+    GroupsOf(12),
+    GroupsOf(16)};
 
 thread_local int t_depth = 0;
 thread_local AmxShape t_shape;  // if t_depth > 0

@@ -5,13 +5,16 @@
 
 namespace planish {
 
-// The CPU has AMX-TILE, AMX-INT8 and AMX-BF16 and the system lets this process use them: asked once, for all threads.
+// The CPU has AMX-TILE, AMX-INT8, AMX-BF16 and GFNI, and the system lets this process use them: asked once, for all threads.
 bool AmxAvailable();
 
 // Rows x bytes of the eight tiles.
 enum class AmxShape {
-  kFull,    // 16 x 64, all of them
-  kGroups,  // for int8 groups of 32 and of 16 inputs: 0, 1: 16 x 64; 2, 3: 16 x 32; 4, 5: 8 x 64; 6: 16 x 16; 7: 4 x 64
+  kFull,  // 16 x 64, all of them
+  // For int8 groups of 32 and of 16 inputs and up to M tokens: 0, 1: M x 64; 2, 3: M x 32; 4, 5: 8 x 64; 6: M x 16; 7: 4 x 64.
+  kGroupsOf8,
+  kGroupsOf12,
+  kGroupsOf16,
 };
 
 // Gives the calling thread eight tiles for its lifetime; in scopes within, the same shape costs nothing more, and after another

@@ -172,16 +172,14 @@ void MatMulInt8(std::span<const Weight* const> ws, const float* x, size_t T,
   const size_t K = ws[0]->in();
   Parts parts(ws.size());
   const Int8Kernels& kernels = Kernels();
-  // Up to twice the stream's tokens two streams beat one tile, though the weights are read twice: 16 tokens of cold q4_0 take
-  // 2 x 1/18.5 s a GB against 1/8.0 (two threads, AMX).
-  const size_t chunk = T <= 2 * kernels.stream_tokens ? kernels.stream_tokens : kChunkTokens;
+  const size_t chunk = T < kernels.tile_tokens ? kernels.stream_tokens : kChunkTokens;
   for (size_t t = 0; t < T; t += chunk) {
     const size_t tokens = std::min(chunk, T - t);
     for (size_t i = 0; i < ws.size(); ++i) {
       PLANISH_DCHECK(ws[i]->in() == K);
       parts.begin()[i] = PartOf(*ws[i], ys[i] + t * ws[i]->out());
     }
-    if (tokens <= kernels.stream_tokens)
+    if (tokens < kernels.tile_tokens && tokens <= kernels.stream_tokens)
       StreamAll(kernels, parts, x + t * K, tokens, K);
     else
       TileAll(kernels, parts, x + t * K, tokens, K);

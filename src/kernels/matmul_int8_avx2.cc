@@ -94,7 +94,8 @@ struct Ops {
 }  // namespace
 }  // namespace avx2
 
-const Int8Kernels kInt8Avx2 = {avx2::Ops::kStreamTokens, 16, avx2::Stream, avx2::Tile};
+const Int8Kernels kInt8Avx2 = {avx2::Ops::kStreamTokens, 2 * avx2::Ops::kStreamTokens + 1, 16,
+                               avx2::Stream, avx2::Tile};
 
 }  // namespace planish
 #pragma GCC pop_options

@@ -89,7 +89,8 @@ struct Ops {
 }  // namespace
 }  // namespace avx512
 
-const Int8Kernels kInt8Avx512 = {avx512::Ops::kStreamTokens, 16, avx512::Stream, avx512::Tile};
+const Int8Kernels kInt8Avx512 = {avx512::Ops::kStreamTokens, 2 * avx512::Ops::kStreamTokens + 1, 16,
+                                 avx512::Stream, avx512::Tile};
 
 }  // namespace planish
 #pragma GCC pop_options

@@ -24,9 +24,11 @@ struct Int8Weight {
 };
 
 struct Int8Kernels {
-  size_t stream_tokens;  // up to so many tokens `stream` serves, above it `tile`
+  size_t stream_tokens;  // the most that `stream` takes
   size_t
-      panel_height;  // of the rows that `tile` takes; `stream` takes one panel of as many tokens as there are
+      tile_tokens;  // from so many on `tile` serves; fewer are streamed, in several calls if need be
+  // Of the rows that `tile` takes; `stream` takes one panel of as many tokens as there are.
+  size_t panel_height;
   // y[t * w.out + n] for all tokens of the panel and the rows n of blocks [begin, end).
   void (*stream)(const Int8Weight& w, size_t begin, size_t end, const Int8Panel& x,
                  float* y) noexcept;

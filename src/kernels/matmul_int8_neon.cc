@@ -323,10 +323,13 @@ inline void TileZipped(const Int8Weight& w, size_t begin, size_t end, const Int8
 
 namespace planish {
 
-const Int8Kernels kInt8Neon = {neon::Ops::kStreamTokens, 16, neon::Stream, neon::Tile};
-const Int8Kernels kInt8Dotprod = {dotprod::Ops::kStreamTokens, 16, dotprod::Stream, dotprod::Tile};
+const Int8Kernels kInt8Neon = {neon::Ops::kStreamTokens, 2 * neon::Ops::kStreamTokens + 1, 16,
+                               neon::Stream, neon::Tile};
+const Int8Kernels kInt8Dotprod = {dotprod::Ops::kStreamTokens, 2 * dotprod::Ops::kStreamTokens + 1,
+                                  16, dotprod::Stream, dotprod::Tile};
 // Few tokens: a weight is read once from memory, which dot products keep up with.
-const Int8Kernels kInt8I8mm = {dotprod::Ops::kStreamTokens, 16, dotprod::Stream, i8mm::TileZipped};
+const Int8Kernels kInt8I8mm = {dotprod::Ops::kStreamTokens, 2 * dotprod::Ops::kStreamTokens + 1, 16,
+                               dotprod::Stream, i8mm::TileZipped};
 
 }  // namespace planish
 #endif

@@ -108,6 +108,7 @@ struct Ops {
 }  // namespace
 }  // namespace scalar
 
-const Int8Kernels kInt8Scalar = {scalar::Ops::kStreamTokens, 16, scalar::Stream, scalar::Tile};
+const Int8Kernels kInt8Scalar = {scalar::Ops::kStreamTokens, 2 * scalar::Ops::kStreamTokens + 1, 16,
+                                 scalar::Stream, scalar::Tile};
 
 }  // namespace planish

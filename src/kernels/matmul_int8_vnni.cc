@@ -77,7 +77,8 @@ struct Ops {
 }  // namespace
 }  // namespace vnni
 
-const Int8Kernels kInt8Vnni = {vnni::Ops::kStreamTokens, 16, vnni::Stream, vnni::Tile};
+const Int8Kernels kInt8Vnni = {vnni::Ops::kStreamTokens, 2 * vnni::Ops::kStreamTokens + 1, 16,
+                               vnni::Stream, vnni::Tile};
 
 }  // namespace planish
 #pragma GCC pop_options
