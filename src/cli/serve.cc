@@ -17,6 +17,8 @@
 namespace planish {
 namespace {
 
+constexpr double kBackgroundRestS = 0.1;  // programs ask again within it, people do not
+
 bool IsLoopback(const std::string& host) {
   return host == "localhost" || host == "::1" || host.starts_with("127.") ||
          host.starts_with("unix:");
@@ -220,6 +222,7 @@ class ServeVerb : public Verb {
       engine.step_tokens = static_cast<size_t>(step_tokens_);
       engine.context = model_.ContextFor(opened.config);
       engine.max_itl_ms = max_itl_ms_;
+      engine.background_rest_s = kBackgroundRestS;
       engine.context_memory = ctx_memory_ > 0 ? ctx_memory_ : AvailableBytes() / 10 * 6;
       engine.cache_bytes = has_cache_ram ? cache_ram_ : DefaultCacheBytes();
       if (!cache_dir_.empty()) {

@@ -182,6 +182,7 @@ Engine::StepPlan Engine::Plan() {
 }
 
 bool Engine::Step() {
+  const auto start = Sequence::Clock::now();  // answers wait for what comes before the model, too
   last_step_ = {};
   CancelAsked();
   Retire();
@@ -190,7 +191,6 @@ bool Engine::Step() {
   Admit();
   const StepPlan plan = Plan();
   if (!plan.runs.empty()) {
-    const auto start = Sequence::Clock::now();
     const Workspace::Scope scope(workspace_);
     try {
       float* hidden = workspace_.Take(plan.ids.size() * model_->config().hidden_size);  // [R, D]

@@ -29,6 +29,8 @@ struct EngineOptions {
   size_t context_memory = 0;  // bytes of running sequences' states; 0: no limit
   size_t answer_room = 1024;  // tokens of an answer that a request finds memory for when it starts
   double max_itl_ms = 0;      // see Pace
+  double background_rest_s =
+      0;  // background work waits so long: who asks again at once need not wait for its step
   // Where the cache keeps states beyond evictions and restarts (StateFolder); empty: nowhere.
   std::string cache_dir;
   uint64_t cache_dir_bytes = uint64_t{20} << 30;
@@ -79,6 +81,7 @@ class Engine {
 
  private:
   struct StepPlan;
+  struct Drawn;
   using Sequences = std::list<std::unique_ptr<Sequence>>;
 
   // engine.cc
@@ -107,7 +110,10 @@ class Engine {
   // engine_sampling.cc
   void Apply(const StepPlan& plan, const float* hidden);
   void PromptLogprobs(Sequence* sequence, const float* hidden, size_t first, size_t count);
-  void Sample(Sequence* sequence, std::span<float> logits);
+  bool TakeForced(Sequence* sequence);
+  static void TakeMask(const Sequence& sequence, Drawn* drawn);
+  static void Draw(const Sequence& sequence, std::span<float> logits, Drawn* drawn);
+  void Accept(Sequence* sequence, Drawn* drawn);
   void Append(Sequence* sequence, int32_t id, bool forced, TokenEvent event);
 
   const Model* model_;

@@ -40,8 +40,9 @@ Engine::Sequences::iterator Engine::NextWaiting() {
     if (best == waiting_.end() || level < best_level) best = it, best_level = level;
   }
   if (has_other_work) return best;
-  return std::find_if(waiting_.begin(), waiting_.end(),
-                      [](const auto& sequence) { return !sequence->is_done; });
+  return std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& sequence) {
+    return !sequence->is_done && SecondsSince(sequence->submitted) >= options_.background_rest_s;
+  });
 }
 
 // What the sequence may take without being asked again; more once it has outgrown that.

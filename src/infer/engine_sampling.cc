@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "infer/engine_parts.h"
 #include "kernels/sample.h"
 
@@ -40,6 +41,17 @@ std::string WhereNotFinite(const Model& model, std::span<const int32_t> ids, Wor
 }
 
 }  // namespace
+
+// What a row of logits gives, before anybody is told.
+struct Engine::Drawn {
+  bool is_forced = false;  // nothing is drawn
+  const TokenMask* mask = nullptr;
+  std::optional<TokenMask> both;  // where mask is the intersection of several
+  bool is_finite = true;
+  int32_t id = -1;  // none is allowed
+  TokenEvent event;
+  std::exception_ptr failure;
+};
 
 void Engine::Apply(const StepPlan& plan, const float* hidden) {
   const size_t D = model_->config().hidden_size, V = model_->config().vocab_size;
@@ -77,9 +89,24 @@ void Engine::Apply(const StepPlan& plan, const float* hidden) {
     std::memcpy(gathered + i * D, last_rows[i], D * sizeof(float));
   float* logits = workspace_.Take(sampling.size() * V);
   model_->Head(gathered, sampling.size(), logits);
+  std::vector<Drawn> drawn(sampling.size());
   for (size_t i = 0; i < sampling.size(); ++i) {
-    if (sampling[i]->is_done) continue;
-    Guard(sampling[i], [&] { Sample(sampling[i], {logits + i * V, V}); });
+    Guard(sampling[i], [&] {
+      drawn[i].is_forced = TakeForced(sampling[i]);
+      if (!drawn[i].is_forced) TakeMask(*sampling[i], &drawn[i]);
+    });
+  }
+  ParallelFor(sampling.size(), [&](size_t i, int) {
+    if (sampling[i]->is_done || drawn[i].is_forced) return;
+    try {
+      Draw(*sampling[i], {logits + i * V, V}, &drawn[i]);
+    } catch (...) {
+      drawn[i].failure = std::current_exception();
+    }
+  });
+  for (size_t i = 0; i < sampling.size(); ++i) {
+    if (sampling[i]->is_done || drawn[i].is_forced) continue;  // callbacks of others may cancel
+    Guard(sampling[i], [&] { Accept(sampling[i], &drawn[i]); });
   }
 }
 
@@ -109,53 +136,62 @@ void Engine::PromptLogprobs(Sequence* sequence, const float* hidden, size_t firs
   }
 }
 
-void Engine::Sample(Sequence* sequence, std::span<float> logits) {
-  // Forced tokens wait until nothing is pending, then go in all at once: those of the first hook in the request's order.
-  // Masks of several hooks are intersected.
-  const TokenMask* mask = nullptr;
-  std::optional<TokenMask> both;
+// Forced tokens wait until nothing is pending, then go in all at once: those of the first hook in the request's order.
+bool Engine::TakeForced(Sequence* sequence) {
   for (auto& [hook, action] : sequence->actions) {
-    if (!action.forced.empty()) {
-      const std::vector<int32_t> forced = std::move(action.forced);
-      action.forced.clear();
-      for (const int32_t id : forced) {
-        if (sequence->is_done) return;
-        Append(sequence, id, /*forced=*/true,
-               {.logprob = std::numeric_limits<double>::quiet_NaN()});
-      }
-      if (forced.size() > 1)
-        sequence->bulk.emplace_back(sequence->ids.size() - forced.size(), sequence->ids.size());
-      return;
+    if (action.forced.empty()) continue;
+    const std::vector<int32_t> forced = std::move(action.forced);
+    action.forced.clear();
+    for (const int32_t id : forced) {
+      if (sequence->is_done) return true;
+      Append(sequence, id, /*forced=*/true, {.logprob = std::numeric_limits<double>::quiet_NaN()});
     }
-    if (action.mask == nullptr) continue;
-    if (mask != nullptr) {
-      if (!both) both = *mask;
-      both->Intersect(*action.mask);
-    }
-    mask = both ? &*both : action.mask;
+    if (forced.size() > 1)
+      sequence->bulk.emplace_back(sequence->ids.size() - forced.size(), sequence->ids.size());
+    return true;
   }
-  TokenEvent event;
+  return false;
+}
+
+// Masks of several hooks are intersected.
+void Engine::TakeMask(const Sequence& sequence, Drawn* drawn) {
+  for (const auto& [hook, action] : sequence.actions) {
+    if (action.mask == nullptr) continue;
+    if (drawn->mask != nullptr) {
+      if (!drawn->both) drawn->both = *drawn->mask;
+      drawn->both->Intersect(*action.mask);
+    }
+    drawn->mask = drawn->both ? &*drawn->both : action.mask;
+  }
+}
+
+// The next token of one row. Runs beside other rows: changes nothing but `logits` and `drawn`.
+void Engine::Draw(const Sequence& sequence, std::span<float> logits, Drawn* drawn) {
   const double log_sum = LogSumExp(logits.data(), logits.size());
-  if (!std::isfinite(log_sum)) {
+  drawn->is_finite = std::isfinite(log_sum);
+  if (!drawn->is_finite) return;
+  const size_t top = sequence.request.top_logprobs;
+  if (top > 0) drawn->event.top = LargestOf(logits.data(), logits.size(), top, log_sum);
+  // Log-probabilities are those of the model. Masks leave the logits of what may be chosen alone, penalties do not.
+  std::vector<float> raw;
+  if (sequence.sampler.penalises()) raw.assign(logits.begin(), logits.end());
+  drawn->id = sequence.sampler.Sample(logits, sequence.answer_tokens(), drawn->mask);
+  if (drawn->id < 0) return;
+  const auto id = static_cast<size_t>(drawn->id);
+  drawn->event.logprob = static_cast<double>(raw.empty() ? logits[id] : raw[id]) - log_sum;
+}
+
+void Engine::Accept(Sequence* sequence, Drawn* drawn) {
+  if (drawn->failure != nullptr) std::rethrow_exception(drawn->failure);
+  if (!drawn->is_finite) {
     Finish(
         sequence, FinishReason::kError,
         "the model's logits are not finite" + WhereNotFinite(*model_, sequence->ids, &workspace_));
-    return;
-  }
-  if (sequence->request.top_logprobs > 0) {
-    event.top = LargestOf(logits.data(), logits.size(), sequence->request.top_logprobs, log_sum);
-  }
-  // The sampler overwrites the row, so the raw value is looked up from a copy of what may be chosen: the row itself.
-  const Workspace::Scope scope(workspace_);
-  float* raw = workspace_.Take(logits.size());
-  std::memcpy(raw, logits.data(), logits.size_bytes());
-  const int32_t id = sequence->sampler.Sample(logits, sequence->answer_tokens(), mask);
-  if (id < 0) {
+  } else if (drawn->id < 0) {
     Finish(sequence, FinishReason::kError, "no token is allowed here");
-    return;
+  } else {
+    Append(sequence, drawn->id, /*forced=*/false, std::move(drawn->event));
   }
-  event.logprob = static_cast<double>(raw[id]) - log_sum;
-  Append(sequence, id, /*forced=*/false, std::move(event));
 }
 
 void Engine::Append(Sequence* sequence, int32_t id, bool forced, TokenEvent event) {

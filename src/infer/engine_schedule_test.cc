@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "infer/engine_testing.h"
 
 namespace planish {
@@ -294,10 +295,32 @@ TEST(Pace, SlicesShrinkWhileAnswersRunAndGrowWhenAlone) {
   }
   EXPECT_NEAR(pace.decode_ms(), 20, 1e-6);
   EXPECT_NEAR(pace.prefill_token_ms(), 0.4, 1e-6);
-  EXPECT_NEAR(static_cast<double>(pace.PrefillRows(1, 32, 500)), 200, 1);
+  EXPECT_NEAR(static_cast<double>(pace.PrefillRows(1, 32, 500)), (100 / 1.05 - 20) / 0.4, 1)
+      << "five percent stay in reserve";
   EXPECT_EQ(pace.PrefillRows(1, 32, 150), 150u);
   for (int i = 0; i < 50; ++i) pace.Record({.decode_rows = 1, .prefill_rows = 32, .seconds = 1.0});
   EXPECT_EQ(pace.PrefillRows(1, 32, 500), 32u) << "never less than a slice";
+}
+
+TEST(Pace, KeepsNinetyNineStepsOfAHundredUnderTheBound) {
+  Pace pace(100);
+  for (int i = 0; i < 20; ++i) pace.Record({4, 0, 0.010});
+  Random random(3);
+  int late = 0, steps = 0;
+  size_t rows_in_all = 0;
+  for (size_t depth = 0; steps < 2000; ++steps) {
+    const size_t rows = pace.PrefillRows(4, 32, 4096);
+    // Deeper tokens cost more; one step in fifty takes up to half as long again.
+    const double slow = random.Below(50) == 0 ? 1 + 0.5 * random.Uniform() : 1;
+    const double seconds =
+        slow * (0.010 + static_cast<double>(rows) * (1e-4 + 5e-8 * static_cast<double>(depth)));
+    pace.Record({4, rows, seconds});
+    depth = depth > 4000 ? 0 : depth + rows;
+    rows_in_all += rows;
+    late += steps > 50 && seconds > 0.1;
+  }
+  EXPECT_LE(late, steps / 100);
+  EXPECT_GT(rows_in_all, 2000u * 250) << "and uses most of the time it has";
 }
 
 }  // namespace

@@ -49,6 +49,11 @@ void Sampler::SeePrompt(std::span<const int32_t> ids) {
 
 void Sampler::SeeToken(int32_t id) { ++counts_[id].answer; }
 
+bool Sampler::penalises() const {
+  return !params_.logit_bias.empty() || params_.repetition_penalty != 1.0 ||
+         params_.frequency_penalty != 0.0 || params_.presence_penalty != 0.0;
+}
+
 void Sampler::Penalise(std::span<float> logits) const {
   for (const auto& [id, bias] : params_.logit_bias) logits[static_cast<size_t>(id)] += bias;
   if (params_.repetition_penalty == 1.0 && params_.frequency_penalty == 0.0 &&
@@ -64,7 +69,7 @@ void Sampler::Penalise(std::span<float> logits) const {
   }
 }
 
-int32_t Sampler::Sample(std::span<float> logits, uint64_t position, const TokenMask* mask) {
+int32_t Sampler::Sample(std::span<float> logits, uint64_t position, const TokenMask* mask) const {
   Penalise(logits);
   if (mask != nullptr) {
     for (size_t id = 0; id < logits.size(); ++id) {

@@ -68,7 +68,9 @@ class Sampler {
 
   // `logits` [V] is scratch: overwritten. `mask` may be null. A NaN is never chosen; -1 when
   // nothing is left: all are NaN, -inf or not allowed.
-  int32_t Sample(std::span<float> logits, uint64_t position, const TokenMask* mask);
+  int32_t Sample(std::span<float> logits, uint64_t position, const TokenMask* mask) const;
+  // Whether Sample changes logits of tokens that it may choose.
+  bool penalises() const;
   const SamplingParams& params() const { return params_; }
 
  private:

@@ -183,7 +183,9 @@ void Connection::Flush() {
     return;
   }
   if (is_writing_) return;
-  outbox_->is_posted = false;
+  if (outbox_->is_gathering)
+    outbox_->next_piece = NetClock::now() + GatherTime(host_->options().limits);
+  outbox_->is_posted = outbox_->is_gathering = false;
   if (outbox_->bytes.empty()) {
     const bool is_complete = outbox_->is_complete;
     lock.unlock();

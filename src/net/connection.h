@@ -19,6 +19,11 @@ using NetClock = std::chrono::steady_clock;
 
 class Connection;
 
+inline NetClock::duration GatherTime(const HttpLimits& limits) {
+  return std::chrono::duration_cast<NetClock::duration>(
+      std::chrono::duration<double>(limits.gather_s));
+}
+
 // What a connection needs of its server.
 class ConnectionHost {
  public:
@@ -26,8 +31,10 @@ class ConnectionHost {
   virtual const HttpServerOptions& options() const = 0;
   virtual void Handle(std::shared_ptr<HttpExchange> exchange) = 0;
   virtual void Post(std::function<void()> work) = 0;  // from any thread, to the I/O thread
-  virtual bool is_stopping() const = 0;               // connections close after their answer
-  virtual bool AddBodyBytes(ptrdiff_t bytes) = 0;     // false: over total_body_bytes
+  // From any thread: Flush of the connection within gather_s, together with others.
+  virtual void Gather(std::shared_ptr<Connection> connection) = 0;
+  virtual bool is_stopping() const = 0;            // connections close after their answer
+  virtual bool AddBodyBytes(ptrdiff_t bytes) = 0;  // false: over total_body_bytes
   virtual void Closed(Connection* connection) = 0;
   virtual HttpServerCounts& counts() = 0;
 };
@@ -35,14 +42,16 @@ class ConnectionHost {
 // The answer of one exchange on its way from any thread to the I/O thread.
 struct Outbox {
   mutable std::mutex mutex;
-  std::string bytes;         // to be written
-  size_t in_flight = 0;      // being written
-  bool has_head = false;     // an answer was begun
-  bool is_complete = false;  // all of it is in `bytes`
-  bool closes = false;       // the connection ends after it
-  bool is_cut = false;       // it ended early
-  bool is_gone = false;      // nobody takes it any more
-  bool is_posted = false;    // the I/O thread has been told
+  std::string bytes;                  // to be written
+  size_t in_flight = 0;               // being written
+  bool has_head = false;              // an answer was begun
+  bool is_complete = false;           // all of it is in `bytes`
+  bool closes = false;                // the connection ends after it
+  bool is_cut = false;                // it ended early
+  bool is_gone = false;               // nobody takes it any more
+  bool is_posted = false;             // the I/O thread has been told
+  bool is_gathering = false;          // what it was told can wait
+  NetClock::time_point next_piece{};  // pieces before are gathered
   bool is_chunked = false, is_head_request = false;
   HttpExchange::Gone reason = HttpExchange::Gone::kClosed;
   std::string filler;  // framed

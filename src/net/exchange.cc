@@ -6,6 +6,8 @@
 namespace planish {
 namespace {
 
+constexpr size_t kGatherBytes = 16u << 10;  // more than this is worth a wake-up of its own
+
 std::string Chunk(std::string_view piece) {
   return fmt::format("{:x}\r\n{}\r\n", piece.size(), piece);
 }
@@ -60,8 +62,9 @@ std::string ConnectionExchange::Head(const HttpResponse& original,
 
 // Wakes the I/O thread once for any number of pieces.
 void ConnectionExchange::Notify(std::unique_lock<std::mutex>* lock) {
-  if (outbox_->is_posted) return;
+  if (outbox_->is_posted && !outbox_->is_gathering) return;
   outbox_->is_posted = true;
+  outbox_->is_gathering = false;
   lock->unlock();
   host_->Post([connection = connection_] { connection->Flush(); });
 }
@@ -116,6 +119,16 @@ bool ConnectionExchange::Write(std::string_view piece) {
     outbox_->bytes += Chunk(piece);
   else
     outbox_->bytes += piece;
+  const bool is_small = outbox_->bytes.size() < kGatherBytes;
+  if (outbox_->is_posted && (is_small || !outbox_->is_gathering)) return true;
+  const auto now = NetClock::now();
+  if (is_small && now < outbox_->next_piece) {
+    outbox_->is_posted = outbox_->is_gathering = true;
+    lock.unlock();
+    host_->Gather(connection_);
+    return true;
+  }
+  outbox_->next_piece = now + GatherTime(host_->options().limits);
   Notify(&lock);
   return true;
 }

@@ -34,7 +34,11 @@ constexpr std::string_view kUnixPrefix = "unix:";
 class Core final : public ConnectionHost, public std::enable_shared_from_this<Core> {
  public:
   Core(HttpServerOptions options, HttpServer::Handler handler)
-      : options_(std::move(options)), handler_(std::move(handler)), acceptor_(io_), timer_(io_) {}
+      : options_(std::move(options)),
+        handler_(std::move(handler)),
+        acceptor_(io_),
+        timer_(io_),
+        gather_timer_(io_) {}
 
   void Listen();
   void Start();
@@ -51,6 +55,7 @@ class Core final : public ConnectionHost, public std::enable_shared_from_this<Co
     const std::lock_guard lock(post_mutex_);
     if (!has_ended_) asio::post(io_, std::move(work));
   }
+  void Gather(std::shared_ptr<Connection> connection) override;
   bool is_stopping() const override { return is_stopping_.load(std::memory_order_relaxed); }
   bool AddBodyBytes(ptrdiff_t bytes) override {
     body_bytes_ += static_cast<size_t>(bytes);
@@ -63,13 +68,14 @@ class Core final : public ConnectionHost, public std::enable_shared_from_this<Co
   void Accept();
   void OnAccepted(Socket socket);
   void Tick();
+  void FlushGathered();
   bool IsUnix() const { return options_.host.starts_with(kUnixPrefix); }
 
   HttpServerOptions options_;
   HttpServer::Handler handler_;
   asio::io_context io_{1};
   Acceptor acceptor_;
-  asio::steady_timer timer_;
+  asio::steady_timer timer_, gather_timer_;
   std::shared_ptr<TlsContext> tls_;  // on the I/O thread once it runs
   std::unordered_map<Connection*, std::shared_ptr<Connection>> connections_;
   std::map<std::string, size_t> per_address_;
@@ -82,6 +88,8 @@ class Core final : public ConnectionHost, public std::enable_shared_from_this<Co
   bool has_stopped_ = false;
   std::mutex post_mutex_;
   bool has_ended_ = false;
+  std::vector<std::shared_ptr<Connection>>
+      gathered_;  // under post_mutex_; the timer runs if there are any
   std::string socket_path_;
   std::thread thread_;
 };
@@ -222,6 +230,26 @@ void Core::Tick() {
   });
 }
 
+void Core::Gather(std::shared_ptr<Connection> connection) {
+  const std::lock_guard lock(post_mutex_);
+  if (has_ended_) return;
+  gathered_.push_back(std::move(connection));
+  if (gathered_.size() > 1) return;
+  asio::post(io_, [self = shared_from_this()] {
+    self->gather_timer_.expires_after(GatherTime(self->options_.limits));
+    self->gather_timer_.async_wait([self](IoError) { self->FlushGathered(); });
+  });
+}
+
+void Core::FlushGathered() {
+  std::vector<std::shared_ptr<Connection>> connections;
+  {
+    const std::lock_guard lock(post_mutex_);
+    connections.swap(gathered_);
+  }
+  for (const auto& connection : connections) connection->Flush();
+}
+
 void Core::StopAccepting() {
   is_stopping_ = true;
   Post([self = shared_from_this()] {
@@ -245,6 +273,7 @@ void Core::Stop() {
       for (const auto& [key, connection] : self->connections_) all.push_back(connection);
       for (const auto& connection : all) connection->Close(HttpExchange::Gone::kShutdown);
       self->timer_.cancel();
+      self->gather_timer_.cancel();
     });
     thread_.join();  // run returns when nothing is pending
   } else {
@@ -254,6 +283,7 @@ void Core::Stop() {
   {
     const std::lock_guard lock(post_mutex_);
     has_ended_ = true;
+    gathered_.clear();
   }
   io_.restart();  // run has returned for want of work, which stops the context
   io_.poll();     // what was posted after the last handler ran: drops references to connections
