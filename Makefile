@@ -6,7 +6,7 @@ JOBS ?= $(shell nproc)
 BUILD := build
 MODEL := models-cache/SmolLM2-135M-Instruct.Q4_1.gguf
 
-.PHONY: demo smollm2 test build setup test-asan test-aarch64 test-slow test-clients bench bench-store format install clean
+.PHONY: demo smollm2 test build setup test-asan test-tsan test-aarch64 test-slow soak test-clients bench bench-store format install clean
 
 demo: build
 	$(BUILD)/planish demo
@@ -44,6 +44,18 @@ test-aarch64: setup
 test-slow: build
 	ctest --test-dir $(BUILD) --output-on-failure -R 'Slow$$'
 
+# A server under every kind of load for SOAK_MINUTES; fails when an answer differs or memory grows.
+SOAK_MINUTES ?= 60
+soak: build
+	SOAK_MINUTES=$(SOAK_MINUTES) $(BUILD)/serve_test --gtest_filter='ServerSoak.*'
+
+# The threads of server and HTTP under ThreadSanitizer. One thread of OpenMP: its barriers are invisible to it.
+test-tsan: setup
+	@[ -f build-tsan/build.ninja ] || cmake --preset tsan
+	cmake --build build-tsan -j $(JOBS) --target net_test serve_test
+	OMP_NUM_THREADS=1 build-tsan/net_test --gtest_filter='-*Slow' --gtest_brief=1
+	OMP_NUM_THREADS=1 build-tsan/serve_test --gtest_filter='-*Slow' --gtest_brief=1
+
 # Real clients, installed from their registries into the build folder, against the running server: the openai packages of
 # Python and Node, lm-evaluation-harness, the two-call budget client.
 test-clients: build
@@ -68,4 +80,4 @@ install: build
 	cmake --install $(BUILD)
 
 clean:
-	rm -rf build build-asan build-debug build-aarch64
+	rm -rf build build-asan build-tsan build-debug build-aarch64

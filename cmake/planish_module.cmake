@@ -19,6 +19,18 @@ if(PLANISH_SANITIZE)
   target_compile_options(planish_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(planish_flags INTERFACE -fsanitize=address,undefined)
 endif()
+if(PLANISH_TSAN)
+  target_link_options(planish_flags INTERFACE -fsanitize=thread)
+endif()
+
+# Under PLANISH_TSAN: folders that only ever run on the engine's thread stay as they are, which keeps the build and the tests
+# short. libgomp's barriers are invisible to the sanitizer, so tests run with OMP_NUM_THREADS=1.
+set(planish_single_threaded kernels tensor model)
+function(planish_instrument name target)
+  if(PLANISH_TSAN AND NOT name IN_LIST planish_single_threaded)
+    target_compile_options(${target} PRIVATE -fsanitize=thread -fno-omit-frame-pointer)
+  endif()
+endfunction()
 
 add_custom_target(benches) # every *_bench program
 
@@ -36,9 +48,11 @@ function(planish_module name)
   endif()
   add_library(planish_${name} STATIC ${sources})
   target_link_libraries(planish_${name} PUBLIC planish_flags ${ARG_DEPS} ${ARG_LINK})
+  planish_instrument(${name} planish_${name})
   if(PLANISH_TESTS AND tests)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE planish_${name} GTest::gtest GTest::gtest_main)
+    planish_instrument(${name} ${name}_test)
     planish_discover(${name}_test)
   endif()
   file(GLOB benches CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*_bench.cc)

@@ -35,6 +35,7 @@ class Server {
   void Start();
   const std::string& url() const { return url_; }
   uint16_t port() const { return http_->port(); }
+  HttpServerCounts http_counts() const { return http_->counts(); }
   EngineThread& engine() { return *engine_; }
   ServeState& state() { return state_; }
   // New work is refused with 503 from now on.

@@ -74,6 +74,7 @@ class TestServer {
  public:
   struct Setup {
     std::string chat_template = "nano2", model = "nemotron_h_a";
+    std::string folder;  // of another model than those of the golden set
     ServeSettings settings;
     HttpLimits limits;
     EngineOptions engine;
@@ -93,7 +94,8 @@ class TestServer {
     options.model_name = "tiny";
     options.keys = setup.keys;
     options.cors_origins = setup.origins;
-    const std::string folder = ModelFolder(setup.chat_template, setup.model);
+    const std::string folder =
+        setup.folder.empty() ? ModelFolder(setup.chat_template, setup.model) : setup.folder;
     options.engine.open = [folder, before = setup.before_open] {
       if (before) before();
       return OpenPretrained(folder);
