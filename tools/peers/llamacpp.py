@@ -189,11 +189,15 @@ def print_peaks(peaks):
 
 # --- llama.cpp's server -------------------------------------------------------------------------------------------------
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class Peer:
     def __init__(self, options):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.address = f"http://127.0.0.1:{port}"
         command = [tool(options, "llama-server"), "-m", os.path.abspath(options.model), "--host", "127.0.0.1", "--port", str(port),
                    "-c", str(options.context), "-t", str(options.threads), "-np", "1", "--no-warmup"]
