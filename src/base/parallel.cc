@@ -15,7 +15,7 @@
 namespace planish {
 namespace {
 
-int g_thread_count = 0;
+std::atomic<int> g_thread_count{0};  // relaxed: only a number; servers ask for it beside the engine
 std::atomic<uint64_t> g_region_count{0};
 
 // The first CPU of the core that `cpu` belongs to, so that siblings count once; itself where the system does not say.
@@ -59,14 +59,15 @@ int AllowedCores() {
 void SetThreadCount(int count) {
   if (count <= 0)
     count = std::getenv("OMP_NUM_THREADS") != nullptr ? omp_get_max_threads() : AllowedCores();
-  g_thread_count = std::clamp(count, 1, 1024);
+  count = std::clamp(count, 1, 1024);
+  g_thread_count.store(count, std::memory_order_relaxed);
   omp_set_max_active_levels(1);
-  omp_set_num_threads(g_thread_count);  // for libraries on the same runtime
+  omp_set_num_threads(count);  // for libraries on the same runtime
 }
 
 int ThreadCount() {
-  if (g_thread_count == 0) SetThreadCount(0);
-  return g_thread_count;
+  if (g_thread_count.load(std::memory_order_relaxed) == 0) SetThreadCount(0);
+  return g_thread_count.load(std::memory_order_relaxed);
 }
 
 uint64_t ParallelRegionCount() { return g_region_count.load(std::memory_order_relaxed); }
