@@ -47,7 +47,9 @@ void Sampler::SeePrompt(std::span<const int32_t> ids) {
   for (const int32_t id : ids) ++counts_[id].prompt;
 }
 
-void Sampler::SeeToken(int32_t id) { ++counts_[id].answer; }
+void Sampler::SeeToken(int32_t id) {
+  if (penalises()) ++counts_[id].answer;
+}
 
 bool Sampler::penalises() const {
   return !params_.logit_bias.empty() || params_.repetition_penalty != 1.0 ||

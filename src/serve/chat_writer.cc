@@ -31,8 +31,6 @@ Json Text(std::string_view key, const std::string& text) {
 
 }  // namespace
 
-std::string SseEvent(const Json& json) { return "data: " + DumpJson(json) + "\n\n"; }
-
 Json ChatLogprobs(const Generation& generation, const Choice& choice, size_t from) {
   const Tokenizer& tokenizer = *generation.opened().tokenizer;
   Json content = Json::MakeArray();
@@ -52,24 +50,6 @@ Json ChatLogprobs(const Generation& generation, const Choice& choice, size_t fro
   return out;
 }
 
-Json TokenIds(const Choice& choice, size_t from) {
-  Json ids = Json::MakeArray();
-  for (size_t i = from; i < choice.tokens.size(); ++i) ids.Append(int64_t{choice.tokens[i].id});
-  return ids;
-}
-
-Json ChatWriter::Chunk(const Generation& generation) const {
-  Json chunk = Json::MakeObject();
-  chunk.Set("id", generation.id());
-  chunk.Set("object", "chat.completion.chunk");
-  chunk.Set("created", generation.created());
-  chunk.Set("model", generation.state().model_name);
-  chunk.Set("system_fingerprint", generation.state().fingerprint);
-  chunk.Set("choices", Json::MakeArray());
-  if (generation.plan().fields.include_usage) chunk.Set("usage", nullptr);
-  return chunk;
-}
-
 std::string ChatWriter::ChoiceChunk(const Generation& generation, const Choice& choice, Json delta,
                                     Json finish_reason, Json logprobs, Json ids) const {
   const bool is_reasoning = delta.Find("reasoning_content") != nullptr;
@@ -80,7 +60,7 @@ std::string ChatWriter::ChoiceChunk(const Generation& generation, const Choice& 
   entry.Set("logprobs", std::move(logprobs));
   entry.Set("finish_reason", std::move(finish_reason));
   if (!ids.is_null()) entry.Set("token_ids", std::move(ids));
-  Json chunk = Chunk(generation);
+  Json chunk = EmptyChunk(generation);
   chunk.Set("choices", Json::Array{std::move(entry)});
   if (is_reasoning && choice.budget != nullptr) {
     Json thinking = Json::MakeObject(), extension = Json::MakeObject();
@@ -149,35 +129,8 @@ std::string ChatWriter::Piece(const Generation& generation, const Choice& choice
   return out;
 }
 
-std::string ChatWriter::Progress(const Generation& generation, size_t done, size_t total,
-                                 size_t cached) {
-  Json progress = Json::MakeObject(), extension = Json::MakeObject();
-  progress.Set("total", static_cast<uint64_t>(total));
-  progress.Set("cached", static_cast<uint64_t>(cached));
-  progress.Set("done", static_cast<uint64_t>(done));
-  extension.Set("progress", std::move(progress));
-  Json chunk = Chunk(generation);
-  chunk.Set("planish", std::move(extension));
-  return SseEvent(chunk);
-}
-
 std::string ChatWriter::ChoiceEnd(const Generation& generation, const Choice& choice) {
   return ChoiceChunk(generation, choice, Json::MakeObject(), choice.finish_reason, {}, {});
-}
-
-std::string ChatWriter::End(const Generation& generation) {
-  std::string out;
-  if (generation.plan().fields.include_usage) {
-    Json chunk = Chunk(generation);
-    chunk.Set("usage", generation.Usage());
-    chunk.Set("planish", generation.Extension());
-    out = SseEvent(chunk);
-  }
-  return out + "data: [DONE]\n\n";
-}
-
-std::string ChatWriter::Failure(const Generation&, const ApiError& error) {
-  return SseEvent(ErrorJson(error));
 }
 
 Json ChatWriter::Whole(const Generation& generation) {
@@ -211,12 +164,7 @@ Json ChatWriter::Whole(const Generation& generation) {
     if (plan.fields.return_token_ids) entry.Set("token_ids", TokenIds(*choice, 0));
     choices.Append(std::move(entry));
   }
-  Json out = Json::MakeObject();
-  out.Set("id", generation.id());
-  out.Set("object", "chat.completion");
-  out.Set("created", generation.created());
-  out.Set("model", generation.state().model_name);
-  out.Set("system_fingerprint", generation.state().fingerprint);
+  Json out = EmptyWhole(generation);
   out.Set("choices", std::move(choices));
   if (plan.fields.return_token_ids) {
     Json ids = Json::MakeArray();

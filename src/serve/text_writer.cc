@@ -3,22 +3,10 @@
 
 #include <cmath>
 
-#include "serve/chat_writer.h"  // SseEvent
 #include "text/utf8.h"
 
 namespace planish {
 namespace {
-
-Json Head(const Generation& generation) {
-  Json out = Json::MakeObject();
-  out.Set("id", generation.id());
-  out.Set("object", "text_completion");
-  out.Set("created", generation.created());
-  out.Set("model", generation.state().model_name);
-  out.Set("system_fingerprint", generation.state().fingerprint);
-  out.Set("choices", Json::MakeArray());
-  return out;
-}
 
 std::string PromptText(const Generation& generation, const Choice& choice) {
   const auto& prompt = generation.plan().prompts[choice.prompt];
@@ -132,49 +120,20 @@ std::string TextWriter::Piece(const Generation& generation, const Choice& choice
                          : Json(),
                      {});
   if (plan.fields.return_token_ids) entry.Set("token_ids", TokenIds(choice, delta.tokens_from));
-  Json chunk = Head(generation);
+  Json chunk = EmptyChunk(generation);
   chunk.Set("choices", Json::Array{std::move(entry)});
-  if (plan.fields.include_usage) chunk.Set("usage", nullptr);
-  return SseEvent(chunk);
-}
-
-std::string TextWriter::Progress(const Generation& generation, size_t done, size_t total,
-                                 size_t cached) {
-  Json progress = Json::MakeObject(), extension = Json::MakeObject();
-  progress.Set("total", static_cast<uint64_t>(total));
-  progress.Set("cached", static_cast<uint64_t>(cached));
-  progress.Set("done", static_cast<uint64_t>(done));
-  extension.Set("progress", std::move(progress));
-  Json chunk = Head(generation);
-  chunk.Set("planish", std::move(extension));
   return SseEvent(chunk);
 }
 
 std::string TextWriter::ChoiceEnd(const Generation& generation, const Choice& choice) {
-  Json chunk = Head(generation);
+  Json chunk = EmptyChunk(generation);
   chunk.Set("choices", Json::Array{Entry(choice, "", {}, choice.finish_reason)});
-  if (generation.plan().fields.include_usage) chunk.Set("usage", nullptr);
   return SseEvent(chunk);
-}
-
-std::string TextWriter::End(const Generation& generation) {
-  std::string out;
-  if (generation.plan().fields.include_usage) {
-    Json chunk = Head(generation);
-    chunk.Set("usage", generation.Usage());
-    chunk.Set("planish", generation.Extension());
-    out = SseEvent(chunk);
-  }
-  return out + "data: [DONE]\n\n";
-}
-
-std::string TextWriter::Failure(const Generation&, const ApiError& error) {
-  return SseEvent(ErrorJson(error));
 }
 
 Json TextWriter::Whole(const Generation& generation) {
   const GenerationPlan& plan = generation.plan();
-  Json out = Head(generation), choices = Json::MakeArray();
+  Json out = EmptyWhole(generation), choices = Json::MakeArray();
   for (const auto& choice : generation.choices()) {
     std::string text = plan.echo ? PromptText(generation, *choice) : "";
     text += choice->content;

@@ -3,20 +3,17 @@
 // lm-evaluation-harness reads (serve.md 3.2).
 #pragma once
 
-#include "serve/generation.h"
+#include "serve/stream_writer.h"
 
 namespace planish {
 
-class TextWriter final : public ReplyWriter {
+class TextWriter final : public StreamWriter {
  public:
+  TextWriter() : StreamWriter("text_completion", "text_completion") {}
   std::string Begin(const Generation& generation) override;
   std::string Piece(const Generation& generation, const Choice& choice,
                     const Delta& delta) override;
-  std::string Progress(const Generation& generation, size_t done, size_t total,
-                       size_t cached) override;
   std::string ChoiceEnd(const Generation& generation, const Choice& choice) override;
-  std::string End(const Generation& generation) override;
-  std::string Failure(const Generation& generation, const ApiError& error) override;
   Json Whole(const Generation& generation) override;
 };
 
