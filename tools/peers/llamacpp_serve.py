@@ -7,8 +7,8 @@
 
 Build llama.cpp first: `tools/peers/llamacpp.py build`. Each server runs alone, in turn with the other, --rounds times; figures
 are medians. llama.cpp gets its cache at its best: a checkpoint of recurrent states for every prompt (-ctxcp 32 -cms 0), its prompt
-cache in memory, one slot a client. The planish rows of `throughput` also say which share of `planish bench` at the same batch
-they are. In `turns`, `new` counts tokens that the template did not leave from the turn before: the prompt of a turn minus that
+cache in memory, one slot a client. The planish rows of `throughput` also say which share they are of `planish bench` at the same
+batch: of the time that it takes for these prompts and these answers, one after the other. In `turns`, `new` counts tokens that the template did not leave from the turn before: the prompt of a turn minus that
 of the one before; `kept` is cached / prompt of the turn before. Both are given for each server, whose answers differ.
 """
 import argparse
@@ -69,6 +69,16 @@ def load(options, name, clients, context, *arguments):
     return report
 
 
+def bench_rate(options, batch, length, answer):
+    """Output tokens/s of prompts and answers of these lengths, by `planish bench`."""
+    seconds = 0
+    for n_prompt, n_gen, depth in ((length, 0, 0), (0, answer, length)):
+        out = llamacpp.run([options.planish, "bench", "-q", "-m", options.model, "-p", str(n_prompt), "-n", str(n_gen), "-d", str(depth),
+                            "-b", str(batch), "-r", "2", "-t", str(options.threads), "-o", "json"])
+        seconds += batch * (n_prompt + n_gen) / json.loads(out)["results"][0]["avg_ts"]
+    return batch * answer / seconds
+
+
 def throughput(options):
     length, answer = options.input_len, options.output_len
     print(f"{os.path.basename(options.model)}, {options.threads} threads, prompts of {length}, answers of {answer} tokens; median of "
@@ -78,9 +88,7 @@ def throughput(options):
         reports = {"planish": [], "llama.cpp": []}
         bench = []
         for _ in range(options.rounds):
-            out = llamacpp.run([options.planish, "bench", "-q", "-m", options.model, "-p", "0", "-n", str(answer), "-d", str(length),
-                                "-b", str(clients), "-r", "1", "-t", str(options.threads), "-o", "json"])
-            bench.append(json.loads(out)["results"][0]["avg_ts"])
+            bench.append(bench_rate(options, clients, length, answer))
             for name in options.servers:
                 reports[name].append(load(options, name, clients, length + answer + 64, "--num-prompts", str(2 * clients),
                                           "--num-warmups", str(min(clients, 4)), "--input-len", str(length), "--output-len",
