@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "base/parallel.h"
+#include "kernels/distillation.h"
 #include "kernels/sample.h"
 #include "model/pretrained.h"
 
@@ -16,29 +16,6 @@ namespace {
 size_t RowsAtATime(size_t V) {
   constexpr size_t kValues = size_t{1} << 23;
   return std::clamp<size_t>(kValues / V, 8, 256);
-}
-
-struct TokenFigures {
-  double nll, reference_nll, kl;
-  bool same_choice, finite, reference_finite;
-};
-
-// a, b: [V] logits of the model and of the reference.
-TokenFigures CompareToken(const float* a, const float* b, size_t V, size_t next) {
-  // What has less probability than e^-60 adds nothing that a double sum of V terms could hold.
-  constexpr double kSmallest = -60.0;
-  const double log_a = LogSumExp(a, V), log_b = LogSumExp(b, V);
-  double kl = 0;
-  for (size_t v = 0; v < V; ++v) {
-    const double q = static_cast<double>(b[v]) - log_b;
-    if (q > kSmallest) kl += std::exp(q) * (q - (static_cast<double>(a[v]) - log_a));
-  }
-  return {log_a - static_cast<double>(a[next]),
-          log_b - static_cast<double>(b[next]),
-          std::max(kl, 0.0),
-          ArgMax(a, V) == ArgMax(b, V),
-          std::isfinite(log_a),
-          std::isfinite(log_b)};
 }
 
 double Perplexity(double nll, uint64_t tokens) {
@@ -66,6 +43,34 @@ void Divergence::Add(const Divergence& other) {
   sample_kl.insert(sample_kl.end(), other.sample_kl.begin(), other.sample_kl.end());
 }
 
+void AddTokens(float* logits, const float* reference, std::span<const int32_t> next, size_t V,
+               Divergence* sum) {
+  std::vector<DistillationRow> rows(next.size());
+  Distillation({.student = logits,
+                .teacher = reference,
+                .stride = V,
+                .targets = next.data(),
+                .R = rows.size(),
+                .V = V,
+                .results = rows.data()},
+               CrossEntropyGradient::kNone);
+  for (size_t r = 0; r < rows.size(); ++r) {
+    const DistillationRow& row = rows[r];
+    if (std::isnan(row.ce)) {
+      const bool is_reference = !std::isfinite(LogSumExp(reference + r * V, V));
+      throw RuntimeError("the logits of {} are not finite",
+                         is_reference ? "the reference" : "the model");
+    }
+    const double kl = std::max(row.forward, 0.0);  // rounding can leave less than nothing
+    sum->nll += row.ce;
+    sum->reference_nll += row.teacher_ce;
+    sum->kl += kl;
+    sum->kl_max = std::max(sum->kl_max, kl);
+    sum->top1 += row.agrees;
+  }
+  sum->tokens += rows.size();
+}
+
 Divergence CompareHidden(const Model& model, const float* hidden, const Model& reference,
                          const float* reference_hidden, std::span<const int32_t> next) {
   const size_t T = next.size(), V = model.config().vocab_size;
@@ -73,29 +78,13 @@ Divergence CompareHidden(const Model& model, const float* hidden, const Model& r
   PLANISH_CHECK(reference.config().vocab_size == V);
   const size_t rows = std::min(T, RowsAtATime(V));
   Tensor logits = Tensor::F32({rows, V}), reference_logits = Tensor::F32({rows, V});
-  std::vector<TokenFigures> figures(rows);
   Divergence sum;
   for (size_t begin = 0; begin < T; begin += rows) {
     const size_t n = std::min(rows, T - begin);
     model.Head(hidden + begin * D, n, logits.f32());
     reference.Head(reference_hidden + begin * reference_D, n, reference_logits.f32());
-    ParallelFor(n, [&](size_t r, int) {
-      figures[r] = CompareToken(logits.row(r), reference_logits.row(r), V,
-                                static_cast<size_t>(next[begin + r]));
-    });
-    for (size_t r = 0; r < n; ++r) {
-      const TokenFigures& token = figures[r];
-      if (!token.finite || !token.reference_finite)
-        throw RuntimeError("the logits of {} are not finite",
-                           token.finite ? "the reference" : "the model");
-      sum.nll += token.nll;
-      sum.reference_nll += token.reference_nll;
-      sum.kl += token.kl;
-      sum.kl_max = std::max(sum.kl_max, token.kl);
-      sum.top1 += token.same_choice;
-    }
+    AddTokens(logits.f32(), reference_logits.f32(), next.subspan(begin, n), V, &sum);
   }
-  sum.tokens = T;
   if (T > 0) sum.sample_kl.push_back(sum.mean_kl());
   return sum;
 }

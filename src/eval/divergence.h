@@ -23,6 +23,11 @@ struct Divergence {
   void Add(const Divergence& other);
 };
 
+// Adds tokens of a row of text: logits, reference: [T, V], T = next.size(); the model's are undefined afterwards.
+// Error(kFailure) if logits are not finite. sample_kl is left alone: a row may come in parts.
+void AddTokens(float* logits, const float* reference, std::span<const int32_t> next, size_t V,
+               Divergence* sum);
+
 // One row of text. hidden, reference_hidden: [T, D] of each model after its final norm, each with its own D; next: [T], the ids
 // that follow. Error(kFailure) if logits are not finite.
 Divergence CompareHidden(const Model& model, const float* hidden, const Model& reference,

@@ -234,7 +234,7 @@ class Row {
     const bool is_fine =
         rows_.teacher != nullptr ? WithLogits(first, result) : WithLikeliest(first, result);
     if (is_fine) return;
-    *result = {.loss = kNaN, .ce = kNaN, .forward = kNaN, .reverse = kNaN};
+    *result = {.loss = kNaN, .ce = kNaN, .forward = kNaN, .reverse = kNaN, .teacher_ce = kNaN};
     if (gradient_ != CrossEntropyGradient::kNone)
       for (size_t v = 0; v < V_; ++v) Put(v, std::numeric_limits<float>::quiet_NaN());
   }
@@ -266,6 +266,9 @@ class Row {
     result->loss =
         terms.ce * result->ce +
         tau_ * tau_ * (terms.forward * result->forward + terms.reverse * result->reverse);
+    result->teacher_ce =
+        std::log(sums.teacher) - (static_cast<double>(y[target_]) - scale_.teacher_max) *
+                                     static_cast<double>(scale_.inverse_temperature);
     result->agrees = first == teacher_first;
     if (gradient_ == CrossEntropyGradient::kNone) return true;
     RowFactors factors;

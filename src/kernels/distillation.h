@@ -26,7 +26,9 @@ struct DistillationRow {
   double loss = 0;  // by the terms
   double ce = 0;    // nats, at temperature 1
   double forward = 0,
-         reverse = 0;   // KL, without tau^2; reverse is 0 where it is not among the terms
+         reverse = 0;  // KL, without tau^2; reverse is 0 where it is not among the terms
+  double teacher_ce =
+      0;  // of the teacher itself, at temperature tau; 0 where likeliest ids are given
   bool agrees = false;  // student and teacher have the same first choice
 };
 

@@ -32,7 +32,7 @@ double Spread(const float* x, size_t V, double tau) {
 
 struct Wanted {
   DistillationRow row;
-  double forward_bound = 0, reverse_bound = 0, ce_bound = 0, loss_bound = 0;
+  double forward_bound = 0, reverse_bound = 0, ce_bound = 0, teacher_bound = 0, loss_bound = 0;
   std::vector<double> gradient, bound;
 };
 
@@ -56,6 +56,8 @@ Wanted Formula(const float* x, const float* y, size_t V, size_t target,
   }
   wanted.row.ce = -log_one[target];
   wanted.ce_bound = relative + lost + 1e-15 * std::abs(log_one[target]);
+  wanted.row.teacher_ce = -log_p[target];
+  wanted.teacher_bound = relative + lost + 4 * kRoundoff * std::abs(log_p[target]);
   wanted.forward_bound = f_size + 2 * relative + lost;
   wanted.reverse_bound = r_size + 2 * relative + lost;
   wanted.row.loss =
@@ -118,6 +120,7 @@ void ExpectRows(const Case& c) {
     const Wanted wanted = Formula(x, y, c.V, static_cast<size_t>(targets[r]), c.terms);
     EXPECT_EQ(results[r].loss, other[r].loss);
     EXPECT_NEAR(results[r].ce, wanted.row.ce, wanted.ce_bound);
+    EXPECT_NEAR(results[r].teacher_ce, wanted.row.teacher_ce, wanted.teacher_bound);
     EXPECT_NEAR(results[r].forward, wanted.row.forward, wanted.forward_bound);
     if (c.terms.reverse != 0) {
       EXPECT_NEAR(results[r].reverse, wanted.row.reverse, wanted.reverse_bound);
