@@ -173,5 +173,22 @@ TEST(PlanGolden, ParametersOfTheTinyModelsAreThoseOfTheirCases) {
   }
 }
 
+TEST(PlanVerb, MeasuresBlocksOfSeveralShapes) {
+  const std::string nano = PLANISH_SOURCE_DIR "/models/planish-nano/config.json";
+  if (!FileExists(nano)) GTEST_SKIP() << nano << " is not here";
+  const Json both = JsonOf({"plan", nano, nano, "--measure", "-b", "2", "--context", "64",
+                            "--samples", "3", "--copies", "1", "-t", "1", "--json", "-q"});
+  const auto& configs = Member(both, "configs").AsArray();
+  ASSERT_EQ(configs.size(), 2u);
+  for (const Json& config : configs) {
+    const double step = Member(Member(config, "step_s"), "median").AsDouble();
+    EXPECT_GT(step, 0);
+    EXPECT_NEAR(Member(config, "tokens_per_s").AsDouble() * step, 2, 1e-9);
+  }
+  const Outcome none = RunProgram({"plan", "--measure"});
+  EXPECT_EQ(none.status, 2) << none.err;
+  EXPECT_NE(none.err.find("--measure needs a config"), std::string::npos) << none.err;
+}
+
 }  // namespace
 }  // namespace planish::testing

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// `planish plan`: parameters, memory, state and context of any config, or memory and work of training it, without weights.
+// `planish plan`: parameters, memory, state and context of any config, memory and work of training it, or how fast it would
+// decode by its blocks, without weights.
+#include "base/log.h"
 #include "base/memory.h"
 #include "cli/config_source.h"
 #include "cli/verbs.h"
+#include "compress/step_prediction.h"
 #include "model/planner.h"
 #include "train/train_cost.h"
 #include "train/train_plan.h"
@@ -16,12 +19,15 @@ class PlanVerb : public Verb {
   const char* group() const override { return "measure"; }
   const char* summary() const override {
     return "what a config needs: parameters, weights, KV, states, largest context and batch; or, "
-           "with --train, what training it needs";
+           "with --train, what training it needs, or, with --measure, how fast it would decode "
+           "here";
   }
   const char* examples() const override {
     return "  planish plan nano-9b-v2 --context 131072 --memory 22GiB\n  planish plan "
            "my-model/config.json --batch 8 --json\n  planish plan nano-9b-v2 --train --lora 16 "
-           "--seq-len 512 --recompute full";
+           "--seq-len 512 --recompute full\n  planish plan nano-12b-v2 nano-9b-v2 --measure "
+           "--dtype "
+           "q4_0 --batch 8 --context 8192";
   }
   void Declare(OptionSet* options) override {
     names_help_ = ConfigSourceHelp();
@@ -40,6 +46,11 @@ class PlanVerb : public Verb {
     options->Bytes("--reserve", &reserve_,
                    "memory to leave to other things, e.g. a vision encoder");
     options->Flag("--json", &json_, "one JSON object");
+    options->Group("Speed of decoding");
+    options->Flag("--measure", &measures_,
+                  "time blocks of one or several configs in turns on this machine and add them up");
+    options->Int("--samples", &samples_, 3, 10'000, "timings of each block, median taken");
+    options->Int("--copies", &copies_, 1, 64, "blocks of a kind that are timed in a row");
     options->Group("Training");
     options->Flag("--train", &train_, "memory and work of a training step");
     options->Int("--seq-len", &seq_len_, 2, static_cast<int64_t>(limits::kContext),
@@ -60,6 +71,7 @@ class PlanVerb : public Verb {
   }
 
   ExitCode Run(const OptionSet&) override {
+    if (measures_) return RunMeasure();
     const std::string source = configs_.empty() ? model_ : configs_[0];
     if (source.empty() || configs_.size() > 1)
       throw UsageError("expected one config: a published name, a config.json or a model folder");
@@ -129,6 +141,51 @@ class PlanVerb : public Verb {
     return ExitCode::kOk;
   }
 
+  ExitCode RunMeasure() const {
+    if (train_) throw UsageError("--measure and --train exclude each other");
+    std::vector<std::string> sources = configs_;
+    if (!model_.empty()) sources.insert(sources.begin(), model_);
+    if (sources.empty()) throw UsageError("--measure needs a config, or several");
+    std::vector<ModelConfig> configs;
+    for (const std::string& source : sources) configs.push_back(ConfigBySource(source));
+    const CostSetting setting{true, static_cast<size_t>(batch_), static_cast<size_t>(context_)};
+    MeasureOptions measure{.samples = static_cast<size_t>(samples_),
+                           .copies = static_cast<size_t>(copies_)};
+    measure.progress = [](size_t done, size_t all, const std::string& what) {
+      LogInfo("blocks: {} of {}, {}", done, all, what);
+    };
+    PredictionConditions conditions{.weights = *DTypeFromName(dtype_)};
+    conditions.states.kv = *DTypeFromName(kv_dtype_);
+    const std::vector<Seconds> steps = PredictSteps(configs, conditions, setting, measure);
+    Json list = Json::MakeArray();
+    for (size_t i = 0; i < configs.size(); ++i) {
+      const uint64_t parameters = MakePlan(configs[i], {}).parameters;
+      const double rate = static_cast<double>(batch_) / steps[i].median;
+      if (json_) {
+        Json json = Json::MakeObject();
+        json.Set("config", sources[i]);
+        json.Set("parameters", parameters);
+        json.Set("step_s", SecondsToJson(steps[i]));
+        json.Set("tokens_per_s", rate);
+        list.Append(std::move(json));
+      } else {
+        fmt::print("{:<22} {:>15} parameters, {}: {:.2f} ms [{:.2f}, {:.2f}], {:.2f} tokens/s\n",
+                   sources[i], parameters, Describe(setting), 1e3 * steps[i].median,
+                   1e3 * steps[i].low, 1e3 * steps[i].high, rate);
+      }
+    }
+    if (json_) {
+      Json json = Json::MakeObject();
+      json.Set("batch", batch_);
+      json.Set("context", context_);
+      json.Set("weights", dtype_);
+      json.Set("kv", kv_dtype_);
+      json.Set("configs", std::move(list));
+      fmt::print("{}\n", DumpJson(json));
+    }
+    return ExitCode::kOk;
+  }
+
   void PrintJson(const Plan& plan, const ModelConfig& config, const PlanRequest& request,
                  uint64_t memory) const {
     Json json = Json::MakeObject();
@@ -195,7 +252,8 @@ class PlanVerb : public Verb {
   uint64_t memory_ = 0, reserve_ = 0;
   double buffer_ = 0.0;
   bool json_ = false;
-  bool train_ = false, no_async_ = false;
+  bool train_ = false, no_async_ = false, measures_ = false;
+  int64_t samples_ = 15, copies_ = 3;
   int64_t seq_len_ = 1024, micro_samples_ = 1, micro_batches_ = 1, recompute_every_ = 1,
           lora_rank_ = 0;
   std::string precision_ = "bf16", recompute_ = "selective";

@@ -27,6 +27,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Held-out rows on which it is decided whether training made a child worse; scores are of other ones.
+constexpr size_t kChecked = 8;
+
 class SearchVerb : public Verb {
  public:
   const char* name() const override { return "search"; }
@@ -112,9 +115,10 @@ class SearchVerb : public Verb {
     if (!options_.mip_only) training_ = ReadCalibration(parent_, read);
     const auto scored = static_cast<size_t>(options_.score_samples),
                compared = static_cast<size_t>(options_.eval_samples);
-    const CalibrationRows held = ReadHeldOut(parent_, read, scored + compared);
-    scoring_ = PartOf(held, 0, scored);
-    evaluation_ = PartOf(held, scored, scored + compared);
+    const CalibrationRows held = ReadHeldOut(parent_, read, kChecked + scored + compared);
+    checking_ = PartOf(held, 0, kChecked);
+    scoring_ = PartOf(held, kChecked, kChecked + scored);
+    evaluation_ = PartOf(held, kChecked + scored, kChecked + scored + compared);
   }
 
   // Library, scores and costs; false if the deadline came first.
@@ -122,6 +126,11 @@ class SearchVerb : public Verb {
     if (options_.mip_only) {
       library_ = LoadLibrary(options_.output);
       RequireParent(library_, parent_);
+      if (!library_.is_complete() || !FileExists(Path("costs.json")))
+        throw Error(ExitCode::kBadFile,
+                    fmt::format("{}: the search was interrupted with {} of {} children made",
+                                options_.output, library_.made, library_.children),
+                    "the same command without --mip-only, which goes on with it");
       table_ = CostTable::FromJson(
           ParseJson(ReadFile(Path("costs.json"), limits::kTokenizerBytes), Path("costs.json")),
           Path("costs.json"));
@@ -132,7 +141,7 @@ class SearchVerb : public Verb {
     LibraryOptions build = options_.library;
     build.deadline = deadline_;
     build.shows_progress = GetLogLevel() >= LogLevel::kInfo;
-    library_ = BuildLibrary(parent_, space, training_, scoring_, build, options_.output);
+    library_ = BuildLibrary(parent_, space, training_, checking_, build, options_.output);
     LogInfo("library: {} of {} children", library_.made, library_.children);
     if (!library_.is_complete()) return false;
     ScoreOptions score{.metric = ScoreMetricFromName(options_.metric)};
@@ -177,12 +186,13 @@ class SearchVerb : public Verb {
     measure.progress = [&](size_t done, size_t all, const std::string& what) {
       LogInfo("costs: {} of {} entries, {}", done, all, what);
     };
-    measure.save = [&](const CostTable& table) {
-      Json json = table.ToJson();
+    measure.save = [&] {
+      Json json = table_.ToJson();
       json.Set("program", ProgramVersion());
       WriteFile(Path("costs.json"), DumpJson(json, JsonStyle::kPython, 1) + "\n");
     };
-    if (!MeasureCosts(parent_.config, mixers, settings, measure, &table_)) return false;
+    const CostRequest request{&parent_.config, std::move(mixers), &table_};
+    if (!MeasureCosts({&request, 1}, settings, measure)) return false;
     double worst = 0;
     for (const CostEntry& entry : table_.entries())
       worst = std::max(worst, entry.seconds.relative_error());
@@ -201,6 +211,7 @@ class SearchVerb : public Verb {
     for (const int64_t batch : options_.batches) {
       SearchTargets targets = options_.targets;
       targets.batch = static_cast<size_t>(batch);
+      RequireMeasured(table_, library_.blocks, targets);
       SearchProblem problem = MakeProblem(parent_.config, library_.blocks, table_, targets);
       std::vector<SearchSolution> solutions = SolveSearch(problem, options_.solve);
       if (solutions.empty()) {
@@ -440,7 +451,7 @@ class SearchVerb : public Verb {
 
   SearchOptions options_;
   Pretrained parent_;
-  CalibrationRows training_, scoring_, evaluation_;
+  CalibrationRows training_, checking_, scoring_, evaluation_;
   BlockLibrary library_;
   CostTable table_;
   SearchReport report_;

@@ -81,6 +81,7 @@ size_t BytesOfBlock(const MixerConfig& mixer, const CostConditions& conditions,
 }
 
 struct Stack {
+  const CostRequest* request;
   std::optional<MixerConfig> mixer;
   size_t copies = 0;
   std::unique_ptr<StepTimer> timer;
@@ -90,48 +91,84 @@ struct Stack {
 // One group: stacks that are in memory together, measured in one setting.
 class Group {
  public:
-  Group(const ModelConfig& parent, const CostConditions& conditions, const CostSetting& setting,
-        const MeasureOptions& options)
-      : parent_(parent), conditions_(conditions), setting_(setting), options_(options) {}
+  Group(const CostSetting& setting, const MeasureOptions& options)
+      : setting_(setting), options_(options) {}
 
-  void Add(const std::optional<MixerConfig>& mixer, size_t copies) {
-    const ModelConfig config = mixer ? StackConfig(parent_, mixer, copies) : HeadConfig(parent_);
-    stacks_.push_back({mixer, copies, nullptr, {}});
+  void Add(const CostRequest& request, const std::optional<MixerConfig>& mixer, size_t copies) {
+    const ModelConfig config =
+        mixer ? StackConfig(*request.parent, mixer, copies) : HeadConfig(*request.parent);
+    const CostConditions& conditions = request.table->conditions();
+    stacks_.push_back({&request, mixer, copies, nullptr, {}});
     stacks_.back().timer =
-        std::make_unique<StepTimer>(config, conditions_, /*has_head=*/!mixer.has_value());
+        std::make_unique<StepTimer>(config, conditions, /*has_head=*/!mixer.has_value());
+    std::unique_ptr<StepTimer>& empty = empty_[&request];
+    if (empty != nullptr) return;
+    empty = std::make_unique<StepTimer>(StackConfig(*request.parent, std::nullopt, 0), conditions,
+                                        /*has_head=*/false);
   }
 
-  void Measure(CostTable* table) {
-    StepTimer empty(StackConfig(parent_, std::nullopt, 0), conditions_, /*has_head=*/false);
-    empty.Prepare(setting_);
+  void Measure() {
+    size_t most = 0;
+    for (const auto& [request, timer] : empty_) {
+      timer->Prepare(setting_);
+      most = std::max(most, request->table->conditions().reuse_bytes);
+    }
     for (Stack& stack : stacks_) stack.timer->Prepare(setting_);
-    CacheSweep sweep(std::min(conditions_.reuse_bytes, kLargestReuse));
-    const auto time = [&](StepTimer* timer) {
-      const size_t own = timer->bytes();
-      sweep.Run(conditions_.reuse_bytes > own ? conditions_.reuse_bytes - own : 0);
+    CacheSweep sweep(std::min(most, kLargestReuse));
+    const auto time = [&](const CostRequest& request, StepTimer* timer) {
+      const size_t own = timer->bytes(), between = request.table->conditions().reuse_bytes;
+      sweep.Run(between > own ? between - own : 0);
       return timer->Time();
     };
     for (size_t round = 0; round < options_.warm_ups + options_.samples; ++round) {
-      const double nothing = time(&empty);
+      std::map<const CostRequest*, double> nothing;
+      for (const auto& [request, timer] : empty_) nothing[request] = time(*request, timer.get());
       for (Stack& stack : stacks_) {
-        const double seconds = time(stack.timer.get());
+        const double seconds = time(*stack.request, stack.timer.get());
         if (round < options_.warm_ups) continue;
-        stack.samples.push_back(
-            stack.mixer ? (seconds - nothing) / static_cast<double>(stack.copies) : seconds);
+        stack.samples.push_back(stack.mixer ? (seconds - nothing[stack.request]) /
+                                                  static_cast<double>(stack.copies)
+                                            : seconds);
       }
     }
     for (Stack& stack : stacks_)
-      table->Add(
+      stack.request->table->Add(
           {stack.mixer, setting_, SecondsOf(stack.samples), stack.copies, stack.samples.size()});
   }
 
  private:
-  const ModelConfig& parent_;
-  const CostConditions& conditions_;
   const CostSetting& setting_;
   const MeasureOptions& options_;
   std::vector<Stack> stacks_;
+  std::map<const CostRequest*, std::unique_ptr<StepTimer>> empty_;  // no blocks, by request
 };
+
+// One entry that a table lacks.
+struct Missing {
+  const CostRequest* request;
+  std::optional<MixerConfig> mixer;
+
+  uint64_t BytesOfCopy(const CostSetting& setting) const {
+    const CostConditions& conditions = request->table->conditions();
+    return 2 * (mixer ? BytesOfBlock(*mixer, conditions, setting)
+                      : StreamedBytes(HeadConfig(*request->parent), conditions, setting));
+  }
+};
+
+// What is no block first, then each mixer once.
+std::vector<Missing> EntriesOf(std::span<const CostRequest> requests) {
+  std::vector<Missing> entries;
+  for (const CostRequest& request : requests) {
+    const size_t begin = entries.size();
+    entries.push_back({&request, std::nullopt});
+    for (const MixerConfig& mixer : request.mixers) {
+      const auto is_it = [&](const Missing& entry) { return entry.mixer == mixer; };
+      if (std::none_of(entries.begin() + static_cast<ptrdiff_t>(begin), entries.end(), is_it))
+        entries.push_back({&request, mixer});
+    }
+  }
+  return entries;
+}
 
 Seconds Repeat(const MeasureOptions& options, const std::function<double()>& time) {
   std::vector<double> samples;
@@ -191,43 +228,43 @@ size_t StreamedBytes(const ModelConfig& config, const CostConditions& conditions
   return bytes;
 }
 
-bool MeasureCosts(const ModelConfig& parent, std::span<const MixerConfig> mixers,
-                  std::span<const CostSetting> settings, const MeasureOptions& options,
-                  CostTable* table) {
+bool MeasureCosts(std::span<const CostRequest> requests, std::span<const CostSetting> settings,
+                  const MeasureOptions& options) {
   PLANISH_CHECK(options.samples > 0 && options.copies > 0);
-  const CostConditions& conditions = table->conditions();
   const uint64_t memory = options.memory > 0 ? options.memory : AvailableBytes() / 2;
-  std::vector<std::optional<MixerConfig>> kinds{std::nullopt};
-  for (const MixerConfig& mixer : mixers)
-    if (std::find(kinds.begin(), kinds.end(), mixer) == kinds.end()) kinds.push_back(mixer);
+  const std::vector<Missing> entries = EntriesOf(requests);
   size_t done = 0;
   for (const CostSetting& setting : settings) {
-    std::vector<std::optional<MixerConfig>> missing;
-    for (const auto& kind : kinds)
-      if (!table->Has(kind, setting)) missing.push_back(kind);
-    done += kinds.size() - missing.size();
+    std::vector<Missing> missing;
+    for (const Missing& entry : entries)
+      if (!entry.request->table->Has(entry.mixer, setting)) missing.push_back(entry);
+    done += entries.size() - missing.size();
     while (!missing.empty()) {
       if (options.deadline && std::chrono::steady_clock::now() > *options.deadline) return false;
       if (options.progress)
-        options.progress(done, kinds.size() * settings.size(), Describe(setting));
-      Group group(parent, conditions, setting, options);
+        options.progress(done, entries.size() * settings.size(), Describe(setting));
+      Group group(setting, options);
       uint64_t taken = 0;
       size_t count = 0;
       for (; count < missing.size(); ++count) {
-        const auto& kind = missing[count];
-        const uint64_t one = 2 * (kind ? BytesOfBlock(*kind, conditions, setting)
-                                       : StreamedBytes(HeadConfig(parent), conditions, setting));
-        const size_t copies =
-            kind ? std::clamp<uint64_t>(memory / 4 / std::max<uint64_t>(one, 1), 2, options.copies)
-                 : 1;
+        const Missing& entry = missing[count];
+        const uint64_t one = entry.BytesOfCopy(setting);
+        const size_t copies = entry.mixer
+                                  ? std::clamp<uint64_t>(memory / 4 / std::max<uint64_t>(one, 1), 2,
+                                                         std::max<size_t>(2, options.copies))
+                                  : 1;
         if (count > 0 && taken + copies * one > memory) break;
-        group.Add(kind, copies);
+        if (count == 0 && copies * one > AvailableBytes())
+          throw Error(ExitCode::kNoMemory,
+                      fmt::format("{} blocks of these shapes need {}, but {} is free", copies,
+                                  GiB(copies * one), GiB(AvailableBytes())));
+        group.Add(*entry.request, entry.mixer, copies);
         taken += copies * one;
       }
-      group.Measure(table);
+      group.Measure();
       missing.erase(missing.begin(), missing.begin() + static_cast<ptrdiff_t>(count));
       done += count;
-      if (options.save) options.save(*table);
+      if (options.save) options.save();
     }
   }
   return true;

@@ -25,13 +25,20 @@ struct MeasureOptions {
   // Not a new group of stacks after this; what was measured stays.
   std::optional<std::chrono::steady_clock::time_point> deadline;
   std::function<void(size_t done, size_t all, const std::string& what)> progress;
-  std::function<void(const CostTable& table)> save;  // after each group
+  std::function<void()> save;  // after each group
 };
 
-// Measures what `table` lacks of `mixers` in `settings`, and of what is no block. False if the deadline came first.
-bool MeasureCosts(const ModelConfig& parent, std::span<const MixerConfig> mixers,
-                  std::span<const CostSetting> settings, const MeasureOptions& options,
-                  CostTable* table);
+// Blocks of one parent, and the table that they are missing from.
+struct CostRequest {
+  const ModelConfig* parent = nullptr;
+  std::vector<MixerConfig> mixers;
+  CostTable* table = nullptr;  // of this parent's conditions
+};
+
+// Measures what the tables lack in `settings`: of each parent the mixers and what is no block. Stacks of all parents take turns
+// as far as memory holds them, so that parents can be compared. False if the deadline came first.
+bool MeasureCosts(std::span<const CostRequest> requests, std::span<const CostSetting> settings,
+                  const MeasureOptions& options);
 
 // A step of a whole model of this config with random weights, in the table's conditions, head and choice of tokens included:
 // what CostTable::Step predicts. Error(kNoMemory) if it does not fit.

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "compress/cost_measure.h"
+#include "compress/step_prediction.h"
 
 namespace planish {
 namespace {
@@ -33,6 +34,13 @@ ModelConfig SmallConfig() {
 CostConditions Conditions() {
   SetThreadCount(1);
   return ConditionsHere(SmallConfig(), DType::kF32, ActMode::kF32, {}, 1 << 20);
+}
+
+bool Measure(const std::vector<MixerConfig>& mixers, std::span<const CostSetting> settings,
+             const MeasureOptions& options, CostTable* table) {
+  const ModelConfig config = SmallConfig();
+  const CostRequest request{&config, mixers, table};
+  return MeasureCosts({&request, 1}, settings, options);
 }
 
 TEST(SecondsOf, IntervalsByRank) {
@@ -127,8 +135,8 @@ TEST(CostMeasure, FillsWhatIsMissingAndResumes) {
   const std::vector<CostSetting> settings{kDecode, {.is_decode = false, .rows = 40, .context = 0}};
   size_t saved = 0;
   MeasureOptions options{.samples = 5, .warm_ups = 1, .copies = 3};
-  options.save = [&](const CostTable&) { ++saved; };
-  EXPECT_TRUE(MeasureCosts(SmallConfig(), mixers, settings, options, &table));
+  options.save = [&] { ++saved; };
+  EXPECT_TRUE(Measure(mixers, settings, options, &table));
   EXPECT_EQ(saved, 2u);
   ASSERT_EQ(table.entries().size(), 6u);
   for (const CostEntry& entry : table.entries()) {
@@ -138,12 +146,12 @@ TEST(CostMeasure, FillsWhatIsMissingAndResumes) {
     EXPECT_EQ(entry.copies, entry.mixer ? 3u : 1u);
   }
   const std::string before = DumpJson(table.ToJson());
-  EXPECT_TRUE(MeasureCosts(SmallConfig(), mixers, settings, options, &table));
+  EXPECT_TRUE(Measure(mixers, settings, options, &table));
   EXPECT_EQ(saved, 2u);
   EXPECT_EQ(DumpJson(table.ToJson()), before);
   options.deadline = std::chrono::steady_clock::now() - std::chrono::seconds(1);
   const std::vector<MixerConfig> more{LinearConfig{}};
-  EXPECT_FALSE(MeasureCosts(SmallConfig(), more, settings, options, &table));
+  EXPECT_FALSE(Measure(more, settings, options, &table));
 }
 
 TEST(CostMeasure, WholeModelsAndShortMemory) {
@@ -153,8 +161,24 @@ TEST(CostMeasure, WholeModelsAndShortMemory) {
   EXPECT_GT(MeasurePrompt(SmallConfig(), conditions, 600, options).median, 0);
   CostTable table(conditions);
   const std::vector<MixerConfig> mixers{kFfn};
-  EXPECT_TRUE(MeasureCosts(SmallConfig(), mixers, {&kDecode, 1}, options, &table));
+  EXPECT_TRUE(Measure(mixers, {&kDecode, 1}, options, &table));
   EXPECT_EQ(table.entries()[1].copies, 2u);
+}
+
+TEST(StepPrediction, OfSeveralShapesInTheirOrder) {
+  SetThreadCount(1);
+  ModelConfig wide = SmallConfig(), narrow = SmallConfig();
+  wide.hidden_size = 512;
+  for (BlockConfig& block : wide.blocks)
+    if (block.slot == Slot::kFfn) block.mixer = FfnConfig{.intermediate_size = 4096};
+  const std::vector<ModelConfig> configs{wide, narrow, wide};
+  const std::vector<Seconds> steps =
+      PredictSteps(configs, {.weights = DType::kF32, .act = ActMode::kF32}, kDecode,
+                   {.samples = 3, .warm_ups = 1, .copies = 2});
+  ASSERT_EQ(steps.size(), 3u);
+  // 100 times the arithmetic: more than other work on the machine can hide.
+  EXPECT_GT(steps[0].median, 2 * steps[1].median);
+  EXPECT_GT(steps[2].median, 2 * steps[1].median);
 }
 
 }  // namespace

@@ -31,7 +31,8 @@ void PrintCosts(const std::string& path, const CostSetting& setting) {
   const MeasureOptions options;
   // The whole model before and after: what drifts between them is the machine's.
   const Seconds before = MeasureStep(parent, conditions, setting, options);
-  MeasureCosts(parent, mixers, {&setting, 1}, options, &table);
+  const CostRequest request{&parent, std::move(mixers), &table};
+  MeasureCosts({&request, 1}, {&setting, 1}, options);
   const Seconds after = MeasureStep(parent, conditions, setting, options);
   fmt::print("{}, {}, {} threads, {}\n", conditions.cpu, conditions.isa, conditions.threads,
              Describe(setting));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compress/search_costs.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -132,6 +134,34 @@ std::vector<CostSetting> SettingsFor(const SearchTargets& targets) {
   if (targets.throughput) add(MiddleStep(targets));
   for (const CostSetting& setting : PromptSettings(targets.prompt)) add(setting);
   return settings;
+}
+
+void RequireMeasured(const CostTable& table, const std::vector<CandidateBlock>& blocks,
+                     const SearchTargets& targets) {
+  std::vector<std::optional<MixerConfig>> mixers{std::nullopt};
+  for (const CandidateBlock& block : blocks)
+    for (const Candidate& candidate : block.candidates)
+      if (candidate.mixer) mixers.push_back(candidate.mixer);
+  for (const CostSetting& setting : SettingsFor(targets)) {
+    if (std::all_of(mixers.begin(), mixers.end(),
+                    [&](const auto& mixer) { return table.Find(mixer, setting).has_value(); }))
+      continue;
+    const auto has_context = [](const CostEntry& entry) {
+      return entry.mixer && std::holds_alternative<AttentionConfig>(*entry.mixer);
+    };
+    const bool lists_contexts =
+        std::any_of(table.entries().begin(), table.entries().end(), has_context);
+    std::vector<std::string> measured;
+    for (const CostEntry& entry : table.entries()) {
+      const std::string text = Describe(entry.setting);
+      if (has_context(entry) == lists_contexts &&
+          std::find(measured.begin(), measured.end(), text) == measured.end())
+        measured.push_back(text);
+    }
+    throw Error(ExitCode::kUsage, fmt::format("the cost table has no {}", Describe(setting)),
+                fmt::format("the same without --mip-only, which measures it; there are: {}",
+                            fmt::join(measured, "; ")));
+  }
 }
 
 SearchProblem MakeProblem(const ModelConfig& parent, const std::vector<CandidateBlock>& blocks,

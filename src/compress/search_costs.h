@@ -48,6 +48,10 @@ struct SearchTargets {
 // What a cost table must hold for these targets.
 std::vector<CostSetting> SettingsFor(const SearchTargets& targets);
 
+// Error(kUsage) that says what was measured if the table lacks a setting of these targets for one of the candidates.
+void RequireMeasured(const CostTable& table, const std::vector<CandidateBlock>& blocks,
+                     const SearchTargets& targets);
+
 // Limits by name: "latency", "memory", "parameters", "request time" (of throughput), "time to first token", "attention
 // blocks" ... Those not asked for are there without bounds as far as the table has their costs. Options are the candidates in
 // order, block by block. Error(kFailure) if the table lacks what a target needs, Error(kUsage) if a block has no candidates.
