@@ -19,7 +19,7 @@ class KeptHidden {
  public:
   // Parent and rows must outlive this.
   KeptHidden(const Pretrained& parent, std::span<const std::vector<int32_t>> rows, bool evicts);
-  // Every token but the first of each row is predicted. Error(kMismatch) if the vocabularies differ.
+  // Every token but the first of each row is predicted. Error(kBadFile) if the vocabularies differ.
   Divergence Compare(const Pretrained& child) const;
 
  private:

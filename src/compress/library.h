@@ -65,7 +65,7 @@ BlockLibrary BuildLibrary(const Pretrained& parent, const SearchSpace& space,
 
 // The index, and scores where they are there (scores.h). Error(kBadFile) if there is no library.
 BlockLibrary LoadLibrary(const std::string& folder);
-// Error(kMismatch) if the library is another parent's.
+// Error(kUsage) if the library is another parent's.
 void RequireParent(const BlockLibrary& library, const Pretrained& parent);
 
 }  // namespace planish

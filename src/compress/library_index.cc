@@ -180,7 +180,7 @@ BlockLibrary LoadLibrary(const std::string& folder) {
 
 void RequireParent(const BlockLibrary& library, const Pretrained& parent) {
   if (library.parent == FingerprintOf(parent)) return;
-  throw Error(ExitCode::kMismatch,
+  throw Error(ExitCode::kUsage,
               fmt::format("{} was made from another model ({}) than {}", library.folder,
                           library.parent_name, parent.name),
               "give the parent it was made from, or another folder");

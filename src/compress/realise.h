@@ -12,7 +12,7 @@ namespace planish {
 
 class Realisation {
  public:
-  // Both must outlive this. Error(kMismatch) for a library of another parent, Error(kUsage) for a choice that names a child that
+  // Both must outlive this. Error(kUsage) for a library of another parent, Error(kUsage) for a choice that names a child that
   // is not made yet or that no config can say.
   Realisation(const Pretrained& parent, const BlockLibrary& library, const Choice& choice);
   ~Realisation();

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -13,24 +14,13 @@
 #include "compress/hidden_stream.h"
 #include "compress/score_file.h"
 #include "eval/divergence.h"
+#include "train/head_rows.h"
 
 namespace planish {
 namespace {
 
-// The head multiplies in the precision of the blocks while it lives.
-class HeadMode {
- public:
-  HeadMode(Model* model, Precision precision) : model_(model), before_(model->act_mode()) {
-    model->SetActMode(precision == Precision::kF32 ? ActMode::kF32 : ActMode::kBf16);
-  }
-  ~HeadMode() { model_->SetActMode(before_); }
-  HeadMode(const HeadMode&) = delete;
-  HeadMode& operator=(const HeadMode&) = delete;
-
- private:
-  Model* model_;
-  ActMode before_;
-};
+// Rows of logits at a time: enough for good products, few enough to stay near the processor.
+constexpr size_t kHeadRows = 256;
 
 double SumOfCosines(const float* a, const float* b, size_t T, size_t D) {
   double sum = 0;
@@ -92,12 +82,7 @@ class Swaps {
       const float* reference = hidden_[i].f32();
       cosines += SumOfCosines(y, reference, T, D_);
       tokens += static_cast<double>(T);
-      for (size_t s = 0; s < batch.layout.sequences(); ++s) {
-        const size_t begin = batch.layout.begin(s), length = batch.layout.length(s);
-        if (length < 2) continue;  // nothing is predicted
-        sum.Add(CompareHidden(*parent_, y + begin * D_, *parent_, reference + begin * D_,
-                              std::span(batch.ids).subspan(begin + 1, length - 1)));
-      }
+      Compare(batch, y, reference, &sum);
     }
     const auto n = static_cast<double>(sum.tokens);
     parent_loss_ = sum.reference_nll / n;
@@ -109,6 +94,32 @@ class Swaps {
   double parent_loss() const { return parent_loss_; }  // once something was scored
 
  private:
+  // hidden, reference: [T, D] of a batch.
+  void Compare(const RowBatch& batch, const float* hidden, const float* reference,
+               Divergence* sum) {
+    const Workspace::Scope scope(workspace_);
+    const size_t V = parent_->config().vocab_size;
+    HeadRows own(parent_->head(), hidden, precision_, kHeadRows, /*has_gradient=*/false,
+                 &workspace_),
+        parents(parent_->head(), reference, precision_, kHeadRows, /*has_gradient=*/false,
+                &workspace_);
+    float* logits = workspace_.Take(2 * kHeadRows * V);
+    std::vector<size_t> rows;
+    for (size_t s = 0; s < batch.layout.sequences(); ++s) {
+      // The last token of a sequence predicts nothing that is known.
+      const size_t begin = batch.layout.begin(s), length = batch.layout.length(s);
+      const size_t end = begin + std::max<size_t>(1, length) - 1;
+      for (size_t at = begin; at < end; at += rows.size()) {
+        rows.resize(std::min(kHeadRows, end - at));
+        std::iota(rows.begin(), rows.end(), at);
+        own.Logits(rows, logits);
+        parents.Logits(rows, logits + kHeadRows * V);
+        AddTokens(logits, logits + kHeadRows * V, std::span(batch.ids).subspan(at + 1, rows.size()),
+                  V, sum);
+      }
+    }
+  }
+
   Pass PassOf(const RowBatch& batch) {
     return {.layout = batch.layout, .workspace = &workspace_, .precision = precision_};
   }
@@ -171,7 +182,6 @@ bool ScoreLibrary(const Pretrained& parent, const CalibrationRows& rows,
   size_t due = 0, done = 0;
   for (const CandidateBlock& block : library->blocks)
     for (const Candidate& candidate : block.candidates) due += is_due(block, candidate);
-  const HeadMode mode(parent.model.get(), options.precision);
   std::optional<Swaps> swaps;
   std::optional<Progress> progress;
   if (options.shows_progress && due > 0) progress.emplace("Scoring children", due, "children");
