@@ -123,5 +123,17 @@ TEST_F(ChatTerminalGolden, WithoutATerminalStdinIsOneMessage) {
   }
 }
 
+TEST(ChatProgram, ToolsRunInThisProcessToo) {
+  const Outcome outcome = RunProgram({"chat", "-m", PLANISH_SOURCE_DIR "/models/planish-nano",
+                                      "--tools", "--temperature", "0", "-t", "1"},
+                                     {.input = "Name the color #b3602c."});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_NE(outcome.err.find("name_a_color({\"color_hex\": \"#b3602c\"}) = {"), std::string::npos)
+      << outcome.err;
+  EXPECT_NE(outcome.err.find("\"sienna\""), std::string::npos) << outcome.err;
+  EXPECT_FALSE(outcome.out.empty()) << "the answer after the result";
+  EXPECT_EQ(outcome.out.find("TOOLCALL"), std::string::npos) << outcome.out;
+}
+
 }  // namespace
 }  // namespace planish::testing

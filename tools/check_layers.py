@@ -19,7 +19,8 @@ def read_layers():
         elif line:
             name, _, rest = line.partition(":")
             if third:
-                owners.update({prefix: name for prefix in rest.split()})
+                for prefix in rest.split():
+                    owners.setdefault(prefix, []).append(name)
             else:
                 allowed[name] = {name, *rest.split()}
     return allowed, owners
@@ -44,8 +45,8 @@ def main():
             name = (quoted or angled).group(1)
             owner = next((o for p, o in owners.items() if name.startswith(p)), None)
             if owner is not None:
-                if owner != folder:
-                    problems.append(f"{where}:{number}: {name} belongs to {owner}")
+                if folder not in owner:
+                    problems.append(f"{where}:{number}: {name} belongs to {', '.join(owner)}")
             elif quoted and name.split("/")[0] not in allowed[folder]:
                 problems.append(f"{where}:{number}: {folder} may not include {name}")
     print("\n".join(problems) or "layers: ok")

@@ -36,7 +36,7 @@ class ChatVerb : public Verb {
     model_.DeclareRun(options, "auto");
     options->Group("Conversation");
     options->Text("--system", &system_, "system prompt");
-    options->Flag("--tools", &tools_, "the model may call the demo tools (with --server)");
+    options->Flag("--tools", &tools_, "the model may call the demo tools");
     options->Int("-n", &new_tokens_, 0, static_cast<int64_t>(limits::kContext),
                  "new tokens of an answer; 0: up to the context");
     options->Flag("--hide-reasoning", &hide_, "show reasoning as one line only");

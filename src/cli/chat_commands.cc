@@ -25,7 +25,7 @@ constexpr const char* kHelp =
     "/effort low|medium|high   budgets of 1024, 4096, no limit\n"
     "/show on|off          show reasoning in full, or as one line\n"
     "/system TEXT          system prompt; empty removes it\n"
-    "/tools on|off         the model may call the demo tools (with --server)\n"
+    "/tools on|off         the model may call the demo tools\n"
     "/set NAME=VALUE       temperature, top_p, top_k, min_p, seed, n\n"
     "/save FILE, /load FILE    the conversation as JSON\n"
     "/read FILE            send a file's text\n"

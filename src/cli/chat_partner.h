@@ -49,7 +49,7 @@ class ChatPartner {
   virtual void SetBudget(int64_t tokens) = 0;  // -1: no limit
   // name: temperature, top_p, top_k, min_p, seed, n; the value is within its bounds.
   virtual void SetParameter(const std::string& name, const Json& value) = 0;
-  // The demo tools; Error(kUsage) where they cannot be used.
+  // The demo tools.
   virtual void SetTools(bool on) = 0;
 };
 

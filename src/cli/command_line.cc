@@ -10,9 +10,10 @@
 #include <new>
 
 #include "base/interrupt.h"
-#include "base/log.h"
+#include "base/log_format.h"
 #include "base/nearest.h"
 #include "base/parallel.h"
+#include "cli/option_file.h"
 #include "cli/verb.h"
 #include "kernels/isa.h"
 
@@ -183,8 +184,69 @@ int Report(const std::string& verb, const Error& error) {
   return static_cast<int>(error.code());
 }
 
+// Arguments that say what the file says, for the options that neither the command line nor the environment gave.
+std::vector<std::string> ArgumentsOfFile(const std::string& path, const CLI::App& app) {
+  std::vector<std::string> arguments;
+  for (const FileOption& given : ReadOptionFile(path)) {
+    const CLI::Option* option = app.get_option_no_throw("--" + given.name);
+    if (option == nullptr || given.name == "help" || given.name == "config" ||
+        given.name == "print-config") {
+      std::vector<std::string> names;
+      for (const CLI::Option* known : app.get_options()) {
+        for (const std::string& name : known->get_lnames()) {
+          if (name != given.name) names.push_back(name);
+        }
+      }
+      const std::string nearest = Nearest(given.name, names);
+      throw Error(ExitCode::kUsage,
+                  fmt::format("{}: there is no option {}", given.place, Quoted(given.name)),
+                  nearest);
+    }
+    if (option->count() > 0) continue;
+    const bool is_flag = option->get_items_expected_max() == 0;
+    if (is_flag && !given.is_bool)
+      throw UsageError("{}: {} is true or false, not {}", given.place, given.name,
+                       Quoted(fmt::format("{}", fmt::join(given.values, ", "))));
+    const std::string type = option->get_type_name();
+    if (is_flag) {
+      if (given.values[0] == "true") arguments.push_back("--" + given.name);
+    } else if (given.is_bool) {
+      if (type.find("on|off") == std::string::npos)
+        throw UsageError("{}: {} is {}, not true or false", given.place, given.name, type);
+      arguments.push_back("--" + given.name + (given.values[0] == "true" ? "=on" : "=off"));
+    } else if (type == "INT,...") {
+      arguments.push_back(fmt::format("--{}={}", given.name, fmt::join(given.values, ",")));
+    } else {
+      const bool takes_all = option->get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll;
+      if (given.values.size() > 1 && !takes_all)
+        throw UsageError("{}: {} has {} values, expected one", given.place, given.name,
+                         given.values.size());
+      for (const std::string& value : given.values) {
+        if (!value.empty()) arguments.push_back("--" + given.name + "=" + value);
+      }
+    }
+  }
+  return arguments;
+}
+
+// Parses once more, with what the file says behind what was given; gives that.
+std::vector<std::string> AddOptionsOfFile(const std::string& path,
+                                          const std::vector<std::string>& given, CLI::App* app) {
+  std::vector<std::string> arguments = given;
+  const std::vector<std::string> more = ArgumentsOfFile(path, *app);
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  std::reverse(arguments.begin(), arguments.end());  // the order that CLI11 wants
+  try {
+    app->parse(std::move(arguments));
+  } catch (const CLI::ParseError& error) {
+    throw UsageError("{}: {}", path, error.what());
+  }
+  return more;
+}
+
 // Every option with its value and where that came from.
-void PrintConfig(const CLI::App& app, const std::vector<std::string>& arguments) {
+void PrintConfig(const CLI::App& app, const std::vector<std::string>& arguments,
+                 const std::vector<std::string>& of_file) {
   for (const CLI::Option* option : app.get_options()) {
     if (option->get_lnames().empty() || option->get_lnames()[0] == "help" ||
         option->get_lnames()[0] == "print-config")
@@ -196,7 +258,12 @@ void PrintConfig(const CLI::App& app, const std::vector<std::string>& arguments)
           return option->check_name(given) ||
                  (given.size() > 2 && given[1] != '-' && option->check_name(given.substr(0, 2)));
         });
+    const bool in_file =
+        std::any_of(of_file.begin(), of_file.end(), [&](const std::string& argument) {
+          return option->check_name(argument.substr(0, argument.find('=')));
+        });
     const char* origin = option->count() == 0 ? "default"
+                         : in_file            ? "config file"
                          : on_line            ? "command line"
                                               : "environment";
     std::string value = option->count() == 0 ? option->get_default_str()
@@ -210,7 +277,9 @@ struct CommonOptions {
   int64_t threads = 0;
   bool quiet = false;
   bool verbose = false;
+  std::string log_format = "text";
   bool print_config = false;
+  std::string config;
 };
 
 int ParseFailure(const CLI::ParseError& error, CLI::App* app, const std::string& verb) {
@@ -313,6 +382,13 @@ int RunCommandLine(int argc, char** argv, const std::string& version) {
     }
     options.Flag("-q,--quiet", &common.quiet, "no messages but errors");
     options.Flag("-v,--verbose", &common.verbose, "more messages");
+    options.Choice("--log-format", &common.log_format, {"text", "json"},
+                   "messages as text, or as JSON lines with their time");
+    if ((*verb)->reads_options_from_file())
+      options.Text("-c,--config", &common.config,
+                   "TOML file with options, as max-queue = 8; the command line and the environment "
+                   "go before it",
+                   /*required=*/false);
     options.Flag("--print-config", &common.print_config,
                  "print every option's value and where it comes from, and exit");
     try {
@@ -324,13 +400,19 @@ int RunCommandLine(int argc, char** argv, const std::string& version) {
     } catch (const CLI::ParseError& error) {
       return ParseFailure(error, &app, first);
     }
+    const std::vector<std::string> given(argv + 2, argv + argc);
+    std::vector<std::string> of_file;
+    if (!common.config.empty()) {
+      const std::string config = common.config;  // parsing again sets it anew
+      of_file = AddOptionsOfFile(config, given, &app);
+    }
     if (common.print_config) {
-      if (!(*verb)->PrintConfig(options))
-        PrintConfig(app, std::vector<std::string>(argv + 2, argv + argc));
+      if (!(*verb)->PrintConfig(options)) PrintConfig(app, given, of_file);
       FlushOutput();
       return 0;
     }
     SetThreadCount(static_cast<int>(common.threads));
+    SetLogFormat(common.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
     SetLogLevel(common.quiet     ? LogLevel::kQuiet
                 : common.verbose ? LogLevel::kDebug
                                  : LogLevel::kInfo);

@@ -6,6 +6,7 @@
 #include "cli/model_options.h"
 #include "cli/verbs.h"
 #include "infer/generate.h"
+#include "infer/grammar.h"
 #include "model/planner.h"
 
 namespace planish {
@@ -48,6 +49,15 @@ void PrintLimits() {
       {"regex heap KiB", limits::kRegexHeapKiB},
       {"regex pattern bytes", limits::kRegexPatternBytes},
       {"batch", limits::kBatch},
+      {"answer schema bytes", limits::kSchemaBytes},
+      {"answer schema depth", limits::kSchemaDepth},
+      {"answer schema references", limits::kSchemaRefs},
+      {"answer schema pattern bytes", limits::kSchemaPatternBytes},
+      {"grammar rules", limits::kGrammarRules},
+      {"grammar repeat", limits::kGrammarRepeat},
+      {"grammar states", limits::kGrammarStates},
+      {"grammar compile ms", limits::kGrammarCompileMs},
+      {"grammar stack", limits::kGrammarStack},
   };
   for (const auto& [name, value] : table) fmt::print("{:<30} {:>16}\n", name, value);
 }

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/local_partner.h"
 
+#include <optional>
+
 #include "base/error.h"
+#include "cli/tool_round.h"
+#include "text/demo_tools.h"
 
 namespace planish {
 
@@ -10,21 +14,31 @@ std::string LocalPartner::Introduction() const {
                      static_cast<double>(opened_->file_bytes) / (1 << 20));
 }
 
-// `text` is null to answer the last message again.
-AnswerFigures LocalPartner::Answer(const std::string* text, const AnswerHooks& hooks) {
+AnswerFigures LocalPartner::Answer(Ask ask, const std::string& text, const AnswerHooks& hooks) {
   ThinkingBudget* budget = nullptr;
+  std::optional<ToolCallParser> markup;
+  if (!session_->settings.tools.is_null()) markup.emplace(session_->settings.tools);
   const auto stream = [&](const ReasoningSplitter::Piece& piece) {
     if (budget != nullptr && !piece.reasoning.empty())
       hooks.on_thinking(budget->used(), budget->effective_budget());
-    hooks.on_piece(piece);
+    std::string content = piece.answer;
+    if (markup) {  // of calls, which are shown when they are run
+      content.clear();
+      for (const ToolEvent& event : markup->Push(piece.answer)) {
+        if (event.kind == ToolEvent::Kind::kContent) content += event.text;
+      }
+    }
+    if (!piece.reasoning.empty() || !content.empty())
+      hooks.on_piece({.reasoning = piece.reasoning, .answer = content});
   };
   const auto poll = [&] {
     if (budget != nullptr && hooks.wants_answer_now()) budget->EndThinking();
     return hooks.is_interrupted();
   };
   const auto start = [&](ThinkingBudget* hook) { budget = hook; };
-  const Generated generated = text == nullptr ? session_->Regenerate(stream, poll, start)
-                                              : session_->Say(*text, stream, poll, start);
+  const Generated generated = ask == Ask::kAgain     ? session_->Regenerate(stream, poll, start)
+                              : ask == Ask::kResults ? session_->Continue(stream, poll, start)
+                                                     : session_->Say(text, stream, poll, start);
   const RequestResult& result = generated.result;
   AnswerFigures figures;
   figures.prompt_tokens = session_->last_prompt_tokens();
@@ -43,10 +57,49 @@ AnswerFigures LocalPartner::Answer(const std::string* text, const AnswerHooks& h
 }
 
 AnswerFigures LocalPartner::Say(const std::string& text, const AnswerHooks& hooks) {
-  return Answer(&text, hooks);
+  return session_->settings.tools.is_null() ? Answer(Ask::kMessage, text, hooks)
+                                            : WithTools(text, hooks);
 }
 
-AnswerFigures LocalPartner::Regenerate(const AnswerHooks& hooks) { return Answer(nullptr, hooks); }
+AnswerFigures LocalPartner::WithTools(const std::string& text, const AnswerHooks& hooks) {
+  const MessageList before = session_->messages();
+  try {
+    AnswerFigures figures = Answer(Ask::kMessage, text, hooks);
+    for (int round = 1; !session_->last_calls().empty() && !figures.was_interrupted; ++round) {
+      if (round == kToolRounds) {
+        NoteTooManyRounds(hooks);
+        break;
+      }
+      const std::vector<ToolCall> calls = session_->last_calls();
+      for (size_t i = 0; i < calls.size(); ++i)
+        session_->messages().Add(
+            ToolResultMessage(fmt::format("call_{}", i), calls[i].name, calls[i].arguments, hooks));
+      AnswerFigures next = Answer(Ask::kResults, "", hooks);
+      next.reasoning_tokens += figures.reasoning_tokens;
+      next.answer_tokens += figures.answer_tokens;
+      next.prompt_s += figures.prompt_s;
+      figures = std::move(next);
+    }
+    return figures;
+  } catch (...) {
+    session_->messages() = before;
+    throw;
+  }
+}
+
+AnswerFigures LocalPartner::Regenerate(const AnswerHooks& hooks) {
+  if (session_->settings.tools.is_null()) return Answer(Ask::kAgain, "", hooks);
+  if (!session_->messages().EndsWithAnswer())
+    throw UsageError("there is no answer to generate again");
+  const MessageList before = session_->messages();
+  const std::string text = session_->messages().Undo();
+  try {
+    return WithTools(text, hooks);
+  } catch (...) {
+    session_->messages() = before;
+    throw;
+  }
+}
 
 void LocalPartner::SetParameter(const std::string& name, const Json& value) {
   SamplingParams& sampling = session_->settings.sampling;
@@ -64,10 +117,6 @@ void LocalPartner::SetParameter(const std::string& name, const Json& value) {
     session_->settings.max_new_tokens = static_cast<size_t>(value.AsInt());
 }
 
-void LocalPartner::SetTools(bool on) {
-  if (on)
-    throw Error(ExitCode::kUsage, "tools are for conversations with a server",
-                "planish chat --server URL");
-}
+void LocalPartner::SetTools(bool on) { session_->settings.tools = on ? DemoTools() : Json(); }
 
 }  // namespace planish

@@ -23,7 +23,9 @@ class LocalPartner final : public ChatPartner {
   void SetTools(bool on) override;
 
  private:
-  AnswerFigures Answer(const std::string* text, const AnswerHooks& hooks);
+  enum class Ask { kMessage, kAgain, kResults };
+  AnswerFigures Answer(Ask ask, const std::string& text, const AnswerHooks& hooks);
+  AnswerFigures WithTools(const std::string& text, const AnswerHooks& hooks);
 
   const Pretrained* opened_;
   ChatSession* session_;

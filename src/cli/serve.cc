@@ -57,6 +57,7 @@ class ServeVerb : public Verb {
     return "  planish serve -m MODEL\n  planish serve -m MODEL --host 0.0.0.0 --api-key-file keys "
            "--tls-cert c.pem --tls-key k.pem";
   }
+  bool reads_options_from_file() const override { return true; }
   void Declare(OptionSet* options) override {
     model_.Declare(options, /*required=*/false);
     model_.DeclareRun(options, "auto");
@@ -121,6 +122,10 @@ class ServeVerb : public Verb {
     options->Int("--max-connections", &max_connections_, 1, 65536, "connections at once");
     options->Int("--max-connections-per-address", &max_per_address_, 1, 65536, "of one client");
     options->Group("Observation");
+    options->Text("--log-prompts", &log_prompts_,
+                  "folder, of this user alone, where what is asked and answered is written; "
+                  "default: nowhere");
+    options->Text("--trace", &trace_, "file for the engine's steps as Chrome trace events");
     options->Flag("--metrics-public", &metrics_public_, "/metrics needs no key");
     options->Choice("--metrics-compat", &metrics_compat_, {"none", "vllm", "llamacpp"},
                     "print metrics under another server's names, too");
@@ -203,6 +208,8 @@ class ServeVerb : public Verb {
     settings.request_timeout_s = request_timeout_s_;
     settings.slots = static_cast<size_t>(slots_);
     settings.version = ProgramVersion();
+    settings.log_prompts = log_prompts_;
+    serve.trace = trace_;
     settings.thinking.toggle = thinking_.Resolve();
     settings.thinking.budget = thinking_.budget;
     settings.thinking.budget_max = budget_max_;
@@ -282,7 +289,7 @@ class ServeVerb : public Verb {
           max_per_address_ = 64;
   double max_itl_ms_ = 250, queue_timeout_s_ = 120, request_timeout_s_ = 0, stall_timeout_s_ = 60,
          drain_timeout_s_ = 30;
-  std::string cache_dir_;
+  std::string cache_dir_, log_prompts_, trace_;
   uint64_t cache_dir_max_ = uint64_t{20} << 30;
   uint64_t ctx_memory_ = 0, cache_ram_ = 0, max_body_ = 8u << 20;
   bool force_ = false, insecure_ = false, check_ = false, strict_model_ = false,

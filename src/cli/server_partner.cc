@@ -2,29 +2,19 @@
 #include "cli/server_partner.h"
 
 #include <chrono>
-#include <ctime>
 
+#include "cli/tool_round.h"
 #include "text/demo_tools.h"
 
 namespace planish {
 namespace {
 
-constexpr int kToolRounds = 8;
 constexpr double kControlSilence = 10;  // seconds
 
 using Clock = std::chrono::steady_clock;
 
 double SecondsSince(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-std::string Today() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  localtime_r(&now, &parts);
-  char text[16];
-  std::strftime(text, sizeof text, "%Y-%m-%d", &parts);
-  return text;
 }
 
 }  // namespace
@@ -149,18 +139,11 @@ AnswerFigures ServerPartner::Answer(const AnswerHooks& hooks) {
     AddReply(reply);
     if (reply.was_cancelled || reply.finish != "tool_calls" || reply.calls.empty()) break;
     if (round + 1 == kToolRounds) {
-      hooks.on_note(fmt::format("the model called tools {} times in a row: enough", kToolRounds));
+      NoteTooManyRounds(hooks);
       break;
     }
-    for (const ChatToolCall& call : reply.calls) {
-      const std::string result = RunDemoToolCall(call.name, call.arguments, Today());
-      hooks.on_note(fmt::format("{}({}) = {}", call.name, call.arguments, result));
-      Json message = Json::MakeObject();
-      message.Set("role", "tool");
-      message.Set("tool_call_id", call.id);
-      message.Set("content", result);
-      messages_.Add(std::move(message));
-    }
+    for (const ChatToolCall& call : reply.calls)
+      messages_.Add(ToolResultMessage(call.id, call.name, call.arguments, hooks));
   }
   if (decoded > 0 && decode_s > 0) figures.tokens_per_s = static_cast<double>(decoded) / decode_s;
   return figures;

@@ -55,6 +55,8 @@ class Verb {
   virtual void Declare(OptionSet* options) = 0;
   // True if Declare has a -t,--threads of its own, e.g. a list; RunCommandLine then sets no team.
   virtual bool declares_threads() const { return false; }
+  // True if -c,--config may name a TOML file with the verb's options (cli/option_file.h).
+  virtual bool reads_options_from_file() const { return false; }
   // Prints what --print-config asks for and returns true, if the options alone do not say it (a recipe).
   virtual bool PrintConfig(const OptionSet&) { return false; }
   virtual ExitCode Run(const OptionSet& options) = 0;

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <ctime>
 
-#include "base/log.h"
+#include "base/log_format.h"
 #include "serve/request_ids.h"
 
 namespace planish {
@@ -484,10 +484,56 @@ void Generation::Conclude(int status, const std::string& outcome) {
   }
   const double ttft = std::chrono::duration<double>(first_token_at_ - received_).count();
   const double decode = std::chrono::duration<double>(last_token_at_ - first_token_at_).count();
-  LogInfo("{} {} {} prompt {} cached {} output {} reasoning {} ttft {:.0f} ms itl {:.1f} ms {}",
-          request_id_, plan_.endpoint, status, prompt_tokens_, cached, generated, reasoning,
-          1e3 * ttft, generated > 1 ? 1e3 * decode / static_cast<double>(generated - 1) : 0.0,
-          outcome);
+  const double itl = generated > 1 ? decode / static_cast<double>(generated - 1) : 0.0;
+  const double ttft_ms = has_first_token_ ? 1e3 * ttft : 0.0;
+  if (GetLogLevel() >= LogLevel::kInfo) {
+    Json members = Json::MakeObject();
+    members.Set("request_id", request_id_);
+    members.Set("endpoint", plan_.endpoint);
+    members.Set("status", status);
+    members.Set("prompt_tokens", static_cast<uint64_t>(prompt_tokens_));
+    members.Set("cached_tokens", static_cast<uint64_t>(cached));
+    members.Set("output_tokens", static_cast<uint64_t>(generated));
+    members.Set("reasoning_tokens", static_cast<uint64_t>(reasoning));
+    members.Set("ttft_ms", ttft_ms);
+    members.Set("itl_ms", 1e3 * itl);
+    members.Set("outcome", outcome);
+    LogRecord(
+        LogLevel::kInfo,
+        fmt::format("{} {} {} prompt {} cached {} output {} reasoning {} ttft {:.0f} ms itl {:.1f} "
+                    "ms {}",
+                    request_id_, plan_.endpoint, status, prompt_tokens_, cached, generated,
+                    reasoning, ttft_ms, 1e3 * itl, outcome),
+        members);
+  }
+  if (state_->prompt_log) LogPrompt(status, outcome);
+}
+
+void Generation::LogPrompt(int status, const std::string& outcome) const {
+  Json answers = Json::MakeArray();
+  for (const auto& choice : choices_) {
+    Json answer = Json::MakeObject(), calls = Json::MakeArray();
+    answer.Set("reasoning", choice->reasoning);
+    answer.Set("content", choice->content);
+    for (const SpokenCall& spoken : choice->calls) {
+      Json call = Json::MakeObject();
+      call.Set("name", spoken.name);
+      call.Set("arguments", spoken.arguments);
+      calls.Append(std::move(call));
+    }
+    answer.Set("tool_calls", std::move(calls));
+    answer.Set("finish_reason", choice->finish_reason);
+    answers.Append(std::move(answer));
+  }
+  Json record = Json::MakeObject();
+  record.Set("time", UtcTime());
+  record.Set("request_id", request_id_);
+  record.Set("endpoint", plan_.endpoint);
+  record.Set("status", status);
+  record.Set("outcome", outcome);
+  record.Set("request", plan_.request);
+  record.Set("answers", std::move(answers));
+  state_->prompt_log->Write(record);
 }
 
 Json Generation::Usage() const {

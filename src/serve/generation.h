@@ -38,6 +38,7 @@ struct GenerationPlan {
   Json tools;                                   // null or a list: calls are looked for
   std::shared_ptr<const AnswerGrammar> answer;  // null: the answer is free
   std::vector<std::string> ignored;             // fields that nobody knows
+  Json request;                                 // as it came, where prompts are logged
   // What is surely the beginning of the next turn's prompt after this answer, to be computed while there is nothing else to
   // do; may be null, may give an empty prompt.
   struct NextTurn {
@@ -145,6 +146,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void StartStream();
   void Send(const std::string& piece);
   void Conclude(int status, const std::string& outcome);
+  void LogPrompt(int status, const std::string& outcome) const;
   ApiError WhyCancelled() const;
 
   class AdmissionHook;

@@ -14,6 +14,7 @@
 #include "serve/engine_thread.h"
 #include "serve/generation_fields.h"
 #include "serve/metrics.h"
+#include "serve/prompt_log.h"
 #include "text/tool_format.h"
 
 namespace planish {
@@ -35,6 +36,7 @@ struct ServeSettings {
   size_t slots = 4;
   ThinkingDefaults thinking;
   std::string version;
+  std::string log_prompts;  // folder; empty: prompts are not written anywhere
 };
 
 class Generation;
@@ -93,6 +95,7 @@ struct ServeState {
   Registry registry;
   ConversationCuts cuts;
   EngineThread* engine = nullptr;
+  std::unique_ptr<PromptLog> prompt_log;  // null: none
   std::atomic<bool> is_draining = false;
 
  private:

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "serve/chat_request.h"
 #include "serve/request_ids.h"
+#include "serve/step_trace.h"
 #include "serve/web_page.h"
 
 namespace planish {
@@ -37,7 +38,11 @@ Server::Server(ServeOptions options)
   state_.created = std::time(nullptr);
   state_.fingerprint =
       "planish-" + state_.settings.version.substr(0, state_.settings.version.find(' '));
-  options.engine.on_step = [this](Engine& engine) {
+  if (!state_.settings.log_prompts.empty())
+    state_.prompt_log = std::make_unique<PromptLog>(state_.settings.log_prompts);
+  const auto trace = options.trace.empty() ? nullptr : std::make_shared<StepTrace>(options.trace);
+  options.engine.on_step = [this, trace](Engine& engine) {
+    if (trace) trace->Add(engine);
     if (const size_t rows = engine.last_step().rows(); rows > 0)
       state_.metrics.Observe("step_tokens", static_cast<double>(rows));
   };
@@ -234,6 +239,7 @@ void Server::Launch(const Call& call, std::string id, GenerationPlan plan,
   size_t tokens = 0;
   for (const auto& prompt : plan.prompts) tokens += prompt.prompt.ids.size();
   state_.queue.AddTokens(tokens);
+  if (state_.prompt_log) plan.request = ParseJson(call.request().body, "request");
   std::make_shared<Generation>(&state_, call.exchange, call.request_id, std::move(id),
                                std::move(plan), std::move(writer), call.received)
       ->Post();

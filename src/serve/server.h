@@ -24,6 +24,7 @@ struct ServeOptions {
   std::string key_file;
   std::vector<std::string> cors_origins;
   EngineThread::Options engine;  // but for on_step
+  std::string trace;             // file for StepTrace; empty: none
 };
 
 class Server {

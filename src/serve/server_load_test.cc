@@ -76,22 +76,26 @@ TEST(ServerLoad, QueuedTokensAreBounded) {
   settings.slots = 1;
   settings.max_queued_tokens = 300;
   TestServer server({.settings = settings});
-  std::thread holder([&] { server.Chat(kLong); });
-  EXPECT_TRUE(Eventually([&] { return Running(&server) == 1; }));
+  RawClient holder(server.server().port());  // runs for as long as this test takes
+  holder.Send(RawPost(TestServer::ChatBody(
+      R"("n":8,"max_tokens":1500,"seed":4,"ignore_eos":true,"thinking_budget":0)")));
+  ASSERT_TRUE(Eventually([&] { return Running(&server) == 1; }));
   const std::string text(400, 'a');
-  std::thread first([&] {
-    EXPECT_EQ(server.Post("/v1/chat/completions", TestServer::ChatBody(kShort, text)).status, 200)
-        << "one alone is always taken";
-  });
-  EXPECT_TRUE(Eventually([&] { return server.server().running() == 2; }));
-  std::this_thread::sleep_for(std::chrono::milliseconds(30));
-  if (Running(&server) == 1 && server.server().running() == 2) {
-    const int status =
-        server.Post("/v1/chat/completions", TestServer::ChatBody(kShort, text)).status;
-    EXPECT_TRUE(status == 429 || (status == 200 && server.server().running() == 0));
-  }
-  first.join();
-  holder.join();
+  // Waits with more tokens than may wait, because one alone is always taken; and is there until the others were refused.
+  RawClient first(server.server().port());
+  first.Send(RawPost(TestServer::ChatBody(kShort, text)));
+  ASSERT_TRUE(Eventually([&] {
+    for (const SlotInfo& slot : server.server().engine().published().slots) {
+      if (slot.phase == SlotInfo::Phase::kWaiting && slot.prompt_tokens > 300) return true;
+    }
+    return false;
+  }));
+  const HttpResponse refused =
+      server.Post("/v1/chat/completions", TestServer::ChatBody(kShort, text));
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(At(ParseJson(refused.body, "r"), {"error", "code"}), Json("queue_full"));
+  EXPECT_FALSE(refused.Header("retry-after").empty());
+  EXPECT_EQ(Running(&server), 1) << "the holder ended too early for this test to mean anything";
 }
 
 TEST(ServerLoad, WaitingTooLongIs408) {
@@ -371,11 +375,24 @@ TEST(ServerLoad, HostileBodiesGetOneClearLine) {
 }
 
 TEST(ServerLoad, ATemplateThatRefusesIsA400) {
-  TestServer server({.chat_template = "llama31"});
-  const HttpResponse response = server.Post(
+  TestServer server({.chat_template = R"({% for m in messages %}
+{% if loop.previtem is defined and loop.previtem.role == m.role %}
+{{ raise_exception('roles must alternate') }}
+{% endif %}{{ m.content }}{% endfor %})"});
+  const HttpResponse refused = server.Post(
       "/v1/chat/completions",
-      R"({"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":{"custom_tools":5,"tools_in_user_message":true},"tools":[{"type":"function","function":{"name":"f"}}],"max_tokens":2})");
-  EXPECT_TRUE(response.status == 200 || response.status == 400) << response.body;
+      R"({"messages":[{"role":"user","content":"a"},{"role":"user","content":"b"}],"max_tokens":2})");
+  EXPECT_EQ(refused.status, 400);
+  const Json error = ParseJson(refused.body, "r");
+  EXPECT_EQ(At(error, {"error", "code"}), Json("template_error"));
+  const std::string& message = At(error, {"error", "message"}).AsString();
+  EXPECT_NE(message.find("roles must alternate"), std::string::npos) << message;
+  EXPECT_NE(message.find("line 3"), std::string::npos) << message;
+  const HttpResponse applied =
+      server.Post("/apply-template",
+                  R"({"messages":[{"role":"user","content":"a"},{"role":"user","content":"b"}]})");
+  EXPECT_EQ(applied.status, 400) << applied.body;
+  EXPECT_EQ(server.Post("/v1/chat/completions", TestServer::ChatBody(kShort)).status, 200);
 }
 
 TEST(ServerLoad, StrictSettingsRefuseWhatIsUnknown) {

@@ -22,16 +22,22 @@
 
 namespace planish::testing {
 
-// Folder of a golden model with a chat template of the golden set beside it: nano2 (thinks), chatml (does not).
+// Folder of a golden model with a chat template beside it: one of the golden set by name, nano2 (thinks) or chatml (does not),
+// or the template's own text.
 inline std::string ModelFolder(const std::string& chat_template, const std::string& model) {
   static TemporaryDir folder;
-  const std::string path = folder / (model + "." + chat_template);
+  const bool is_text = chat_template.find('{') != std::string::npos;
+  const std::string path =
+      folder /
+      (model + "." +
+       (is_text ? std::to_string(std::hash<std::string>()(chat_template)) : chat_template));
   if (std::filesystem::exists(path)) return path;
   const std::string golden = PLANISH_SOURCE_DIR "/tests/golden";
   std::filesystem::copy(golden + "/models/" + model, path,
                         std::filesystem::copy_options::recursive);
-  WriteFile(path + "/chat_template.jinja",
-            ReadFile(golden + "/chat/" + chat_template + ".jinja", 1 << 20));
+  WriteFile(
+      path + "/chat_template.jinja",
+      is_text ? chat_template : ReadFile(golden + "/chat/" + chat_template + ".jinja", 1 << 20));
   return path;
 }
 

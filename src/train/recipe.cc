@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading: the only file that includes toml++.
+// Reading, by toml++.
 #include "train/recipe.h"
 
 #include <toml++/toml.h>
