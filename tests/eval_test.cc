@@ -93,13 +93,29 @@ TEST_F(EvalProgram, WrongRequestsAreOneLine) {
 TEST_F(EvalProgram, TheDemoShowsThinkingBudgetsAndToolsAndWritesItsPage) {
   const std::string page = dir_ / "demo.html";
   const std::string out = OutputOf({"demo", "-m", model_, "--ctx", "352", "--problems", "2", "-n",
-                                    "24", "-o", page, "--color", "never"});
+                                    "24", "-o", page, "--color", "never", "--no-compress"});
   for (const char* words : {"thinking off:", "thinking on:", "no limit", "What would you call",
                             "resident", "planish serve -m"})
     EXPECT_NE(out.find(words), std::string::npos) << words << "\n" << out;
   const std::string html = ReadFile(page, 4 << 20);
   EXPECT_NE(html.find("accuracy over the thinking budget"), std::string::npos);
   EXPECT_NE(html.find("Hermione"), std::string::npos);
+}
+
+TEST_F(EvalProgram, TheDemoPrunesDistilsAndTrainsFromScratch) {
+  const std::string page = dir_ / "demo.html", temporary = dir_ / "temporary";
+  MakeDirectories(temporary);
+  const Outcome outcome =
+      RunProgram({"demo", "-m", model_, "--ctx", "352", "--problems", "1", "-n", "8",
+                  "--distill-tokens", "4096", "-o", page, "--color", "never"},
+                 {.environment = {{"TMPDIR", temporary}}});
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  const std::string html = ReadFile(page, 4 << 20);
+  for (const char* row : {"parent", "pruned", "distilled", "from scratch"}) {
+    EXPECT_NE(outcome.out.find(fmt::format("   {} ", row)), std::string::npos) << outcome.out;
+    EXPECT_NE(html.find(fmt::format("<th>{}</th>", row)), std::string::npos) << row;
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(temporary)) << "folders stay behind";
 }
 
 }  // namespace

@@ -31,13 +31,13 @@ std::string Setting(const std::string& printed, const std::string& name) {
 TEST(ServeOptions, AFileGivesWhatNeitherTheCommandLineNorTheEnvironmentDoes) {
   const TemporaryDir dir;
   const std::string file = dir / "serve.toml";
-  WriteFile(file,
-            "model = \"some/folder\"\nport = 9001\nmax_queue = 7\nslots = 2\nmetrics-public = true\n"
-            "insecure = false\nweb = false\napi-key = [\"one\", \"two\"]\neffort-map = [1, 2, 3, 4]\n"
-            "ctx-memory = \"2GiB\"\nmax-itl = 12.5\nthinking-budget-max = -1\n");
-  const std::string printed =
-      OutputOf({"serve", "-c", file, "--slots", "5", "--print-config"},
-               {.environment = {{"PLANISH_MAX_QUEUE", "9"}}});
+  WriteFile(
+      file,
+      "model = \"some/folder\"\nport = 9001\nmax_queue = 7\nslots = 2\nmetrics-public = true\n"
+      "insecure = false\nweb = false\napi-key = [\"one\", \"two\"]\neffort-map = [1, 2, 3, 4]\n"
+      "ctx-memory = \"2GiB\"\nmax-itl = 12.5\nthinking-budget-max = -1\n");
+  const std::string printed = OutputOf({"serve", "-c", file, "--slots", "5", "--print-config"},
+                                       {.environment = {{"PLANISH_MAX_QUEUE", "9"}}});
   EXPECT_EQ(Setting(printed, "model"), "some/folder # config file");
   EXPECT_EQ(Setting(printed, "port"), "9001 # config file");
   EXPECT_EQ(Setting(printed, "max-queue"), "9 # environment");
@@ -189,9 +189,8 @@ TEST(ServeOptions, AFolderThatOthersMayReadTakesNoPrompts) {
   const std::string open = dir / "open";
   MakeDirectories(open);
   ASSERT_EQ(chmod(open.c_str(), 0755), 0);
-  const Outcome outcome =
-      RunProgram({"serve", "-m", PLANISH_SOURCE_DIR "/models/planish-nano", "--port", "0",
-                  "--log-prompts", open});
+  const Outcome outcome = RunProgram({"serve", "-m", PLANISH_SOURCE_DIR "/models/planish-nano",
+                                      "--port", "0", "--log-prompts", open});
   EXPECT_EQ(outcome.status, 2) << outcome.err;
   EXPECT_NE(outcome.err.find("chmod 700"), std::string::npos) << outcome.err;
 }

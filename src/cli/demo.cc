@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `planish demo`: the main job on the model that comes with the program, by itself and in under two minutes: one question with
-// thinking off and on, a sweep over thinking budgets, three tools, speed and memory; and a page that shows it all.
+// thinking off and on, a sweep over thinking budgets, three tools, the model pruned and distilled, speed and memory; and a page
+// that shows it all.
 #include <unistd.h>
 
 #include <chrono>
@@ -10,6 +11,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/parallel.h"
+#include "cli/demo_compression.h"
 #include "cli/demo_page.h"
 #include "cli/model_options.h"
 #include "cli/terminal.h"
@@ -30,6 +32,7 @@ namespace {
 constexpr uint64_t kSeed = 20;          // of the problems that are shown
 constexpr size_t kSweepContext = 1024;  // bounds a reasoning that goes in circles
 constexpr int64_t kBudgets[] = {0, 32, 64, 128, 256, -1};
+constexpr uint64_t kLargestToShrink = 50'000'000;  // parameters: larger ones take too long to watch
 constexpr const char* kPlainQuestions[] = {
     "What is the capital of Italy?",
     "Name three primary colours.",
@@ -75,7 +78,7 @@ class DemoVerb : public Verb {
   const char* name() const override { return "demo"; }
   const char* group() const override { return "run"; }
   const char* summary() const override {
-    return "the guided tour: thinking on and off, budgets, tools, speed";
+    return "the guided tour: thinking, budgets, tools, pruning, speed";
   }
   const char* examples() const override {
     return "  planish demo\n  planish demo -m MODEL --problems 20 --color never";
@@ -85,6 +88,9 @@ class DemoVerb : public Verb {
     model_.DeclareRun(options, "auto");
     options->Int("-n", &new_tokens_, 1, 4096, "most new tokens of an answer");
     options->Int("--problems", &problems_, 1, 10'000, "of the sweep over thinking budgets");
+    options->Flag("--no-compress", &no_compress_, "without pruning and distilling the model");
+    options->Int("--distill-tokens", &distill_tokens_, 4096, int64_t{1} << 40,
+                 "tokens of distillation, and of training from scratch");
     options->Text("-o,--output", &output_, "page with what was seen");
     options->Choice("--color", &color_, {"auto", "always", "never"}, "colour");
   }
@@ -103,6 +109,10 @@ class DemoVerb : public Verb {
       Sweep(opened);
       Heading("4. Tools");
       Tools(opened);
+      if (!no_compress_) {
+        Heading("5. Smaller by 30 %");
+        Shrink(opened);
+      }
     } else {
       Heading("2. Three questions");
       for (const char* question : kPlainQuestions)
@@ -282,8 +292,37 @@ class DemoVerb : public Verb {
     }
   }
 
+  void Shrink(const Pretrained& opened) {
+    const uint64_t parameters = MakePlan(opened.config, {}).parameters;
+    if (parameters > kLargestToShrink) {
+      fmt::print("   left out: {} parameters, of at most {}\n", parameters, kLargestToShrink);
+      return;
+    }
+    fmt::print(
+        "   pruned, then distilled on {} tokens of new problems; the same shape from scratch on "
+        "these\n   {:<13} {:>10} {:>9} {:>9} {:>7} {:>7}  right with thinking\n",
+        distill_tokens_, "", "parameters", "bf16", "tokens", "s", "tokens/s");
+    ShrinkAndRecover(
+        model_, opened,
+        {.tokens = static_cast<uint64_t>(distill_tokens_),
+         .problems = static_cast<size_t>(problems_),
+         .seed = kSeed},
+        [&](const ShrunkModel& row) {
+          const Share& accuracy = row.summary.accuracy;
+          fmt::print(
+              "   {:<13} {:>10} {:>5.1f} MiB {:>9} {:>7.1f} {:>8.0f}  {:.0f} % ({:.0f} "
+              "to {:.0f})\n",
+              row.name, row.parameters, MiB(row.bytes), row.tokens, row.seconds,
+              row.summary.tokens_per_s, 100 * accuracy.mean, 100 * accuracy.interval.low,
+              100 * accuracy.interval.high);
+          std::fflush(stdout);
+          record_.shrunk.push_back(row);
+        });
+  }
+
   ModelOptions model_;
-  int64_t new_tokens_ = 512, problems_ = 100;
+  int64_t new_tokens_ = 512, problems_ = 100, distill_tokens_ = 400'000;
+  bool no_compress_ = false;
   std::string color_ = "auto", output_ = "demo-report.html";
   Palette palette_{false};
   DemoRecord record_;

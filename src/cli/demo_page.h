@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/demo_compression.h"
 #include "eval/eval_page.h"
 #include "infer/generate.h"
 
@@ -31,6 +32,7 @@ struct DemoRecord {
   std::vector<DemoAnswer> answers;
   std::vector<TaskResult> sweep;  // none or one
   std::vector<DemoToolRun> tools;
+  std::vector<ShrunkModel> shrunk;  // parent first
   double prompt_tokens_per_s = 0, decode_tokens_per_s = 0, batch_tokens_per_s = 0;
   uint64_t resident_bytes = 0;
   double seconds = 0;

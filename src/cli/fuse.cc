@@ -14,7 +14,7 @@
 #include "cli/verbs.h"
 #include "compress/calibration.h"
 #include "compress/fuse_page.h"
-#include "compress/fusion_measure.h"
+#include "compress/fusion_borders.h"
 #include "compress/output_folder.h"
 #include "compress/slice.h"
 
@@ -129,6 +129,9 @@ class FuseVerb : public Verb {
       RowsProgress progress("cuts", cut_rows * long_runs);
       record->runs = SplitRuns(runner, safe, record->most, std::span(rows.rows).first(cut_rows),
                                progress.Done());
+      RowsProgress borders("borders", cut_rows * 4 * record->runs.size() * record->runs.size());
+      record->runs = ShiftBorders(runner, std::move(record->runs), safe, record->most,
+                                  std::span(rows.rows).first(cut_rows), borders.Done());
     }
     std::vector<std::vector<FfnRun>> others;
     for (int64_t i = 0; i < random_; ++i) {

@@ -17,9 +17,8 @@ struct CalibrationOptions {
   size_t seq_len = 1024;            // tokens of each row
   uint64_t seed =
       0;  // of the choice of rows among those the text gives; its order is that of the text
-  double held_out =
-      0;  // in [0, 1): this share of the documents, spread over the text, is left to ReadHeldOut; a long
-          // document counts as several
+  // In [0, 1): this share of the documents, spread over the text, is left to ReadHeldOut; a long document counts as several.
+  double held_out = 0;
 };
 
 struct CalibrationRows {

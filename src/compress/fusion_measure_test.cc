@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "compress/fusion_measure.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "compress/compress_testing.h"
+#include "compress/fusion_borders.h"
 
 namespace planish {
 namespace {
@@ -161,6 +160,33 @@ TEST(FusionMeasure, LongRunsAreCutWhereTheMeasuredKlIsLeast) {
                                                       : (std::vector<FfnRun>{{1, 4}, {4, 6}}));
   // Five in pieces of at most four: a piece of one block is left as it is.
   for (const FfnRun& piece : SplitRuns(runner, {{1, 6}}, 4, rows)) EXPECT_GE(piece.size(), 2u);
+}
+
+TEST(FusionMeasure, BordersMoveToTheLeastJointKl) {
+  const Pretrained parent = TinyModel(kRuns, 13);
+  const BlockRunner runner(parent.model.get());
+  const auto rows = RandomIds(parent, 2, 24, 5);
+  const auto kl = [&](const std::vector<FfnRun>& runs) {
+    return ParallelDivergence(runner, runs, rows).mean_kl();
+  };
+  // Two and three of five blocks; two of five, anywhere; two and two of five, one left out.
+  const std::vector<std::vector<std::vector<FfnRun>>> cases = {
+      {{{1, 3}, {3, 6}}, {{1, 4}, {4, 6}}},
+      {{{1, 3}}, {{2, 4}}, {{3, 5}}, {{4, 6}}},
+      {{{1, 3}, {3, 5}}, {{1, 3}, {4, 6}}, {{2, 4}, {4, 6}}}};
+  for (const std::vector<std::vector<FfnRun>>& all : cases) {
+    double least = kl(all[0]);
+    for (const std::vector<FfnRun>& runs : all) least = std::min(least, kl(runs));
+    for (const std::vector<FfnRun>& start : all) {
+      const std::vector<FfnRun> found = ShiftBorders(runner, start, {{1, 6}}, 3, rows);
+      EXPECT_LE(kl(found), kl(start));
+      EXPECT_NE(std::find(all.begin(), all.end(), found), all.end());
+      // No single move from what was found is better; over two places that is the least of all.
+      if (all.size() == 2) EXPECT_EQ(kl(found), least);
+    }
+  }
+  // Nothing leaves what is allowed.
+  EXPECT_EQ(ShiftBorders(runner, {{2, 4}}, {{2, 4}}, 3, rows), (std::vector<FfnRun>{{2, 4}}));
 }
 
 }  // namespace

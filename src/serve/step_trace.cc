@@ -28,13 +28,14 @@ void StepTrace::Add(const Engine& engine) {
       std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start_).count();
   const double took = 1e6 * step.seconds;
   const EngineStats stats = engine.stats();
-  fmt::print(file_,
-             "{}\n{{\"name\":\"step\",\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":{:.1f},\"dur\":{:.1f},"
-             "\"args\":{{\"decode_rows\":{},\"prefill_rows\":{}}}}},\n"
-             "{{\"name\":\"requests\",\"ph\":\"C\",\"pid\":1,\"ts\":{:.1f},\"args\":{{\"running\":{},"
-             "\"waiting\":{}}}}}",
-             is_first_ ? "" : ",", now - took, took, step.decode_rows, step.prefill_rows, now,
-             stats.running, stats.waiting);
+  fmt::print(
+      file_,
+      "{}\n{{\"name\":\"step\",\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":{:.1f},\"dur\":{:.1f},"
+      "\"args\":{{\"decode_rows\":{},\"prefill_rows\":{}}}}},\n"
+      "{{\"name\":\"requests\",\"ph\":\"C\",\"pid\":1,\"ts\":{:.1f},\"args\":{{\"running\":{},"
+      "\"waiting\":{}}}}}",
+      is_first_ ? "" : ",", now - took, took, step.decode_rows, step.prefill_rows, now,
+      stats.running, stats.waiting);
   is_first_ = false;
 }
 
