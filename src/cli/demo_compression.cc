@@ -136,7 +136,8 @@ class Shrinker {
                     .tokens = tokens,
                     .seconds = seconds};
     row.bytes = row.parameters * 2;  // as bf16, whatever type the files have
-    EngineGenerator generator(&opened, {.batch = 64, .context = std::min(kContext, run_.ContextFor(opened.config))});
+    EngineGenerator generator(
+        &opened, {.batch = 64, .context = std::min(kContext, run_.ContextFor(opened.config))});
     const auto task = MakeTask("word-problems");
     const Evaluation evaluation =
         Evaluate(*task, task->Items({.seed = options_.seed, .limit = options_.problems}),

@@ -86,6 +86,7 @@ class Core final : public ConnectionHost, public std::enable_shared_from_this<Co
   uint16_t port_ = 0;
   std::atomic<bool> is_stopping_ = false;
   bool has_stopped_ = false;
+  bool is_closed_ = false;  // on the I/O thread: no tick follows
   std::mutex post_mutex_;
   bool has_ended_ = false;
   std::vector<std::shared_ptr<Connection>>
@@ -226,7 +227,8 @@ void Core::Tick() {
   }
   timer_.expires_after(kTick);
   timer_.async_wait([self = shared_from_this()](IoError error) {
-    if (!error) self->Tick();
+    // A wait that was over when it was cancelled ends without an error.
+    if (!error && !self->is_closed_) self->Tick();
   });
 }
 
@@ -268,6 +270,7 @@ void Core::Stop() {
   if (thread_.joinable()) {
     Post([self = shared_from_this()] {
       IoError ignored;
+      self->is_closed_ = true;
       self->acceptor_.close(ignored);
       std::vector<std::shared_ptr<Connection>> all;
       for (const auto& [key, connection] : self->connections_) all.push_back(connection);

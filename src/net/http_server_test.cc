@@ -421,6 +421,27 @@ TEST(HttpServer, DrainsAndStops) {
   other->Respond({.body = "nobody"});  // exchanges may outlive the server
 }
 
+// The tick's wait is over, and its handler queued, when Stop cancels it.
+TEST(HttpServer, StopsWhenATickIsDue) {
+  for (int round = 0; round < 5; ++round) {
+    std::promise<void> entered;
+    HttpServer server({}, [&](const std::shared_ptr<HttpExchange>& exchange) {
+      entered.set_value();
+      std::this_thread::sleep_for(std::chrono::milliseconds(150));  // longer than a tick
+      exchange->Respond({});
+    });
+    server.Start();
+    RawClient client(server.port());
+    client.Send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    entered.get_future().wait();
+    auto stopped = std::async(std::launch::async, [&] { server.Stop(); });
+    if (stopped.wait_for(std::chrono::seconds(20)) != std::future_status::ready) {
+      ADD_FAILURE() << "the server does not stop";
+      std::_Exit(1);  // its thread would never be joined
+    }
+  }
+}
+
 TEST(HttpServer, SurvivesClientsThatBreakOffAnywhere) {
   Fixture fixture;
   const std::string whole =
