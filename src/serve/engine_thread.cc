@@ -107,9 +107,11 @@ void EngineThread::Run() {
         LogWarning("a task of the engine failed: {}", error.what());
       }
     }
+    const bool was_busy = is_busy;
     is_busy = engine->Step();
     if (options_.on_step) options_.on_step(*engine);
-    if (const auto now = std::chrono::steady_clock::now(); now - published > kPublishEvery) {
+    if (const auto now = std::chrono::steady_clock::now();
+        now - published > kPublishEvery || is_busy != was_busy) {
       published = now;
       Publish(*engine);
     }

@@ -48,7 +48,8 @@ class EngineThread {
     EngineStats stats;
     std::vector<SlotInfo> slots;
   };
-  Published published() const;  // at most a tenth of a second old while the engine works
+  Published published()
+      const;  // at most a tenth of a second old while the engine works, new when it begins
 
  private:
   void Run();
