@@ -69,11 +69,56 @@ TEST(PruneVerb, CutsPlanishNano) {
   EXPECT_NE(again.err.find("exists already"), std::string::npos) << again.err;
 }
 
+TEST(PruneVerb, ALatencyIsSearchedWithCostsThatAreKept) {
+  if (!FileExists(kNano + "/model.safetensors")) GTEST_SKIP() << kNano << " is not here";
+  const TemporaryDir work;
+  const std::string costs = work / "costs.json";
+  const auto plan = [&](const std::string& target) {
+    return std::vector<std::string>{"prune",
+                                    "-m",
+                                    kNano,
+                                    "--plan",
+                                    "--target-latency",
+                                    target,
+                                    "-b",
+                                    "2",
+                                    "--context",
+                                    "64",
+                                    "-t",
+                                    "1",
+                                    "--top",
+                                    "3",
+                                    "--costs",
+                                    costs,
+                                    "-q",
+                                    "--cost-samples",
+                                    "3",
+                                    "--json"};
+  };
+  // Figures of this machine mean nothing in a test, but twice the parent's time is enough for the parent itself.
+  const Json first = JsonOf(plan("200%"));
+  const double parent = Member(Member(first, "parent_step_s"), "median").AsDouble();
+  EXPECT_GT(parent, 0);
+  EXPECT_EQ(Member(first, "feasible").AsInt(), Member(first, "points").AsInt());
+  const Json& largest = Member(first, "candidates").AsArray().at(0);
+  EXPECT_EQ(Member(Member(largest, "step_s"), "median").AsDouble(), parent);
+  const std::string table = ReadFile(costs, 1 << 24);
+  const Json second = JsonOf(plan(fmt::format("{}ms", 2e3 * parent)));
+  EXPECT_EQ(Member(second, "feasible").AsInt(), Member(first, "feasible").AsInt());
+  EXPECT_EQ(ReadFile(costs, 1 << 24), table) << "all was known";
+  const Outcome impossible = RunProgram(plan("0.1%"));
+  EXPECT_EQ(impossible.status, 2);
+  EXPECT_EQ(Lines(impossible.err).size(), 1u) << impossible.err;
+  EXPECT_NE(impossible.err.find("the fastest one's decode step takes"), std::string::npos)
+      << impossible.err;
+}
+
 TEST(PruneVerb, ErrorsAreOneLineWithTheirStatus) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
       {{"prune", "-m", "nano-9b-v2", "--plan"}, "what to prune to"},
       {{"prune", "-m", "nano-9b-v2", "--plan", "--target-params", "lots"}, "--target-params"},
       {{"prune", "-m", "nano-9b-v2", "--plan", "--target-params", "1M"}, "within the budget"},
+      {{"prune", "-m", "nano-9b-v2", "--plan", "--target-latency", "soon"}, "--target-latency"},
       {{"prune", "-m", "nano-9b-v2", "--plan", "--hidden", "9000"}, "--hidden"},
       {{"prune", "-m", "qwen3-8b", "--plan", "--mamba-heads", "8"}, "--mamba-heads"},
       {{"prune", "-m", "nano-9b-v2", "--plan", "--drop", "1", "--blocks", "3"}, "--drop"},

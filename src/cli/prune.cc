@@ -6,8 +6,10 @@
 
 #include <cmath>
 
+#include "base/log.h"
 #include "base/progress.h"
 #include "cli/config_source.h"
+#include "cli/search_options.h"
 #include "cli/verbs.h"
 
 namespace planish {
@@ -46,6 +48,9 @@ class PruneVerb : public Verb {
     return "  planish prune -m nano-12b-v2 --plan --target-memory 19.66GiB --context 131072\n"
            "  planish prune -m my-model -o smaller --data text.jsonl --target-params 70% --write "
            "3\n"
+           "  planish prune -m my-model -o faster --data text.jsonl --target-latency 70% -b 8 "
+           "--context "
+           "2048\n"
            "  planish prune -m my-model -o narrow --data text.jsonl --ffn 384 --mamba-heads 8\n"
            "  planish prune -m my-llama -o uneven --data text.jsonl --drop 20,22,24";
   }
@@ -90,18 +95,25 @@ class PruneVerb : public Verb {
         "--drop", &drop_, 0, 1 << 20,
         "blocks that go, by number, in place of --blocks; of Llama 2 x layer is "
         "attention, 2 x layer + 1 the FFN, and the child is DeciLM unless whole layers go");
-    options->Group("Budget (for a target of measured latency see planish search)");
+    options->Group("Budget");
     options->Text("--target-params", &target_params_,
                   "largest number of parameters: 8.9B, 650M, or 70% of the parent's");
     options->Bytes("--target-memory", &target_memory_,
                    "largest sum of weights, KV and states: 19.66GiB");
+    options->Text("--target-latency", &target_latency_,
+                  "longest decode step of the batch, predicted from blocks timed on this machine: "
+                  "12.5ms, or 70% of the parent's");
     options->Int("--context,--ctx", &context_, 0, static_cast<int64_t>(limits::kContext),
-                 "tokens in each sequence's cache for that sum");
+                 "tokens in each sequence's cache for memory and latency");
     options->Int("-b,--batch", &batch_, 1, static_cast<int64_t>(limits::kBatch),
-                 "sequences for that sum");
+                 "sequences for memory and latency");
     options->Choice("--dtype", &dtype_, {"f32", "bf16", "f16", "q8_0", "q4_0"},
-                    "type of the weights for that sum");
+                    "type of the weights for memory and latency");
     options->Int("--top", &top_, 1, 1000, "largest shapes within the budget to look at");
+    options->Int("--cost-samples", &cost_samples_, 3, 10'000,
+                 "timings of each block for a latency, median taken");
+    options->Text("--costs", &costs_,
+                  "costs.json of an earlier run, gone on with where blocks are missing");
     options->Group("Search");
     options->Real("--max-width-pruned", &width_limit_, 0, 0.99,
                   "largest share of a width to remove");
@@ -168,6 +180,14 @@ class PruneVerb : public Verb {
     if (target_memory_ != 0) request.budget.memory = target_memory_;
     if (!target_params_.empty())
       request.budget.parameters = ParseParameters(target_params_, MakePlan(parent, {}).parameters);
+    if (!target_latency_.empty())
+      request.budget.latency =
+          ParseTarget("--target-latency", target_latency_, TargetUnit::kMilliseconds);
+    request.measure.samples = static_cast<size_t>(cost_samples_);
+    request.measure.progress = [](size_t done, size_t all, const std::string& what) {
+      LogInfo("costs: {} of {} blocks, {}", done, all, what);
+    };
+    request.costs = costs_;
     SetGrid(parent, options, &request);
     return request;
   }
@@ -175,7 +195,8 @@ class PruneVerb : public Verb {
   // Without a budget every axis that is not named keeps the parent's value: one shape.
   void SetGrid(const ModelConfig& parent, const OptionSet& options, PruneRequest* request) const {
     PruneGrid& grid = request->grid;
-    const bool is_search = request->budget.memory || request->budget.parameters;
+    const bool is_search =
+        request->budget.memory || request->budget.parameters || request->budget.latency;
     grid.hidden_step = static_cast<size_t>(hidden_step_);
     grid.ffn_step = static_cast<size_t>(ffn_step_);
     grid.mamba_head_dim_step = static_cast<size_t>(head_dim_step_);
@@ -201,7 +222,8 @@ class PruneVerb : public Verb {
                              heads_ > 0 || blocks_ > 0 || options.WasGiven("--drop");
     if (!is_search && !names_shape)
       throw UsageError(
-          "what to prune to? --target-params or --target-memory, or a shape: --hidden, "
+          "what to prune to? --target-params, --target-memory or --target-latency, or a shape: "
+          "--hidden, "
           "--ffn, --mamba-heads, --mamba-head-dim, --heads, --blocks, --drop");
   }
 
@@ -222,15 +244,25 @@ class PruneVerb : public Verb {
     };
   }
 
+  static std::string Milliseconds(const std::optional<Seconds>& step) {
+    return step ? fmt::format("{:.3f} ms", 1e3 * step->median) : "";
+  }
+  // A column of tables of a search that has timed shapes.
+  static std::string Step(const PruneSearch& search, const std::string& text) {
+    return search.parent_step ? fmt::format("  {:>12}", text) : "";
+  }
+
   void PrintPlan(const ModelConfig& parent, const PruneSearch& search) const {
     if (json_) {
       Json json = Json::MakeObject(), list = Json::MakeArray();
       json.Set("points", search.points);
       json.Set("feasible", search.feasible);
+      if (search.parent_step) json.Set("parent_step_s", SecondsToJson(*search.parent_step));
       for (const PruneCandidate& candidate : search.best) {
         Json item = ShapeToJson(candidate.shape);
         item.Set("parameters", candidate.parameters);
         item.Set("total_bytes", candidate.plan.total_bytes);
+        if (candidate.step) item.Set("step_s", SecondsToJson(*candidate.step));
         list.Append(std::move(item));
       }
       json.Set("candidates", std::move(list));
@@ -240,12 +272,12 @@ class PruneVerb : public Verb {
     const Plan plan = MakePlan(parent, {.context = static_cast<size_t>(context_),
                                         .batch = static_cast<size_t>(batch_),
                                         .weight_dtype = *DTypeFromName(dtype_)});
-    fmt::print("{:>15}  {:>10}  {}\n", "parameters", "memory", "shape");
-    fmt::print("{:>15}  {:>10}  {} (the parent)\n", plan.parameters, GiB(plan.total_bytes),
-               Describe(ShapeOf(parent)));
+    fmt::print("{:>15}  {:>10}{}  {}\n", "parameters", "memory", Step(search, "step"), "shape");
+    fmt::print("{:>15}  {:>10}{}  {} (the parent)\n", plan.parameters, GiB(plan.total_bytes),
+               Step(search, Milliseconds(search.parent_step)), Describe(ShapeOf(parent)));
     for (const PruneCandidate& candidate : search.best)
-      fmt::print("{:>15}  {:>10}  {}\n", candidate.parameters, GiB(candidate.plan.total_bytes),
-                 Describe(candidate.shape));
+      fmt::print("{:>15}  {:>10}{}  {}\n", candidate.parameters, GiB(candidate.plan.total_bytes),
+                 Step(search, Milliseconds(candidate.step)), Describe(candidate.shape));
     fmt::print(
         "{} of {} shapes are within the budget; these are the largest that no other one exceeds\n",
         search.feasible, search.points);
@@ -259,35 +291,42 @@ class PruneVerb : public Verb {
       fmt::print("{}: {} parameters, loss {:.4f} on {}\n", parent.name,
                  outcome.parent_plan.parameters, d.reference_nll / static_cast<double>(d.tokens),
                  outcome.held_out);
-      fmt::print("{:>15}  {:>10}  {:>8}  {:>8}  {}\n", "parameters", "memory", "KL", "loss",
-                 "shape");
+      fmt::print("{:>15}  {:>10}{}  {:>8}  {:>8}  {}\n", "parameters", "memory",
+                 Step(outcome.search, "step"), "KL", "loss", "shape");
     } else {
-      fmt::print("{:>15}  {:>10}  {}\n", "parameters", "memory", "shape");
+      fmt::print("{:>15}  {:>10}{}  {}\n", "parameters", "memory", Step(outcome.search, "step"),
+                 "shape");
     }
     for (const ScoredShape& scored : outcome.shapes) {
       const Divergence& d = scored.divergence;
       const std::string figures = is_compared ? fmt::format("  {:>8.4f}  {:>8.4f}", d.mean_kl(),
                                                             d.nll / static_cast<double>(d.tokens))
                                               : "";
-      fmt::print("{:>15}  {:>10}{}  {}{}\n", scored.candidate.parameters,
-                 GiB(scored.candidate.plan.total_bytes), figures, Describe(scored.candidate.shape),
+      fmt::print("{:>15}  {:>10}{}{}  {}{}\n", scored.candidate.parameters,
+                 GiB(scored.candidate.plan.total_bytes),
+                 Step(outcome.search, Milliseconds(scored.candidate.step)), figures,
+                 Describe(scored.candidate.shape),
                  scored.dropped.empty()
                      ? ""
                      : fmt::format(", without blocks {}", fmt::join(scored.dropped, ",")));
     }
+    if (outcome.search.parent_step)
+      fmt::print("predicted decode step of the parent: {}\n",
+                 Milliseconds(outcome.search.parent_step));
     fmt::print("wrote {} in {:.1f} s; to go on:\n", output_, outcome.seconds);
     for (const std::string& command : DistillCommands(model_, request, outcome))
       fmt::print("  {}\n", command);
   }
 
-  std::string model_, output_, importance_, target_params_, model_help_;
+  std::string model_, output_, importance_, target_params_, target_latency_, costs_, model_help_;
   std::string type_ = "bf16", dtype_ = "bf16", precision_ = "f32", depth_score_ = "logits";
   CalibrationOptions calibration_;
   std::vector<int64_t> drop_;
   int64_t samples_ = 128, seq_len_ = 1024, score_samples_ = 16, seed_ = 0, write_ = 1, top_ = 10;
   int64_t hidden_ = 0, ffn_ = 0, mamba_heads_ = 0, mamba_head_dim_ = 0, heads_ = 0, blocks_ = 0;
   int64_t context_ = 0, batch_ = 1, hidden_step_ = 0, ffn_step_ = 0, head_dim_step_ = 8,
-          depth_step_ = 2, min_attention_ = 4, depth_samples_ = 4, depth_tokens_ = 512;
+          depth_step_ = 2, min_attention_ = 4, depth_samples_ = 4, depth_tokens_ = 512,
+          cost_samples_ = 15;
   uint64_t target_memory_ = 0;
   double width_limit_ = 0.4, depth_limit_ = 0.2;
   bool plan_ = false, json_ = false, cuts_heads_ = false;

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <filesystem>
 #include <map>
+#include <memory>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -17,6 +18,7 @@
 #include "compress/depth.h"
 #include "compress/kept_hidden.h"
 #include "compress/output_folder.h"
+#include "compress/shape_costs.h"
 #include "model/export.h"
 
 namespace planish {
@@ -70,16 +72,48 @@ size_t MostRemovals(const ModelConfig& parent, const PruneRequest& request) {
   return most / request.grid.depth_step * request.grid.depth_step;
 }
 
+// This machine's clock, where one is needed and none is given.
+std::unique_ptr<ShapeCosts> ClockHere(const ModelConfig& parent, const PruneRequest& request) {
+  if (!request.budget.latency || request.clock != nullptr) return nullptr;
+  const PlanRequest& plan = request.budget.plan;
+  ShapeCostOptions options{.conditions = {.weights = plan.weight_dtype, .states = {}},
+                           .setting = {true, plan.batch, plan.context},
+                           .measure = request.measure,
+                           .file = request.costs};
+  options.conditions.states.kv = plan.kv_dtype;
+  options.conditions.states.ssm = plan.ssm_dtype;
+  return std::make_unique<ShapeCosts>(parent, request.grid, std::move(options));
+}
+
 PruneSearch SearchOrExplain(const ModelConfig& parent, const PruneGrid& grid,
-                            const PruneRequest& request) {
-  PruneSearch search = SearchShapes(parent, grid, request.budget, request.top);
+                            const PruneRequest& request, ShapeClock* clock) {
+  PruneSearch search = SearchShapes(parent, grid, request.budget, request.top, clock);
   if (!search.best.empty()) return search;
   if (search.points == 0) throw UsageError("no shape is within the bounds of the grid");
+  std::string least = fmt::format("the smallest have {} parameters and take {}",
+                                  search.smallest_parameters, GiB(search.smallest_memory));
+  if (search.least_step)
+    least += fmt::format(
+        ", the fastest one's decode step takes {:.4g} ms, the parent's {:.4g} ms, "
+        "{:.4g} ms were asked for",
+        1e3 * search.least_step->median, 1e3 * search.parent_step->median,
+        1e3 * request.budget.latency->Of(search.parent_step->median));
   throw Error(ExitCode::kUsage,
-              fmt::format("none of {} shapes is within the budget: the smallest have {} parameters "
-                          "and take {}",
-                          search.points, search.smallest_parameters, GiB(search.smallest_memory)),
+              fmt::format("none of {} shapes is within the budget: {}", search.points, least),
               "a larger budget, or larger --max-width-pruned and --max-depth-pruned");
+}
+
+PruneSearch PlanWith(const ModelConfig& parent, const PruneRequest& request, ShapeClock* clock) {
+  CheckDrop(parent, request.drop);
+  PruneGrid grid = request.grid;
+  if (!request.drop.empty()) {
+    grid.fixed_blocks.reset();
+    grid.depth_limit = 0;
+    grid.counts_at = [&](size_t) -> std::optional<PruneShape> {
+      return CountsWithout(parent, request.drop);
+    };
+  }
+  return SearchOrExplain(parent, grid, request, clock);
 }
 
 class Pruner {
@@ -101,14 +135,16 @@ class Pruner {
       throw UsageError("{} exists already", Quoted(output_, 300));
     CheckDrop(parent_.config, request_.drop);
     // What is left of a run that was cut off is gone on with; any other folder of that name is not touched.
-    if (FileExists(part_) && !IsEmptyFolder(part_) && !FileExists(Part("importance.json")))
+    if (FileExists(part_) && !IsEmptyFolder(part_) && !FileExists(Part("importance.json")) &&
+        !FileExists(Part("costs.json")))
       throw Error(ExitCode::kUsage, fmt::format("{} is in the way", Quoted(part_, 300)),
                   "move it away or choose another folder");
     ShapeOf(parent_.config);
     outcome_.parent_plan = MakePlan(parent_.config, request_.budget.plan);
     // Whatever cannot be done is found before the long work.
-    PlanPrune(parent_.config, request_);
+    PlanWith(parent_.config, request_, MakeClock());
     MakeDirectories(part_);
+    if (own_clock_ != nullptr && request_.costs.empty()) own_clock_->KeepIn(Part("costs.json"));
     Calibrate();
     FindShapes();
     Compare();
@@ -123,6 +159,17 @@ class Pruner {
     if (progress_) progress_(stage, done, total);
   }
   std::string Part(const std::string& name) const { return part_ + "/" + name; }
+
+  ShapeClock* MakeClock() {
+    PruneRequest request = request_;
+    if (request.costs.empty() && FileExists(Part("costs.json"))) request.costs = Part("costs.json");
+    request.measure.progress = [this](size_t done, size_t total, const std::string&) {
+      Report("costs", done, total);
+    };
+    own_clock_ = ClockHere(parent_.config, request);
+    clock_ = own_clock_ != nullptr ? own_clock_.get() : request_.clock;
+    return clock_;
+  }
 
   void Calibrate() {
     const size_t removals = MostRemovals(parent_.config, request_);
@@ -234,7 +281,7 @@ class Pruner {
       dropped_of[key(counts)] = dropped;
       return counts;
     };
-    outcome_.search = SearchOrExplain(parent_.config, grid, request_);
+    outcome_.search = SearchOrExplain(parent_.config, grid, request_, clock_);
     for (const PruneCandidate& candidate : outcome_.search.best)
       outcome_.shapes.push_back({candidate, dropped_of.at(key(candidate.shape)), {}, {}});
   }
@@ -335,6 +382,8 @@ class Pruner {
   const std::string output_, part_;
   const PruneProgress& progress_;
   bool evicts_ = false;
+  std::unique_ptr<ShapeCosts> own_clock_;
+  ShapeClock* clock_ = nullptr;
   CalibrationRows held_out_;
   PruneOutcome outcome_;
 };
@@ -353,16 +402,8 @@ PruneOutcome Prune(const Pretrained& parent, const PruneRequest& request, const 
 }
 
 PruneSearch PlanPrune(const ModelConfig& parent, const PruneRequest& request) {
-  CheckDrop(parent, request.drop);
-  PruneGrid grid = request.grid;
-  if (!request.drop.empty()) {
-    grid.fixed_blocks.reset();
-    grid.depth_limit = 0;
-    grid.counts_at = [&](size_t) -> std::optional<PruneShape> {
-      return CountsWithout(parent, request.drop);
-    };
-  }
-  return SearchOrExplain(parent, grid, request);
+  const std::unique_ptr<ShapeCosts> here = ClockHere(parent, request);
+  return PlanWith(parent, request, here != nullptr ? here.get() : request.clock);
 }
 
 }  // namespace planish

@@ -3,7 +3,7 @@
 // finalist right after the cut, and the best of them written. What `planish prune` does; see compress.md sections 1-3.
 //
 // The folder: config.json, weights and tokenizer of the best child; candidate-2, candidate-3 ... likewise where more are asked
-// for; importance.json; prune.json and prune.html with every figure. While the work lasts its name ends in ".part"; a run that
+// for; importance.json; costs.json of a target of latency; prune.json and prune.html with every figure. While the work lasts its name ends in ".part"; a run that
 // was cut off continues there with the scores that were finished.
 #pragma once
 
@@ -11,7 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "compress/prune_shape.h"
+#include "compress/cost_measure.h"
+#include "compress/prune_search.h"
 #include "eval/divergence.h"
 
 namespace planish {
@@ -31,6 +32,11 @@ struct PruneRequest {
   DType type = DType::kBF16;                     // of what is written
   uint64_t shard_bytes = uint64_t{4} << 30;
   Precision precision = Precision::kF32;  // of the sweeps; comparisons are exact
+  // Of a target of latency: how blocks are timed, and a costs.json to begin with and to keep up to date (empty: that of the
+  // folder). A clock that is given takes the place of this machine's.
+  MeasureOptions measure;
+  std::string costs;
+  ShapeClock* clock = nullptr;
 };
 
 struct ScoredShape {
@@ -56,7 +62,7 @@ using PruneProgress = std::function<void(const std::string& stage, size_t done, 
 PruneOutcome Prune(const Pretrained& parent, const PruneRequest& request, const std::string& output,
                    const PruneProgress& progress = nullptr);
 
-// The search alone: no weights are read. Error as above.
+// The search alone: no weights are read. Blocks are timed if the target is a latency. Error as above.
 PruneSearch PlanPrune(const ModelConfig& parent, const PruneRequest& request);
 
 Json ShapeToJson(const PruneShape& shape);

@@ -65,6 +65,12 @@ Json OptionsToJson(const PruneRequest& request) {
   json.Set("max_depth_pruned", request.grid.depth_limit);
   json.Set("target_params", request.budget.parameters ? Json(*request.budget.parameters) : Json());
   json.Set("target_memory", request.budget.memory ? Json(*request.budget.memory) : Json());
+  json.Set("target_latency_s", request.budget.latency && !request.budget.latency->is_share
+                                   ? Json(request.budget.latency->value)
+                                   : Json());
+  json.Set("target_latency_share", request.budget.latency && request.budget.latency->is_share
+                                       ? Json(request.budget.latency->value)
+                                       : Json());
   json.Set("context", static_cast<uint64_t>(request.budget.plan.context));
   json.Set("batch", static_cast<uint64_t>(request.budget.plan.batch));
   json.Set("precision", request.precision == Precision::kF32 ? "f32" : "bf16");
@@ -74,10 +80,12 @@ Json OptionsToJson(const PruneRequest& request) {
 
 std::string CandidateTable(const PruneOutcome& outcome) {
   const bool is_compared = !outcome.shapes.empty() && outcome.shapes[0].divergence.tokens > 0;
+  const bool is_timed = outcome.search.parent_step.has_value();
   ReportTable table;
   for (const char* name :
        {"rank", "parameters", "memory", "hidden", "ffn", "mamba heads", "of", "heads", "blocks"})
     table.columns.push_back({name, true});
+  if (is_timed) table.columns.push_back({"decode step, ms", true});
   if (is_compared) {
     for (const char* name : {"KL", "loss", "same choice"}) table.columns.push_back({name, true});
   }
@@ -100,6 +108,12 @@ std::string CandidateTable(const PruneOutcome& outcome) {
         count(s.mamba_head_dim),
         count(s.heads),
         count(s.mamba_blocks + s.attention_blocks + s.ffn_blocks)};
+    if (is_timed) {
+      const Seconds& step = scored.candidate.step.value();
+      row.emplace_back(fmt::format("{:.3f} ({:.3f} to {:.3f})", 1e3 * step.median, 1e3 * step.low,
+                                   1e3 * step.high),
+                       step.median);
+    }
     if (is_compared) {
       const Divergence& d = scored.divergence;
       const double agreement = PerToken(static_cast<double>(d.top1), d.tokens);
@@ -215,12 +229,15 @@ Json PruneToJson(const Pretrained& parent, const PruneRequest& request,
   json.Set("parent", PlanToJson(outcome.parent_plan));
   search.Set("points", outcome.search.points);
   search.Set("feasible", outcome.search.feasible);
+  if (outcome.search.parent_step)
+    search.Set("parent_step_s", SecondsToJson(*outcome.search.parent_step));
   json.Set("search", std::move(search));
   for (const ScoredShape& scored : outcome.shapes) {
     Json item = Json::MakeObject();
     item.Set("shape", ShapeToJson(scored.candidate.shape));
     item.Set("dropped", BlocksToJson(scored.dropped));
     item.Set("plan", PlanToJson(scored.candidate.plan));
+    if (scored.candidate.step) item.Set("step_s", SecondsToJson(*scored.candidate.step));
     if (const Divergence& d = scored.divergence; d.tokens > 0) {
       item.Set("kl", d.mean_kl());
       item.Set("kl_95", KlInterval(d));
@@ -251,6 +268,10 @@ std::string PrunePage(const Pretrained& parent, const PruneRequest& request,
       {Millions(outcome.parent_plan.parameters), "parameters of the parent"},
       {Millions(best.candidate.parameters), "parameters of the child"},
       {GiB(best.candidate.plan.total_bytes), "weights and caches of the child"}};
+  if (outcome.search.parent_step)
+    cards.emplace_back(fmt::format("{:.2f} → {:.2f} ms", 1e3 * outcome.search.parent_step->median,
+                                   1e3 * best.candidate.step.value().median),
+                       "predicted decode step, parent → child");
   if (const Divergence& d = best.divergence; d.tokens > 0) {
     cards.emplace_back(fmt::format("{:.4f}", d.mean_kl()), "KL to the parent, nats a token");
     cards.emplace_back(fmt::format("{:.3f} → {:.3f}", PerToken(d.reference_nll, d.tokens),
@@ -267,6 +288,12 @@ std::string PrunePage(const Pretrained& parent, const PruneRequest& request,
   if (request.budget.memory) facts.emplace_back("target memory", GiB(*request.budget.memory));
   if (request.budget.parameters)
     facts.emplace_back("target parameters", std::to_string(*request.budget.parameters));
+  if (const auto& latency = request.budget.latency)
+    facts.emplace_back("target latency", latency->is_share
+                                             ? fmt::format("{:.4g} %", 100 * latency->value)
+                                             : fmt::format("{:.4g} ms", 1e3 * latency->value));
+  if (request.budget.plan.batch > 1)
+    facts.emplace_back("batch", std::to_string(request.budget.plan.batch));
   if (request.budget.plan.context > 0)
     facts.emplace_back("context", std::to_string(request.budget.plan.context));
   std::vector<std::pair<std::string, std::string>> next;

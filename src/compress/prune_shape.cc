@@ -2,7 +2,6 @@
 #include "compress/prune_shape.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <numeric>
 
@@ -26,25 +25,6 @@ const Kind* Only(const ModelConfig& config) {
     first = found;
   }
   return first;
-}
-
-// What `shape` makes of a block, without the choice of what is kept.
-MixerConfig Shaped(const MixerConfig& mixer, const PruneShape& shape) {
-  MixerConfig child = mixer;
-  if (auto* a = std::get_if<AttentionConfig>(&child)) {
-    a->n_heads = shape.heads;
-  } else if (auto* m = std::get_if<Mamba2Config>(&child)) {
-    m->n_heads = shape.mamba_heads;
-    m->head_dim = shape.mamba_head_dim;
-  } else if (auto* f = std::get_if<FfnConfig>(&child)) {
-    f->intermediate_size = shape.ffn;
-  }
-  return child;
-}
-
-size_t* CountOf(PruneShape* shape, size_t kind) {
-  size_t* const counts[] = {&shape->attention_blocks, &shape->mamba_blocks, &shape->ffn_blocks};
-  return kind < 3 ? counts[kind] : nullptr;
 }
 
 // Indices of `scores` from the best to the worst; equal ones in their order.
@@ -191,54 +171,6 @@ std::vector<PruneShape> DepthChoices(const ModelConfig& parent, const PruneShape
   return choices;
 }
 
-// Parameters and memory of any shape in a few operations, from what MakePlan says of blocks.
-class FastPlan {
- public:
-  FastPlan(const ModelConfig& parent, const PlanRequest& request)
-      : parent_(parent), request_(request) {
-    for (const BlockConfig& block : parent.blocks) kinds_[block.mixer.index()] = &block.mixer;
-  }
-  struct Sums {
-    uint64_t parameters, memory;
-  };
-  Sums Of(const PruneShape& shape) const {
-    const uint64_t D = shape.hidden;
-    uint64_t parameters = uint64_t{parent_.vocab_size} * D * (parent_.tie_embeddings ? 1 : 2) + D;
-    uint64_t ssm = 0, conv = 0, kv = 0;
-    PruneShape counts = shape;
-    for (size_t kind = 0; kind < 3; ++kind) {
-      const uint64_t n = *CountOf(&counts, kind);
-      if (n == 0 || kinds_[kind] == nullptr) continue;
-      const MixerCost cost = CostOf(Shaped(*kinds_[kind], shape), D);
-      parameters += n * (cost.parameters + D);
-      ssm += n * cost.ssm_elements;
-      conv += n * cost.conv_elements;
-      kv += n * cost.kv_elements_per_token;
-    }
-    const uint64_t each = BytesOf(request_.kv_dtype, kv) * request_.context +
-                          BytesOf(request_.ssm_dtype, ssm) + BytesOf(request_.conv_dtype, conv);
-    return {parameters, BytesOf(request_.weight_dtype, parameters) + request_.batch * each};
-  }
-
- private:
-  const ModelConfig& parent_;
-  const PlanRequest& request_;
-  std::array<const MixerConfig*, 4> kinds_{};
-};
-
-// Not larger than `other` on any axis.
-bool IsWithin(const PruneShape& shape, const PruneShape& other) {
-  return shape.hidden <= other.hidden && shape.ffn <= other.ffn &&
-         shape.mamba_heads <= other.mamba_heads && shape.mamba_head_dim <= other.mamba_head_dim &&
-         shape.heads <= other.heads && shape.attention_blocks <= other.attention_blocks &&
-         shape.mamba_blocks <= other.mamba_blocks && shape.ffn_blocks <= other.ffn_blocks;
-}
-
-auto AxesOf(const PruneShape& s) {
-  return std::array{s.hidden,           s.ffn,          s.mamba_heads, s.mamba_head_dim, s.heads,
-                    s.attention_blocks, s.mamba_blocks, s.ffn_blocks};
-}
-
 }  // namespace
 
 PruneShape ShapeOf(const ModelConfig& parent) {
@@ -273,6 +205,30 @@ std::string Describe(const PruneShape& shape) {
   return text + ", blocks " + blocks;
 }
 
+MixerConfig ShapedMixer(const MixerConfig& mixer, const PruneShape& shape) {
+  MixerConfig child = mixer;
+  if (auto* a = std::get_if<AttentionConfig>(&child)) {
+    a->n_heads = shape.heads;
+  } else if (auto* m = std::get_if<Mamba2Config>(&child)) {
+    m->n_heads = shape.mamba_heads;
+    m->head_dim = shape.mamba_head_dim;
+  } else if (auto* f = std::get_if<FfnConfig>(&child)) {
+    f->intermediate_size = shape.ffn;
+  }
+  return child;
+}
+
+size_t* CountOf(PruneShape* shape, size_t kind) {
+  size_t* const counts[] = {&shape->attention_blocks, &shape->mamba_blocks, &shape->ffn_blocks};
+  return kind < 3 ? counts[kind] : nullptr;
+}
+
+size_t CountOf(const PruneShape& shape, size_t kind) {
+  PruneShape copy = shape;
+  const size_t* count = CountOf(&copy, kind);
+  return count == nullptr ? 0 : *count;
+}
+
 ModelConfig ConfigOfShape(const ModelConfig& parent, const PruneShape& shape) {
   PruneShape left = shape;
   ConfigEdit edit;
@@ -281,7 +237,7 @@ ModelConfig ConfigOfShape(const ModelConfig& parent, const PruneShape& shape) {
     size_t* count = CountOf(&left, block.mixer.index());
     const bool stays = count == nullptr || *count > 0;
     if (count != nullptr && *count > 0) --*count;
-    edit.blocks.push_back(stays ? std::optional(Shaped(block.mixer, shape)) : std::nullopt);
+    edit.blocks.push_back(stays ? std::optional(ShapedMixer(block.mixer, shape)) : std::nullopt);
   }
   return EditConfig(parent, edit).config;
 }
@@ -342,38 +298,6 @@ void EnumerateShapes(const ModelConfig& parent, const PruneGrid& grid,
               use(shape);
             }
   }
-}
-
-PruneSearch SearchShapes(const ModelConfig& parent, const PruneGrid& grid,
-                         const PruneBudget& budget, size_t top_k) {
-  PruneSearch search;
-  const FastPlan plan(parent, budget.plan);
-  std::vector<std::pair<uint64_t, PruneShape>> feasible;
-  EnumerateShapes(parent, grid, [&](const PruneShape& shape) {
-    const FastPlan::Sums sums = plan.Of(shape);
-    if (search.points == 0 || sums.parameters < search.smallest_parameters)
-      search.smallest_parameters = sums.parameters;
-    if (search.points == 0 || sums.memory < search.smallest_memory)
-      search.smallest_memory = sums.memory;
-    ++search.points;
-    if (budget.parameters && sums.parameters > *budget.parameters) return;
-    if (budget.memory && sums.memory > *budget.memory) return;
-    feasible.emplace_back(sums.parameters, shape);
-  });
-  search.feasible = feasible.size();
-  std::sort(feasible.begin(), feasible.end(), [](const auto& a, const auto& b) {
-    return a.first != b.first ? a.first > b.first : AxesOf(a.second) > AxesOf(b.second);
-  });
-  for (const auto& [parameters, shape] : feasible) {
-    if (search.best.size() == top_k) break;
-    // What exceeds a shape has more parameters and came before it, or something that exceeds that one did.
-    const bool is_exceeded =
-        std::any_of(search.best.begin(), search.best.end(),
-                    [&, &s = shape](const PruneCandidate& c) { return IsWithin(s, c.shape); });
-    if (is_exceeded) continue;
-    search.best.push_back({shape, parameters, MakePlan(ConfigOfShape(parent, shape), budget.plan)});
-  }
-  return search;
 }
 
 }  // namespace planish

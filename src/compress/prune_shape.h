@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shapes that a parent can be cut to with all blocks of a kind alike, their enumeration over a grid and the choice of those that
-// fit a budget (compress.md section 3; Nemotron Nano 2, arXiv 2508.14444: 12B to 9B for 19.66 GiB at 131,072 tokens).
+// Shapes that a parent can be cut to with all blocks of a kind alike, and their enumeration over a grid (compress.md section
+// 3). prune_search.h chooses those that fit a budget.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,6 @@
 
 #include "compress/importance.h"
 #include "compress/slice.h"
-#include "model/planner.h"
 
 namespace planish {
 
@@ -31,6 +30,12 @@ PruneShape ShapeOf(const ModelConfig& parent);
 // "hidden 4480, ffn 15680, mamba heads 128 of 80, heads 40, blocks 27 mamba2 + 4 attention + 25 ffn".
 std::string Describe(const PruneShape& shape);
 
+// What `shape` makes of a block, without the choice of what is kept.
+MixerConfig ShapedMixer(const MixerConfig& mixer, const PruneShape& shape);
+// Blocks of a kind (of kMixerNames) that stay: its count in `shape`, null or 0 for a kind without one.
+size_t* CountOf(PruneShape* shape, size_t kind);
+size_t CountOf(const PruneShape& shape, size_t kind);
+
 // What stays of the parent's blocks: all but `dropped`.
 struct PrunedModel {
   ModelSlice slice;
@@ -43,12 +48,6 @@ ModelConfig ConfigOfShape(const ModelConfig& parent, const PruneShape& shape);
 // not cut keeps its order. Block counts of `shape` are those that `dropped` leaves. Error(kUsage) for what groups do not divide.
 PrunedModel CutToShape(const ModelConfig& parent, const Importance& importance,
                        const PruneShape& shape, const std::vector<size_t>& dropped);
-
-struct PruneBudget {
-  std::optional<uint64_t> parameters;
-  std::optional<uint64_t> memory;  // bytes: weights, caches and states of `plan`
-  PlanRequest plan;                // context, batch and types
-};
 
 struct PruneGrid {
   // Steps of the axes; 0: a sixteenth of the hidden size and a sixty-fourth of the FFN width in whole 64s (8s of small models),
@@ -67,21 +66,5 @@ struct PruneGrid {
 // Calls use(shape) for every point of the grid.
 void EnumerateShapes(const ModelConfig& parent, const PruneGrid& grid,
                      const std::function<void(const PruneShape&)>& use);
-
-struct PruneCandidate {
-  PruneShape shape;
-  uint64_t parameters = 0;
-  Plan plan;
-};
-
-struct PruneSearch {
-  uint64_t points = 0, feasible = 0;
-  // By parameters, most first; no shape that another feasible one exceeds or equals on every axis.
-  std::vector<PruneCandidate> best;
-  uint64_t smallest_parameters = 0,
-           smallest_memory = 0;  // of all points: what could be reached at all
-};
-PruneSearch SearchShapes(const ModelConfig& parent, const PruneGrid& grid,
-                         const PruneBudget& budget, size_t top_k);
 
 }  // namespace planish

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The published 12B-to-9B search to the unit; sums in the search equal the planner's; shapes are cut by score and nested.
-#include "compress/prune_shape.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <set>
 
 #include "compress/compress_testing.h"
+#include "compress/prune_search.h"
 
 namespace planish {
 namespace {

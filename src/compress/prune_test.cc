@@ -122,6 +122,61 @@ TEST_F(PruneTest, ChildrenOfABudgetOpenAndTheirFiguresAreTrue) {
   EXPECT_EQ(narrow.importance.hidden, outcome.importance.hidden);
 }
 
+// A clock that counts parameters.
+class ParameterClock : public ShapeClock {
+ public:
+  explicit ParameterClock(const ModelConfig& parent) : parent_(parent) {}
+  double Estimate(const PruneShape& shape) override { return Of(shape); }
+  std::vector<Seconds> Measure(std::span<const PruneShape> shapes) override {
+    std::vector<Seconds> all;
+    for (const PruneShape& shape : shapes) all.push_back({Of(shape), Of(shape), Of(shape)});
+    return all;
+  }
+
+ private:
+  double Of(const PruneShape& shape) const {
+    return 1e-9 * static_cast<double>(MakePlan(ConfigOfShape(parent_, shape), {}).parameters);
+  }
+  const ModelConfig& parent_;
+};
+
+TEST_F(PruneTest, ChildrenOfALatencyAreThoseThatTheClockAllows) {
+  const Pretrained parent = TinyModel(testing::kTinyHybrid, 2);
+  PruneRequest request = Request();
+  request.grid.hidden_step = request.grid.ffn_step = 8;
+  request.grid.width_limit = 0.5;
+  request.top = 2;
+  request.budget.parameters = MakePlan(parent.config, {}).parameters * 3 / 4;
+  const PruneOutcome by_count = Prune(parent, request, folder_ / "count");
+  ParameterClock clock(parent.config);
+  request.clock = &clock;
+  request.budget.latency = Target{1e-9 * static_cast<double>(*request.budget.parameters), false};
+  request.budget.parameters.reset();
+  const PruneOutcome by_time = Prune(parent, request, folder_ / "time");
+  EXPECT_EQ(ReadFile(folder_ / "count/model.safetensors", 1 << 24),
+            ReadFile(folder_ / "time/model.safetensors", 1 << 24));
+  const Json json = ParseJson(ReadFile(folder_ / "time/prune.json", 1 << 20), "prune.json");
+  const Json& best = json.Find("candidates")->AsArray()[0];
+  EXPECT_EQ(best.Find("step_s")->Find("median")->AsDouble(),
+            1e-9 * static_cast<double>(by_time.shapes[0].candidate.parameters));
+  EXPECT_NE(ReadFile(folder_ / "time/prune.html", 1 << 22).find("decode step"), std::string::npos);
+  request.budget.latency = Target{0.1, true};
+  ExpectRefused(parent, request, "the fastest one's decode step takes");
+
+  // This machine's clock: its table stays with the child and is enough for a second one.
+  request.clock = nullptr;
+  request.budget.latency = Target{100, false};
+  request.measure = {.samples = 3, .warm_ups = 0, .copies = 1};
+  Prune(parent, request, folder_ / "here");
+  const std::string costs = ReadFile(folder_ / "here/costs.json", 1 << 22);
+  request.costs = folder_ / "here/costs.json";
+  size_t timed = 0;
+  Prune(parent, request, folder_ / "again",
+        [&](const std::string& stage, size_t, size_t) { timed += stage == "costs"; });
+  EXPECT_EQ(timed, 0u);
+  EXPECT_EQ(ReadFile(request.costs, 1 << 22), costs);
+}
+
 TEST_F(PruneTest, ARunThatWasCutOffGoesOn) {
   const Pretrained parent = TinyModel(testing::kTinyHybrid, 2);
   PruneRequest request = Request();

@@ -10,15 +10,9 @@
 #include "compress/candidate.h"
 #include "compress/cost_table.h"
 #include "compress/search_problem.h"
+#include "compress/target.h"
 
 namespace planish {
-
-// A number, or a share of what the parent has.
-struct Target {
-  double value = 0;
-  bool is_share = false;
-  double Of(double parent) const { return is_share ? value * parent : value; }
-};
 
 struct CountTarget {
   size_t kind = 0;  // of kMixerNames
