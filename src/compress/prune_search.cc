@@ -90,9 +90,8 @@ class Selection {
         if (point.is_done || point.seconds * correction > limit_s_) continue;
         // What exceeds a shape has more parameters and came before it, or something that exceeds that one did.
         point.is_done =
-            std::any_of(search_->best.begin(), search_->best.end(), [&](const PruneCandidate& c) {
-              return IsWithin(point.shape, c.shape);
-            });
+            std::any_of(search_->best.begin(), search_->best.end(),
+                        [&](const PruneCandidate& c) { return IsWithin(point.shape, c.shape); });
         const bool waits = std::any_of(group.begin(), group.end(), [&](const Point* other) {
           return IsWithin(point.shape, other->shape);
         });

@@ -43,7 +43,7 @@ struct PruneSearch {
   // By parameters, most first; no shape that another feasible one exceeds or equals on every axis.
   std::vector<PruneCandidate> best;
   uint64_t smallest_parameters = 0,
-           smallest_memory = 0;  // of all points: what could be reached at all
+           smallest_memory = 0;                    // of all points: what could be reached at all
   std::optional<Seconds> parent_step, least_step;  // with a clock; least_step if nothing fits
 };
 

@@ -45,9 +45,7 @@ class FakeClock : public ShapeClock {
   double error_;
 };
 
-ModelConfig Hybrid() {
-  return ConfigFromJson(ParseJson(testing::kTinyHybrid, "tiny"), "tiny");
-}
+ModelConfig Hybrid() { return ConfigFromJson(ParseJson(testing::kTinyHybrid, "tiny"), "tiny"); }
 
 PruneGrid Grid() {
   PruneGrid grid{.hidden_step = 8, .ffn_step = 8, .mamba_head_dim_step = 2, .depth_step = 1};
@@ -127,7 +125,8 @@ TEST(PruneSearch, ImpossibleLatenciesSayWhatIsPossible) {
   EXPECT_TRUE(search.best.empty());
   EXPECT_EQ(search.feasible, 0u);
   double least = 1;
-  EnumerateShapes(parent, Grid(), [&](const PruneShape& s) { least = std::min(least, TrueSeconds(s)); });
+  EnumerateShapes(parent, Grid(),
+                  [&](const PruneShape& s) { least = std::min(least, TrueSeconds(s)); });
   EXPECT_EQ(search.least_step.value().median, least);
 }
 
@@ -202,9 +201,9 @@ TEST(ShapeCosts, OtherFilesAreRefusedAndOtherConditionsLeftOut) {
   const testing::TemporaryDir folder;
   const std::string file = folder / "costs.json";
   const ModelConfig parent = Hybrid();
-  for (const char* text : {"{", "[]", "{\"format\": \"other\"}",
-                           "{\"format\": \"planish prune costs 1\"}",
-                           "{\"format\": \"planish prune costs 1\", \"tables\": [7]}"}) {
+  for (const char* text :
+       {"{", "[]", "{\"format\": \"other\"}", "{\"format\": \"planish prune costs 1\"}",
+        "{\"format\": \"planish prune costs 1\", \"tables\": [7]}"}) {
     WriteFile(file, text);
     EXPECT_THROW(ShapeCosts(parent, Grid(), Options(file)), Error) << text;
   }
@@ -215,7 +214,8 @@ TEST(ShapeCosts, OtherFilesAreRefusedAndOtherConditionsLeftOut) {
   ShapeCostOptions other = Options(file);
   other.conditions.states.kv = DType::kBF16;
   EXPECT_EQ(ShapeCosts(parent, Grid(), other).ToJson().Find("tables")->AsArray().size(), 0u);
-  EXPECT_EQ(ShapeCosts(parent, Grid(), Options(file)).ToJson().Find("tables")->AsArray().size(), 1u);
+  EXPECT_EQ(ShapeCosts(parent, Grid(), Options(file)).ToJson().Find("tables")->AsArray().size(),
+            1u);
 }
 
 }  // namespace

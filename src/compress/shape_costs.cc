@@ -32,8 +32,9 @@ Between Around(const std::vector<size_t>& knots, size_t value) {
   size_t right = 1;
   while (right + 1 < knots.size() && knots[right] < value) ++right;
   const size_t low = knots[right - 1], high = knots[right];
-  return {low, high,
-          (static_cast<double>(value) - static_cast<double>(low)) / static_cast<double>(high - low)};
+  return {
+      low, high,
+      (static_cast<double>(value) - static_cast<double>(low)) / static_cast<double>(high - low)};
 }
 
 // Axes of the second and third part of a place; -1: none.

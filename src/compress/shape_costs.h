@@ -20,7 +20,8 @@ struct ShapeCostOptions {
   PredictionConditions conditions;
   CostSetting setting;
   MeasureOptions measure;
-  std::string file;  // costs.json to begin with, if it is there, and to keep up to date; empty: none
+  std::string
+      file;  // costs.json to begin with, if it is there, and to keep up to date; empty: none
 };
 
 class ShapeCosts : public ShapeClock {
@@ -37,7 +38,8 @@ class ShapeCosts : public ShapeClock {
 
  private:
   // A kind (3: what is no block) at a hidden size, with the values of its own axes.
-  using Place = std::array<size_t, 4>;  // kind, hidden, and ffn | heads | mamba heads, mamba head size
+  using Place =
+      std::array<size_t, 4>;  // kind, hidden, and ffn | heads | mamba heads, mamba head size
   CostTable* TableOf(size_t hidden);
   void Time(const std::map<size_t, std::vector<MixerConfig>>& by_hidden);
   void TimeKnots();
