@@ -24,6 +24,23 @@ std::string HostName(std::string_view host) {
 
 }  // namespace
 
+std::string Outbox::Take() {
+  std::string out = std::move(head);
+  head.clear();
+  if (is_head_request) body.clear();
+  if (is_chunked && !body.empty())
+    fmt::format_to(std::back_inserter(out), "{:x}\r\n{}\r\n", body.size(), body);
+  else if (out.empty())
+    out = std::move(body);
+  else
+    out += body;
+  body.clear();
+  last_kind = 0;
+  if (is_finished && is_chunked && !is_head_request) out += "0\r\n\r\n";
+  is_finished = false;
+  return out;
+}
+
 Connection::Connection(std::shared_ptr<ConnectionHost> host, std::unique_ptr<Transport> transport,
                        std::string peer)
     : host_(std::move(host)),
@@ -186,14 +203,13 @@ void Connection::Flush() {
   if (outbox_->is_gathering)
     outbox_->next_piece = NetClock::now() + GatherTime(host_->options().limits);
   outbox_->is_posted = outbox_->is_gathering = false;
-  if (outbox_->bytes.empty()) {
+  writing_ = outbox_->Take();
+  if (writing_.empty()) {
     const bool is_complete = outbox_->is_complete;
     lock.unlock();
     if (is_complete) AnswerDone();
     return;
   }
-  writing_ = std::move(outbox_->bytes);
-  outbox_->bytes.clear();
   outbox_->in_flight = writing_.size();
   lock.unlock();
   is_writing_ = true;
@@ -273,9 +289,10 @@ void Connection::Tick(NetClock::time_point now) {
         return;
       }
       const std::lock_guard lock(outbox_->mutex);
-      const bool is_silent = outbox_->has_head && !outbox_->is_complete && outbox_->bytes.empty();
+      const bool is_silent =
+          outbox_->has_head && !outbox_->is_complete && outbox_->queued_bytes() == 0;
       if (is_silent && !outbox_->filler.empty() && Seconds(last_write_, now) > outbox_->filler_s)
-        outbox_->bytes = outbox_->filler;
+        outbox_->body = outbox_->filler;
       else
         return;
     }
@@ -307,7 +324,8 @@ void Connection::Close(HttpExchange::Gone reason) {
       const std::lock_guard lock(outbox_->mutex);
       outbox_->is_gone = true;
       outbox_->reason = reason;
-      outbox_->bytes = std::string();
+      outbox_->head = outbox_->body = std::string();
+      outbox_->is_finished = false;
       callback = std::move(outbox_->on_gone);
       outbox_->on_gone = nullptr;
     }

@@ -42,10 +42,12 @@ class ConnectionHost {
 // The answer of one exchange on its way from any thread to the I/O thread.
 struct Outbox {
   mutable std::mutex mutex;
-  std::string bytes;                  // to be written
+  std::string head;                   // to be written first
+  std::string body;                   // to be written behind it; one chunk where is_chunked
   size_t in_flight = 0;               // being written
   bool has_head = false;              // an answer was begun
-  bool is_complete = false;           // all of it is in `bytes`
+  bool is_complete = false;           // all of it is in `head` and `body`
+  bool is_finished = false;           // and a chunked body ends with it
   bool closes = false;                // the connection ends after it
   bool is_cut = false;                // it ended early
   bool is_gone = false;               // nobody takes it any more
@@ -54,9 +56,15 @@ struct Outbox {
   NetClock::time_point next_piece{};  // pieces before are gathered
   bool is_chunked = false, is_head_request = false;
   HttpExchange::Gone reason = HttpExchange::Gone::kClosed;
-  std::string filler;  // framed
+  std::string filler;
   double filler_s = 0;
   std::function<void(HttpExchange::Gone)> on_gone;
+  uint64_t last_kind = 0;  // of the piece at the end of `body`, if others can join it
+  size_t last_tail = 0;    // bytes of its tail
+
+  size_t queued_bytes() const { return head.size() + body.size(); }
+  // Takes out what is to be written, framed; empty if there is nothing.
+  std::string Take();
 };
 
 class Connection : public std::enable_shared_from_this<Connection> {

@@ -8,10 +8,6 @@ namespace {
 
 constexpr size_t kGatherBytes = 16u << 10;  // more than this is worth a wake-up of its own
 
-std::string Chunk(std::string_view piece) {
-  return fmt::format("{:x}\r\n{}\r\n", piece.size(), piece);
-}
-
 // A value from elsewhere must not begin a header of its own.
 void AppendHeader(const HttpHeader& header, std::string* out) {
   *out += header.name;
@@ -75,10 +71,10 @@ void ConnectionExchange::Respond(HttpResponse response) {
   PLANISH_CHECK(!outbox_->has_head);
   outbox_->has_head = true;
   outbox_->closes = !keep_alive_ || host_->is_stopping();
-  outbox_->bytes =
+  outbox_->head =
       Head(response, fmt::format("content-length: {}\r\nconnection: {}\r\n", response.body.size(),
                                  outbox_->closes ? "close" : "keep-alive"));
-  if (!outbox_->is_head_request) outbox_->bytes += response.body;
+  outbox_->body = std::move(response.body);
   outbox_->is_complete = true;
   Notify(&lock);
 }
@@ -90,54 +86,72 @@ void ConnectionExchange::StartStream(HttpResponse head, std::string filler, doub
   outbox_->has_head = true;
   outbox_->is_chunked = !is_http_1_0_;
   outbox_->closes = !keep_alive_ || is_http_1_0_;
-  outbox_->bytes = Head(head, fmt::format("{}connection: {}\r\n",
-                                          is_http_1_0_ ? "" : "transfer-encoding: chunked\r\n",
-                                          outbox_->closes ? "close" : "keep-alive"));
-  if (!filler.empty()) {
-    outbox_->filler = is_http_1_0_ ? std::move(filler) : Chunk(filler);
-    outbox_->filler_s = filler_s;
-  }
-  if (!head.body.empty() && !outbox_->is_head_request)
-    outbox_->bytes += is_http_1_0_ ? head.body : Chunk(head.body);
+  outbox_->head = Head(head, fmt::format("{}connection: {}\r\n",
+                                         is_http_1_0_ ? "" : "transfer-encoding: chunked\r\n",
+                                         outbox_->closes ? "close" : "keep-alive"));
+  outbox_->filler = std::move(filler);
+  outbox_->filler_s = filler_s;
+  outbox_->body = std::move(head.body);
   Notify(&lock);
+}
+
+bool ConnectionExchange::HasRoom(size_t size, std::unique_lock<std::mutex>* lock) {
+  if (outbox_->queued_bytes() + outbox_->in_flight + size <= host_->options().limits.stream_bytes)
+    return true;
+  outbox_->is_complete = outbox_->is_cut = true;
+  outbox_->reason = Gone::kStalled;
+  lock->unlock();
+  // Whatever was posted before: that may wait for a write which never ends.
+  host_->Post([connection = connection_] { connection->Flush(); });
+  return false;
+}
+
+void ConnectionExchange::AfterWrite(std::unique_lock<std::mutex>* lock) {
+  const bool is_small = outbox_->queued_bytes() < kGatherBytes;
+  if (outbox_->is_posted && (is_small || !outbox_->is_gathering)) return;
+  const auto now = NetClock::now();
+  if (is_small && now < outbox_->next_piece) {
+    outbox_->is_posted = outbox_->is_gathering = true;
+    lock->unlock();
+    host_->Gather(connection_);
+    return;
+  }
+  outbox_->next_piece = now + GatherTime(host_->options().limits);
+  Notify(lock);
 }
 
 bool ConnectionExchange::Write(std::string_view piece) {
   std::unique_lock lock(outbox_->mutex);
   if (outbox_->is_gone || outbox_->is_complete) return false;
   if (piece.empty() || outbox_->is_head_request) return true;
-  if (outbox_->bytes.size() + outbox_->in_flight + piece.size() >
-      host_->options().limits.stream_bytes) {
-    outbox_->is_complete = outbox_->is_cut = true;
-    outbox_->reason = Gone::kStalled;
-    lock.unlock();
-    // Whatever was posted before: that may wait for a write which never ends.
-    host_->Post([connection = connection_] { connection->Flush(); });
-    return false;
-  }
-  if (outbox_->is_chunked)
-    outbox_->bytes += Chunk(piece);
+  if (!HasRoom(piece.size(), &lock)) return false;
+  outbox_->body += piece;
+  outbox_->last_kind = 0;
+  AfterWrite(&lock);
+  return true;
+}
+
+bool ConnectionExchange::WriteJoined(const JoinedPiece& piece) {
+  std::unique_lock lock(outbox_->mutex);
+  if (outbox_->is_gone || outbox_->is_complete) return false;
+  if (outbox_->is_head_request) return true;
+  if (!HasRoom(piece.head.size() + piece.text.size() + piece.tail.size(), &lock)) return false;
+  if (outbox_->last_kind == piece.kind && piece.kind != 0)
+    outbox_->body.resize(outbox_->body.size() - outbox_->last_tail);
   else
-    outbox_->bytes += piece;
-  const bool is_small = outbox_->bytes.size() < kGatherBytes;
-  if (outbox_->is_posted && (is_small || !outbox_->is_gathering)) return true;
-  const auto now = NetClock::now();
-  if (is_small && now < outbox_->next_piece) {
-    outbox_->is_posted = outbox_->is_gathering = true;
-    lock.unlock();
-    host_->Gather(connection_);
-    return true;
-  }
-  outbox_->next_piece = now + GatherTime(host_->options().limits);
-  Notify(&lock);
+    outbox_->body += piece.head;
+  outbox_->body += piece.text;
+  outbox_->body += piece.tail;
+  outbox_->last_kind = piece.kind;
+  outbox_->last_tail = piece.tail.size();
+  AfterWrite(&lock);
   return true;
 }
 
 void ConnectionExchange::Finish() {
   std::unique_lock lock(outbox_->mutex);
   if (outbox_->is_gone || outbox_->is_complete) return;
-  if (outbox_->is_chunked && !outbox_->is_head_request) outbox_->bytes += "0\r\n\r\n";
-  outbox_->is_complete = true;
+  outbox_->is_complete = outbox_->is_finished = true;
   if (host_->is_stopping()) outbox_->closes = true;
   Notify(&lock);
 }
@@ -151,7 +165,7 @@ void ConnectionExchange::Abort() {
 
 bool ConnectionExchange::is_congested() const {
   const std::lock_guard lock(outbox_->mutex);
-  return outbox_->bytes.size() + outbox_->in_flight > host_->options().limits.congested_bytes;
+  return outbox_->queued_bytes() + outbox_->in_flight > host_->options().limits.congested_bytes;
 }
 
 bool ConnectionExchange::is_gone() const {

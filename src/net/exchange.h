@@ -17,6 +17,7 @@ class ConnectionExchange final : public HttpExchange {
   void Respond(HttpResponse response) override;
   void StartStream(HttpResponse head, std::string filler, double filler_s) override;
   bool Write(std::string_view piece) override;
+  bool WriteJoined(const JoinedPiece& piece) override;
   void Finish() override;
   void Abort() override;
   bool is_congested() const override;
@@ -24,6 +25,9 @@ class ConnectionExchange final : public HttpExchange {
   void OnGone(std::function<void(Gone)> callback) override;
 
  private:
+  // With the lock, both: whether `size` more bytes may be queued (the stream is cut if not), and what follows when they are.
+  bool HasRoom(size_t size, std::unique_lock<std::mutex>* lock);
+  void AfterWrite(std::unique_lock<std::mutex>* lock);
   void Notify(std::unique_lock<std::mutex>* lock);
   std::string Head(const HttpResponse& response, const std::string& framing) const;
 

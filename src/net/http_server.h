@@ -4,14 +4,21 @@
 // request and must not block: it answers at once or hands the exchange to another thread.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "net/http.h"
 
 namespace planish {
+
+struct JoinedPiece {
+  uint64_t kind = 0;
+  std::string_view head, text, tail;
+};
 
 // One request and its answer. All methods may be called from any thread, also after the server is gone (they do nothing
 // then). An exchange that is destroyed without an answer sends 500; a stream that is not finished is cut.
@@ -28,6 +35,9 @@ class HttpExchange {
   virtual void StartStream(HttpResponse head, std::string filler = {}, double filler_s = 15) = 0;
   // False when the client is gone or too much is queued (the stream is cut then).
   virtual bool Write(std::string_view piece) = 0;
+  // Writes head + text + tail; but while the piece before is of the same `kind` and still queued, only its tail is replaced,
+  // by text + tail: so parts of one text that would leave together leave as one piece.
+  virtual bool WriteJoined(const JoinedPiece& piece) = 0;
   virtual void Finish() = 0;
   // Cuts the connection without the end of the stream, after what is queued.
   virtual void Abort() = 0;

@@ -166,6 +166,35 @@ TEST(HttpServer, StreamsInChunksWithFillersAndBareToOldClients) {
   EXPECT_FALSE(silent.text().ends_with("0\r\n\r\n")) << "a cut stream has no end";
 }
 
+TEST(HttpServer, JoinsQueuedPiecesOfOneKind) {
+  HttpServerOptions options;
+  options.limits.gather_s = 30;  // what follows the first piece waits for Finish
+  Fixture fixture(options);
+  RawClient client(fixture.port());
+  client.Send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n");
+  const auto exchange = fixture.Take();
+  exchange->StartStream({}, {}, 0);
+  EXPECT_TRUE(client.ReadUntil("\r\n\r\n"));
+  EXPECT_TRUE(exchange->WriteJoined({1, "<", "sent at once", ">"}));
+  EXPECT_TRUE(client.ReadUntil(">"));
+  client.Clear();
+  EXPECT_TRUE(exchange->WriteJoined({1, "<", "a", ">"}));  // the one before has left
+  EXPECT_TRUE(exchange->WriteJoined({1, "<", "b", "]]"}));
+  EXPECT_TRUE(exchange->WriteJoined({1, "<", "c", "]"}));
+  EXPECT_TRUE(exchange->WriteJoined({2, "(", "d", ")"}));
+  EXPECT_TRUE(exchange->WriteJoined({1, "<", "e", ">"}));
+  EXPECT_TRUE(exchange->Write("|"));
+  EXPECT_TRUE(exchange->WriteJoined({1, "<", "f", ">"}));
+  EXPECT_TRUE(exchange->WriteJoined({0, "<", "g", ">"}));
+  EXPECT_TRUE(exchange->WriteJoined({0, "<", "h", ">"}));
+  exchange->Finish();
+  EXPECT_FALSE(exchange->WriteJoined({1, "<", "i", ">"}));
+  EXPECT_TRUE(client.ReadUntil("0\r\n\r\n"));
+  const std::string body = "<abc](d)<e>|<f><g><h>";
+  EXPECT_TRUE(client.text().ends_with(fmt::format("{:x}\r\n{}\r\n0\r\n\r\n", body.size(), body)))
+      << client.text();
+}
+
 TEST(HttpServer, TellsOfClientsThatGoAway) {
   Fixture fixture;
   {

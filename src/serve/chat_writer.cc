@@ -23,10 +23,29 @@ void SetReasoning(const Generation& generation, const std::string& text, Json* t
   if (generation.state().settings.reasoning_both) to->Set("reasoning", text);
 }
 
-Json Text(std::string_view key, const std::string& text) {
+Json ThinkingSoFar(const ThinkingBudget& budget) {
+  Json thinking = Json::MakeObject(), extension = Json::MakeObject();
+  thinking.Set("used", static_cast<uint64_t>(budget.used()));
+  const int64_t effective = budget.effective_budget();
+  thinking.Set("budget", effective >= 0 ? Json(effective) : Json());
+  extension.Set("thinking", std::move(thinking));
+  return extension;
+}
+
+Json Member(std::string_view key, const std::string& text) {
   Json object = Json::MakeObject();
   object.Set(key, text);
   return object;
+}
+
+Json ChoiceEntry(const Choice& choice, Json delta, Json finish_reason, Json logprobs, Json ids) {
+  Json entry = Json::MakeObject();
+  entry.Set("index", static_cast<uint64_t>(choice.index));
+  entry.Set("delta", std::move(delta));
+  entry.Set("logprobs", std::move(logprobs));
+  entry.Set("finish_reason", std::move(finish_reason));
+  if (!ids.is_null()) entry.Set("token_ids", std::move(ids));
+  return entry;
 }
 
 }  // namespace
@@ -54,21 +73,12 @@ std::string ChatWriter::ChoiceChunk(const Generation& generation, const Choice& 
                                     Json finish_reason, Json logprobs, Json ids) const {
   const bool is_reasoning = delta.Find("reasoning_content") != nullptr;
   const bool is_last = !finish_reason.is_null();
-  Json entry = Json::MakeObject();
-  entry.Set("index", static_cast<uint64_t>(choice.index));
-  entry.Set("delta", std::move(delta));
-  entry.Set("logprobs", std::move(logprobs));
-  entry.Set("finish_reason", std::move(finish_reason));
-  if (!ids.is_null()) entry.Set("token_ids", std::move(ids));
+  Json entry = ChoiceEntry(choice, std::move(delta), std::move(finish_reason), std::move(logprobs),
+                           std::move(ids));
   Json chunk = EmptyChunk(generation);
   chunk.Set("choices", Json::Array{std::move(entry)});
   if (is_reasoning && choice.budget != nullptr) {
-    Json thinking = Json::MakeObject(), extension = Json::MakeObject();
-    thinking.Set("used", static_cast<uint64_t>(choice.budget->used()));
-    const int64_t budget = choice.budget->effective_budget();
-    thinking.Set("budget", budget >= 0 ? Json(budget) : Json());
-    extension.Set("thinking", std::move(thinking));
-    chunk.Set("planish", std::move(extension));
+    chunk.Set("planish", ThinkingSoFar(*choice.budget));
   } else if (is_last && !generation.plan().fields.include_usage) {
     chunk.Set("planish", generation.Extension());
   }
@@ -86,6 +96,34 @@ std::string ChatWriter::Begin(const Generation& generation) {
   return out;
 }
 
+bool ChatWriter::Text(const Generation& generation, const Choice& choice, const Delta& delta,
+                      TextEvent* event) {
+  const GenerationPlan& plan = generation.plan();
+  if (delta.events.size() != 1 || plan.wants_logprobs || plan.fields.return_token_ids) return false;
+  const ReplyEvent& only = delta.events[0];
+  const bool is_reasoning = only.kind == Kind::kReasoning;
+  if (!is_reasoning && only.kind != Kind::kContent) return false;
+  if (is_reasoning && generation.state().settings.reasoning_both) return false;
+  const char* key = is_reasoning ? "reasoning_content" : "content";
+  const Envelope& envelope = EnvelopeOf(2 * choice.index + 1 + is_reasoning, key, [&] {
+    Json entry = ChoiceEntry(choice, Member(key, ""), {}, {}, {});
+    Json chunk = EmptyChunk(generation);
+    chunk.Set("choices", Json::Array{std::move(entry)});
+    return SseEvent(chunk);
+  });
+  event->kind = envelope.kind;
+  event->head = &envelope.head;
+  event->text = EscapedText(only.text);
+  event->tail = envelope.tail;
+  if (is_reasoning && choice.budget != nullptr) {  // the chunk's last member
+    constexpr std::string_view kEnd = "}\n\n";
+    event->tail.resize(event->tail.size() - kEnd.size());
+    event->tail += ",\"planish\":" + DumpJson(ThinkingSoFar(*choice.budget));
+    event->tail += kEnd;
+  }
+  return true;
+}
+
 std::string ChatWriter::Piece(const Generation& generation, const Choice& choice,
                               const Delta& delta) {
   const GenerationPlan& plan = generation.plan();
@@ -96,7 +134,7 @@ std::string ChatWriter::Piece(const Generation& generation, const Choice& choice
       SetReasoning(generation, event.text, &piece);
       deltas.push_back(std::move(piece));
     } else if (event.kind == Kind::kContent) {
-      deltas.push_back(Text("content", event.text));
+      deltas.push_back(Member("content", event.text));
     } else if (event.kind == Kind::kCall || event.kind == Kind::kArguments) {
       Json call = Json::MakeObject(), function = Json::MakeObject();
       call.Set("index", static_cast<uint64_t>(event.index));

@@ -10,6 +10,8 @@ class ChatWriter final : public StreamWriter {
  public:
   ChatWriter() : StreamWriter("chat.completion", "chat.completion.chunk") {}
   std::string Begin(const Generation& generation) override;
+  bool Text(const Generation& generation, const Choice& choice, const Delta& delta,
+            TextEvent* event) override;
   std::string Piece(const Generation& generation, const Choice& choice,
                     const Delta& delta) override;
   std::string ChoiceEnd(const Generation& generation, const Choice& choice) override;

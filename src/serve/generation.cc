@@ -322,7 +322,17 @@ void Generation::OnToken(Choice* choice, const TokenEvent& event) {
     KeepInContent(choice, before, &delta.events);
     Accept(choice, delta.events);
   }
-  if (plan_.fields.stream) Send(writer_->Piece(*this, *choice, delta));
+  if (plan_.fields.stream) SendDelta(*choice, delta);
+}
+
+void Generation::SendDelta(const Choice& choice, const Delta& delta) {
+  TextEvent event;
+  if (!writer_->Text(*this, choice, delta, &event)) {
+    Send(writer_->Piece(*this, choice, delta));
+  } else if (is_streaming_ && !is_over_ &&
+             !exchange_->WriteJoined({event.kind, *event.head, event.text, event.tail})) {
+    Cancel(Cancelled::kStalled);
+  }
 }
 
 ApiError Generation::WhyCancelled() const {

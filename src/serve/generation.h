@@ -81,9 +81,18 @@ struct Delta {
   size_t tokens_from = 0;  // Choice::tokens from here on are new
 };
 
+// An event that carries nothing but a text: those of one kind that leave together leave as one (HttpExchange::WriteJoined).
+struct TextEvent {
+  uint64_t kind = 0;
+  const std::string* head = nullptr;  // the writer's
+  std::string text, tail;             // text: escaped
+};
+
 class ReplyWriter {
  public:
   virtual ~ReplyWriter() = default;
+  // What Piece would give, if it can be had as one text; else false. Most tokens of a stream go this way.
+  virtual bool Text(const Generation&, const Choice&, const Delta&, TextEvent*) { return false; }
   // Parts of a stream, as complete events; empty for nothing.
   virtual std::string Begin(const Generation& generation) = 0;
   virtual std::string Piece(const Generation& generation, const Choice& choice,
@@ -145,6 +154,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void Fail(const ApiError& error);
   void StartStream();
   void Send(const std::string& piece);
+  void SendDelta(const Choice& choice, const Delta& delta);
   void Conclude(int status, const std::string& outcome);
   void LogPrompt(int status, const std::string& outcome) const;
   ApiError WhyCancelled() const;

@@ -1,7 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve/stream_writer.h"
 
+#include "base/error.h"
+
 namespace planish {
+
+std::string EscapedText(std::string_view text) {
+  std::string quoted;
+  AppendJsonString(text, &quoted);
+  return quoted.substr(1, quoted.size() - 2);
+}
+
+const StreamWriter::Envelope& StreamWriter::EnvelopeOf(uint64_t kind, std::string_view key,
+                                                       const std::function<std::string()>& make) {
+  for (const auto& known : envelopes_) {
+    if (known->kind == kind) return *known;
+  }
+  const std::string event = make();
+  // Within strings quotes are escaped, so this can only be the member itself.
+  const std::string member = fmt::format("\"{}\":\"\"", key);
+  const size_t at = event.find(member);
+  PLANISH_CHECK(at != std::string::npos, "{} has no {}", event, member);
+  const size_t cut = at + member.size() - 1;
+  envelopes_.push_back(
+      std::make_unique<Envelope>(Envelope{kind, event.substr(0, cut), event.substr(cut)}));
+  return *envelopes_.back();
+}
 
 std::string SseEvent(const Json& json) { return "data: " + DumpJson(json) + "\n\n"; }
 

@@ -3,7 +3,11 @@
 // and failures.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "serve/generation.h"
 
@@ -23,13 +27,25 @@ class StreamWriter : public ReplyWriter {
   Json EmptyWhole(const Generation& generation) const { return Head(generation, whole_); }
   Json EmptyChunk(const Generation& generation) const;
 
+  // An event around a text: what stands before and behind it.
+  struct Envelope {
+    uint64_t kind = 0;
+    std::string head, tail;
+  };
+  // The envelope of `kind` (not 0); made once, from an event where the string at `key`, which is its first, is empty.
+  const Envelope& EnvelopeOf(uint64_t kind, std::string_view key,
+                             const std::function<std::string()>& make);
+
  private:
   static Json Head(const Generation& generation, const char* object);
   const char *whole_, *chunk_;
+  std::vector<std::unique_ptr<Envelope>> envelopes_;
 };
 
 // One server-sent event.
 std::string SseEvent(const Json& json);
+// As within the quotes of a JSON string.
+std::string EscapedText(std::string_view text);
 // Ids of the tokens from `from` on.
 Json TokenIds(const Choice& choice, size_t from);
 

@@ -105,6 +105,25 @@ Json LegacyLogprobs(const Generation& generation, const Choice& choice, size_t f
 
 std::string TextWriter::Begin(const Generation&) { return {}; }
 
+bool TextWriter::Text(const Generation& generation, const Choice& choice, const Delta& delta,
+                      TextEvent* event) {
+  const GenerationPlan& plan = generation.plan();
+  const bool has_echo = plan.echo && choice.generated == 1;
+  if (delta.events.empty() || has_echo || plan.wants_logprobs || plan.fields.return_token_ids)
+    return false;
+  const Envelope& envelope = EnvelopeOf(choice.index + 1, "text", [&] {
+    Json chunk = EmptyChunk(generation);
+    chunk.Set("choices", Json::Array{Entry(choice, "", {}, {})});
+    return SseEvent(chunk);
+  });
+  for (const ReplyEvent& piece : delta.events) event->text += EscapedText(piece.text);
+  if (event->text.empty()) return false;
+  event->kind = envelope.kind;
+  event->head = &envelope.head;
+  event->tail = envelope.tail;
+  return true;
+}
+
 std::string TextWriter::Piece(const Generation& generation, const Choice& choice,
                               const Delta& delta) {
   const GenerationPlan& plan = generation.plan();

@@ -11,6 +11,8 @@ class TextWriter final : public StreamWriter {
  public:
   TextWriter() : StreamWriter("text_completion", "text_completion") {}
   std::string Begin(const Generation& generation) override;
+  bool Text(const Generation& generation, const Choice& choice, const Delta& delta,
+            TextEvent* event) override;
   std::string Piece(const Generation& generation, const Choice& choice,
                     const Delta& delta) override;
   std::string ChoiceEnd(const Generation& generation, const Choice& choice) override;
