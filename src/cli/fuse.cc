@@ -37,7 +37,7 @@ class FuseVerb : public Verb {
     options->Text("-o,--output", &output_, "folder to write", true);
     options->Choice("--type", &type_, {"bf16", "f16", "f32"}, "type of what is written");
     options->Bytes("--shard", &shard_bytes_, "largest safetensors file");
-    options->Flag("--json", &json_, "print fuse.json");
+    options->Flag("--json", &json_, "what fuse.json holds as one line on stdout");
     options->Group("Choice of runs");
     options->Text("--runs", &runs_,
                   "layers to fuse, 3-6,9-12, ends included; default: chosen by the dependency "
@@ -92,12 +92,12 @@ class FuseVerb : public Verb {
     record.child = FusedConfig(parent.config, record.runs);
     Write(parent, record, folder.part());
     if (!held_out.rows.empty()) Verify(runner, held_out.rows, folder.part(), &record);
-    const std::string json = DumpJson(FuseJson(record), JsonStyle::kPython, 2) + "\n";
+    const Json json = FuseJson(record);
     WriteFile(folder.part() + "/fuse.html", FusePage(record));
-    WriteFile(folder.part() + "/fuse.json", json);
+    WriteFile(folder.part() + "/fuse.json", DumpJson(json, JsonStyle::kPython, 2) + "\n");
     folder.Commit();
     if (json_)
-      fmt::print("{}", json);
+      fmt::print("{}\n", DumpJson(json));
     else if (GetLogLevel() >= LogLevel::kInfo)
       Print(record);
     return ExitCode::kOk;

@@ -34,6 +34,9 @@ FfnRun RunOfRange(const ModelConfig& config, const std::string& range) {
   const auto last = dash == std::string::npos ? first : ParseLayer(range.substr(dash + 1));
   if (!first || !last || *first > *last)
     throw UsageError("--runs holds {}, expected layers like 3-6", Quoted(range));
+  if (*last >= config.n_layers)
+    throw UsageError("--runs holds {}, the model has layers 0 to {}", Quoted(range),
+                     config.n_layers - 1);
   std::optional<FfnRun> run;
   for (size_t i = 0; i < config.blocks.size(); ++i) {
     const BlockConfig& block = config.blocks[i];

@@ -234,7 +234,7 @@ TEST(Fuse, OneRunIsFoundAcrossLayersWithoutAttention) {
   EXPECT_EQ(RunsOfLayers(deci, "1-2"), (std::vector<FfnRun>{{2, 4}}));
   EXPECT_EQ(DescribeRun(deci, {1, 5}), "0-3");
   for (const char* bad : {"", "3", "3-1", "3-5", "0-1,1-2", "2-3,0-1", "a-b", "1-2,", "5-6", "0-7",
-                          "3-18446744073709551616", "-1-2"})
+                          "3-18446744073709551616", "-1-2", "6-8"})
     EXPECT_THROW(RunsOfLayers(deci, bad), Error) << bad;
   EXPECT_TRUE(FfnRuns(ConfigFromJson(ParseJson(kTinyHybrid, "t"), "t")).empty());
 }
