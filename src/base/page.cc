@@ -63,7 +63,8 @@ th{font-weight:500;color:var(--soft)}
 em{font-style:normal;font-weight:600}.bad{color:var(--bad)}.good{color:var(--good)}
 .scatter .name{paint-order:stroke;stroke:var(--panel);stroke-width:3px}
 .sortable tbody tr:first-child>*{border-top:1px solid var(--line)}
-.sortable th button{font-size:inherit;border:0;padding:0;color:inherit}
+.sortable thead th{white-space:normal;vertical-align:bottom}
+.sortable th button{font-size:inherit;border:0;padding:0;color:inherit;text-align:inherit}
 .sortable [aria-sort=ascending] button::after{content:" ↑"}.sortable [aria-sort=descending] button::after{content:" ↓"}
 .tip.text{position:fixed;white-space:pre-line;max-width:420px}
 details{margin:8px 0}summary{cursor:pointer;color:var(--soft)}

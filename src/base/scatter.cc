@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/plot_axis.h"
@@ -13,9 +14,11 @@ namespace {
 
 // In units of the viewBox; room at the left for the name of the y axis.
 constexpr double kWidth = 720, kHeight = 400, kLeft = 82, kRight = 18, kTop = 12, kBottom = 44;
+constexpr double kRadius = 3.5, kLargeRadius = 6;  // of points
 constexpr double kLogRatio =
     30;  // of values under a diagonal, from which on both axes are logarithmic
-constexpr size_t kLetterWidth = 6;  // of a label, roughly
+// Of a label, roughly; its distance from the point beside it, above and below.
+constexpr double kLetterWidth = 6, kLetterHeight = 12, kBeside = 10, kAbove = 11;
 
 bool IsFinite(const ScatterPoint& point) {
   return std::isfinite(point.x) && std::isfinite(point.y);
@@ -96,6 +99,69 @@ std::string TipOf(const ScatterPlot& plot, const ScatterSeries& series, const Sc
   return EscapeHtml(tip);
 }
 
+struct Box {
+  double left, right, top, bottom;
+  bool Meets(const Box& other) const {
+    return left < other.right && other.left < right && top < other.bottom && other.top < bottom;
+  }
+};
+
+// Where a label of `width` may stand: its text's anchor, and the room it takes.
+struct LabelPlace {
+  const char* anchor;  // CSS class
+  double x, y;
+  Box box;
+};
+
+std::array<LabelPlace, 4> LabelPlaces(double px, double py, double width) {
+  constexpr double kHalf = kLetterHeight / 2;
+  const auto box = [&](double left, double middle) {
+    return Box{left, left + width, middle - kHalf, middle + kHalf};
+  };
+  return {{{"", px + kBeside, py + 4, box(px + kBeside, py)},
+           {" end", px - kBeside, py + 4, box(px - kBeside - width, py)},
+           {" middle", px, py - kAbove, box(px - width / 2, py - kAbove - 4)},
+           {" middle", px, py + kAbove + 8, box(px - width / 2, py + kAbove + 4)}}};
+}
+
+// Labels beside their points: right of them if there is room, else left, above or below, so that neither the frame, nor a point,
+// nor an earlier label is in the way. Where there is room nowhere, at the right if the frame allows.
+std::string DrawLabels(const ScatterPlot& plot, const PlotAxis& x, const PlotAxis& y) {
+  constexpr Box kFrame{kLeft, kWidth - kRight, kTop - kLetterHeight, kHeight - kBottom};
+  std::vector<Box> taken;
+  for (const ScatterSeries& series : plot.series) {
+    const double r = series.is_large ? kLargeRadius : kRadius;
+    for (const ScatterPoint& point : series.points) {
+      if (!x.Shows(point.x) || !y.Shows(point.y)) continue;
+      const double px = x.At(point.x), py = y.At(point.y);
+      taken.push_back({px - r, px + r, py - r, py + r});
+    }
+  }
+  std::string svg;
+  for (const ScatterSeries& series : plot.series) {
+    if (!series.has_labels) continue;
+    for (const ScatterPoint& point : series.points) {
+      if (point.label.empty() || !x.Shows(point.x) || !y.Shows(point.y)) continue;
+      const auto places = LabelPlaces(x.At(point.x), y.At(point.y),
+                                      kLetterWidth * static_cast<double>(point.label.size()));
+      const auto fits = [&](const Box& box) {
+        return box.left >= kFrame.left && box.right <= kFrame.right && box.top >= kFrame.top &&
+               box.bottom <= kFrame.bottom;
+      };
+      auto place = std::find_if(places.begin(), places.end(), [&](const LabelPlace& p) {
+        return fits(p.box) && std::none_of(taken.begin(), taken.end(),
+                                           [&](const Box& box) { return box.Meets(p.box); });
+      });
+      if (place == places.end())
+        place = places[0].box.right <= kFrame.right ? &places[0] : &places[1];
+      taken.push_back(place->box);
+      svg += fmt::format("<text class=\"name{}\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>",
+                         place->anchor, place->x, place->y, EscapeHtml(point.label));
+    }
+  }
+  return svg;
+}
+
 std::string DrawPoints(const ScatterPlot& plot, const PlotAxis& x, const PlotAxis& y) {
   std::string svg;
   for (const ScatterSeries& series : plot.series) {
@@ -107,14 +173,7 @@ std::string DrawPoints(const ScatterPlot& plot, const PlotAxis& x, const PlotAxi
         svg += PlotWhisker(color, px, y.At(point.low), y.At(point.high));
       svg += fmt::format(
           "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\" style=\"fill:{}\" data-tip=\"{}\"/>", px,
-          py, series.is_large ? 6 : 3.5, color, TipOf(plot, series, point));
-      if (!series.has_labels || point.label.empty()) continue;
-      // Left of the point where the frame would cut it.
-      const bool is_left =
-          px + 10 + static_cast<double>(kLetterWidth * point.label.size()) > kWidth - kRight;
-      svg += fmt::format("<text class=\"name{}\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>",
-                         is_left ? " end" : "", is_left ? px - 10 : px + 10, py + 4,
-                         EscapeHtml(point.label));
+          py, series.is_large ? kLargeRadius : kRadius, color, TipOf(plot, series, point));
     }
   }
   return svg;
@@ -140,7 +199,7 @@ std::string DrawScale(const ScatterPlot& plot, const std::vector<ScatterPoint>& 
     svg += fmt::format("<path class=\"line diagonal\" d=\"M{} {}L{} {}\"/>", kLeft,
                        kHeight - kBottom, kWidth - kRight, kTop);
   if (plot.better != Better::kNone) svg += DrawFront(plot, points, x, y);
-  return svg + DrawPoints(plot, x, y) + "</g>";
+  return svg + DrawPoints(plot, x, y) + DrawLabels(plot, x, y) + "</g>";
 }
 
 std::string Legend(const ScatterPlot& plot) {

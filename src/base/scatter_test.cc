@@ -94,6 +94,31 @@ TEST(Scatter, EqualValuesLieOnTheDiagonal) {
   }
 }
 
+TEST(Scatter, LabelsKeepOutOfTheWayOfPointsFrameAndEachOther) {
+  ScatterPlot plot{.title = "t", .x_label = "x", .y_label = "y"};
+  const auto labels = [&](std::vector<ScatterPoint> points) {
+    plot.series = {{.name = "a", .has_labels = true, .points = std::move(points)}};
+    const std::string html = DrawScatter(plot);
+    std::vector<std::string> classes;  // of the labels of the linear drawing
+    const size_t end = html.find("<g class=\"log\"");
+    for (size_t at = html.find("class=\"name"); at < end; at = html.find("class=\"name", at + 1))
+      classes.push_back(html.substr(at + 7, html.find('"', at + 7) - at - 7));
+    return classes;
+  };
+  using Classes = std::vector<std::string>;
+  // Points far apart: right, and left at the right edge.
+  EXPECT_EQ(labels({{0, 0, "left"}, {100, 100, "right"}}), (Classes{"name", "name end"}));
+  // A point without label at the right of one: that one's label goes to its left.
+  EXPECT_EQ(labels({{0, 0, ""}, {50, 50, "label"}, {52, 50, ""}, {100, 100, ""}}),
+            Classes{"name end"});
+  // Points on both sides: above.
+  EXPECT_EQ(labels({{0, 0, ""}, {48, 50, ""}, {50, 50, "label"}, {52, 50, ""}, {100, 100, ""}}),
+            Classes{"name middle"});
+  // Two in one place: the second label does not cover the first.
+  EXPECT_EQ(labels({{0, 0, ""}, {50, 50, "one"}, {50, 50, "two"}, {100, 100, ""}}),
+            (Classes{"name", "name end"}));
+}
+
 TEST(Scatter, NothingToDrawAndOnePointAreFine) {
   ScatterPlot plot{.title = "t", .x_label = "x", .y_label = "y"};
   EXPECT_EQ(DrawScatter(plot), "");

@@ -377,13 +377,14 @@ class SearchVerb : public Verb {
         {"scores", fmt::format("{} of {}", options_.metric, scoring_.description)}};
     for (const SearchLimit& limit : report_.problem.limits) {
       if (std::isfinite(limit.high))
-        report_.facts.emplace_back(limit.name + " <=", limit.Show(limit.high));
+        report_.facts.emplace_back(limit.name + " at most", limit.Show(limit.high));
       if (std::isfinite(limit.low))
-        report_.facts.emplace_back(limit.name + " >=", limit.Show(limit.low));
+        report_.facts.emplace_back(limit.name + " at least", limit.Show(limit.low));
     }
     if (const double rho = Spearman(); std::isfinite(rho))
-      report_.facts.emplace_back("Spearman of summed scores with measured KL",
-                                 fmt::format("{:.3f}", rho));
+      report_.facts.emplace_back(
+          "Spearman of summed scores with measured KL",
+          fmt::format("{:.3f}, {} models", rho, report_.found.size() + report_.random_kl.size()));
     for (const FoundModel& found : report_.found)
       WriteFile(Path(found.name + ".json"),
                 DumpJson(FoundModelToJson(found, library_.blocks, report_.problem, report_.targets),

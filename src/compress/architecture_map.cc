@@ -108,10 +108,13 @@ std::string Legend(const ModelConfig& parent, const ModelConfig& child, bool has
 
 }  // namespace
 
+size_t MixerColor(size_t kind) { return kKindColors[kind]; }
+
 std::string DescribeMixer(const MixerConfig& mixer) {
   if (const auto* attention = std::get_if<AttentionConfig>(&mixer))
-    return fmt::format("attention, {} heads, {} KV heads, of {}", attention->n_heads,
-                       attention->n_kv_heads, attention->head_dim);
+    return fmt::format("attention, {} heads, {} KV head{}, of {}", attention->n_heads,
+                       attention->n_kv_heads, attention->n_kv_heads == 1 ? "" : "s",
+                       attention->head_dim);
   if (const auto* mamba = std::get_if<Mamba2Config>(&mixer))
     return fmt::format("Mamba-2, {} heads of {} in {} groups, state {}", mamba->n_heads,
                        mamba->head_dim, mamba->n_groups, mamba->state_size);

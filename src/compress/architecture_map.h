@@ -17,6 +17,9 @@ std::string ArchitectureMap(const ModelConfig& parent, const ModelConfig& child,
 // Of one model alone.
 std::string ArchitectureMap(const ModelConfig& config);
 
+// Of page.h's palette, by MixerConfig::index(): one kind has one colour in every map and figure.
+size_t MixerColor(size_t kind);
+
 // "attention, 9 heads, 3 KV heads, of 64", "Mamba-2, 128 heads of 80 in 8 groups, state 128", "FFN (SwiGLU), 1536 wide".
 std::string DescribeMixer(const MixerConfig& mixer);
 

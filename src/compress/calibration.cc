@@ -259,7 +259,7 @@ CalibrationRows PartOf(const CalibrationRows& rows, size_t begin, size_t end) {
   part.rows.assign(rows.rows.begin() + static_cast<ptrdiff_t>(begin),
                    rows.rows.begin() + static_cast<ptrdiff_t>(end));
   part.hash = HashOf(part.rows);
-  part.description = fmt::format("{}, rows {} to {}", rows.description, begin, end);
+  part.description = fmt::format("{}, of these {} to {}", rows.description, begin + 1, end);
   return part;
 }
 

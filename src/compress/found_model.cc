@@ -22,32 +22,47 @@ std::string Percent(double part, double whole) {
   return whole > 0 ? fmt::format("{:.1f} %", 100 * part / whole) : "–";
 }
 
-ReportCell Figure(double value, const char* format_unit, int digits = 4) {
+ReportCell Figure(double value, int digits = 4) {
   if (!std::isfinite(value)) return ReportCell("–");
-  return {fmt::format("{:.{}g}{}", value, digits, format_unit), value};
+  return {fmt::format("{:.{}g}", value, digits), value};
 }
 
 std::string ModelsTable(const SearchReport& report) {
+  const FoundModel& parent = report.parent_itself;
+  const bool is_measured = parent.measured_latency.has_value();
+  const auto compared = std::find_if(report.found.begin(), report.found.end(),
+                                     [](const FoundModel& m) { return m.divergence.has_value(); });
+  const bool is_compared = compared != report.found.end();
   ReportTable table;
-  table.columns = {{"model", false},        {"sum of scores"},        {"predicted latency, ms"},
-                   {"measured, ms"},        {"measured / predicted"}, {"memory, MiB"},
-                   {"parameters, M"},       {"KL to the parent"},     {"perplexity"},
-                   {"same first choice, %"}};
+  table.columns = {{"model", false}, {"sum of scores"}, {"predicted latency, ms"}};
+  if (is_measured)
+    table.columns.insert(table.columns.end(), {{"measured, ms"}, {"measured / predicted"}});
+  table.columns.insert(table.columns.end(), {{"memory, MiB"}, {"parameters, M"}});
+  if (is_compared)
+    table.columns.insert(table.columns.end(),
+                         {{"KL to the parent"}, {"perplexity"}, {"same first choice, %"}});
   const auto add = [&](const FoundModel& m) {
     const double measured = m.measured_latency ? m.measured_latency->median : std::nan("");
-    const double kl = m.divergence ? m.divergence->mean_kl() : std::nan("");
-    const double perplexity = m.divergence ? m.divergence->perplexity() : std::nan("");
+    const bool is_parent = &m == &parent;
+    const double kl = m.divergence ? m.divergence->mean_kl() : is_parent ? 0 : std::nan("");
+    const double perplexity = m.divergence ? m.divergence->perplexity()
+                              : is_parent && is_compared
+                                  ? compared->divergence->reference_perplexity()
+                                  : std::nan("");
     const double top1 = m.divergence && m.divergence->tokens > 0
                             ? 100.0 * static_cast<double>(m.divergence->top1) /
                                   static_cast<double>(m.divergence->tokens)
-                            : std::nan("");
-    table.rows.push_back({m.name, Figure(m.solution.score, ""), Figure(m.latency.median * kMs, ""),
-                          Figure(measured * kMs, ""), Figure(measured / m.latency.median, "", 3),
-                          Figure(m.solution.totals[1] * 0x1p-20, ""),
-                          Figure(m.solution.totals[2] * 1e-6, ""), Figure(kl, ""),
-                          Figure(perplexity, ""), Figure(top1, "")});
+                        : is_parent ? 100
+                                    : std::nan("");
+    std::vector<ReportCell> row{m.name, Figure(m.solution.score), Figure(m.latency.median * kMs)};
+    if (is_measured)
+      row.insert(row.end(), {Figure(measured * kMs), Figure(measured / m.latency.median, 3)});
+    row.insert(row.end(),
+               {Figure(m.solution.totals[1] * 0x1p-20), Figure(m.solution.totals[2] * 1e-6)});
+    if (is_compared) row.insert(row.end(), {Figure(kl), Figure(perplexity), Figure(top1)});
+    table.rows.push_back(std::move(row));
   };
-  add(report.parent_itself);
+  add(parent);
   for (const FoundModel& found : report.found) add(found);
   return SortableTable(table);
 }
@@ -55,12 +70,13 @@ std::string ModelsTable(const SearchReport& report) {
 // Each candidate as a point: what it saves against the parent's block, and what it harms.
 std::string CandidatePlot(const SearchReport& report) {
   ScatterPlot plot{.title = "Candidates: harm and cost",
-                   .x_label = "ms of a decode step",
+                   .x_label = "ms of the block in a decode step",
                    .y_label = "score of the block alone",
                    .starts_logarithmic = true};
   std::vector<ScatterSeries> series;
   for (size_t kind = 0; kind < std::size(kMixerNames); ++kind)
-    series.push_back({.name = std::string("in place of ") + kMixerNames[kind], .color = kind});
+    series.push_back(
+        {.name = std::string("in place of ") + kMixerNames[kind], .color = MixerColor(kind)});
   const CostSetting setting = report.targets.decode();
   for (const CandidateBlock& block : *report.blocks) {
     const size_t kind = block.candidates[0].mixer ? block.candidates[0].mixer->index() : 0;
@@ -114,11 +130,12 @@ std::string LatencyPlot(const SearchReport& report) {
 std::string AdditivityPlot(const SearchReport& report) {
   ScatterPlot plot{.title = "Is harm additive?",
                    .x_label = "sum of scores of single blocks",
-                   .y_label = "measured KL of the whole"};
+                   .y_label = "measured KL of the whole",
+                   .has_diagonal = true};
   ScatterSeries by_chance{.name = "choices by chance", .color = 0};
   for (size_t i = 0; i < report.random_scores.size(); ++i)
     by_chance.points.push_back({report.random_scores[i], report.random_kl[i], ""});
-  ScatterSeries found{.name = "models found", .color = 1, .is_large = true};
+  ScatterSeries found{.name = "models", .color = 1, .has_labels = true, .is_large = true};
   for (const FoundModel& m : report.found)
     if (m.divergence) found.points.push_back({m.solution.score, m.divergence->mean_kl(), m.name});
   for (ScatterSeries* s : {&by_chance, &found})
@@ -128,17 +145,24 @@ std::string AdditivityPlot(const SearchReport& report) {
 
 std::string ChoicesTable(const SearchReport& report) {
   ReportTable table;
-  table.columns = {{"block"}, {"parent's", false}};
+  table.columns = {{"layer"}, {"block"}, {"parent's", false}};
   for (const FoundModel& m : report.found) table.columns.push_back({m.name, false});
   for (size_t b = 0; b < report.blocks->size(); ++b) {
     const CandidateBlock& block = (*report.blocks)[b];
     std::vector<ReportCell> row{
-        Figure(static_cast<double>(block.block), ""),
+        Figure(static_cast<double>(report.parent->blocks.at(block.block).layer)),
+        Figure(static_cast<double>(block.block)),
         block.candidates[0].mixer ? DescribeMixer(*block.candidates[0].mixer) : "nothing"};
     for (const FoundModel& m : report.found) row.push_back(block.candidates[m.choice[b]].name);
     table.rows.push_back(std::move(row));
   }
   return SortableTable(table);
+}
+
+// Of blocks that cost the same at any context none is told.
+std::string StepOf(const CostSetting& setting) {
+  const std::string text = Describe(setting);
+  return setting.is_decode && setting.context == 0 ? text.substr(0, text.rfind(',')) : text;
 }
 
 std::string CostsTable(const SearchReport& report) {
@@ -147,9 +171,9 @@ std::string CostsTable(const SearchReport& report) {
                    {"95 % low"},     {"95 % high"},   {"copies"}};
   for (const CostEntry& e : report.costs->entries())
     table.rows.push_back({e.mixer ? DescribeMixer(*e.mixer) : "embedding, last norm, head",
-                          Describe(e.setting), Figure(e.seconds.median * kMs, ""),
-                          Figure(e.seconds.low * kMs, ""), Figure(e.seconds.high * kMs, ""),
-                          Figure(static_cast<double>(e.copies), "")});
+                          StepOf(e.setting), Figure(e.seconds.median * kMs),
+                          Figure(e.seconds.low * kMs), Figure(e.seconds.high * kMs),
+                          Figure(static_cast<double>(e.copies))});
   return SortableTable(table);
 }
 
@@ -241,7 +265,7 @@ std::string SearchPage(const SearchReport& report) {
   sections.push_back({"Run", FactsTable(facts)});
   sections.push_back({"Choices", ChoicesTable(report)});
   sections.push_back({"Cost table", CostsTable(report)});
-  return CompressPage("Search: " + report.parent_name, cards, sections);
+  return CompressPage("planish search: " + report.parent_name, cards, sections);
 }
 
 }  // namespace planish

@@ -120,7 +120,10 @@ std::string KlTable(const FuseRecord& record) {
          NumberCell(static_cast<double>(divergence.top1) / static_cast<double>(divergence.tokens),
                     PlotUnit::kPercent)});
   };
-  if (record.parallel) row("chosen runs, parallel form", *record.parallel);
+  if (record.parallel) {
+    table.rows.push_back({"parent", "–", NumberCell(record.parallel->reference_perplexity()), "–"});
+    row("chosen runs, parallel form", *record.parallel);
+  }
   if (record.written) row("as written, " + record.type, *record.written);
   for (const FuseRecord::RandomTry& random : record.random)
     row("random: layers " + DescribeRuns(record.config, random.runs), random.divergence);
@@ -130,8 +133,8 @@ std::string KlTable(const FuseRecord& record) {
 std::vector<std::pair<std::string, std::string>> Facts(const FuseRecord& record) {
   std::vector<std::pair<std::string, std::string>> facts = {
       {"model", record.parent}, {"written to", record.output}, {"type", record.type}};
-  if (!record.calibration.empty()) facts.emplace_back("dependency on", record.calibration);
-  if (!record.held_out.empty()) facts.emplace_back("KL on", record.held_out);
+  if (!record.calibration.empty()) facts.emplace_back("dependencies on", record.calibration);
+  if (!record.held_out.empty()) facts.emplace_back("KL on other rows", record.held_out);
   if (record.is_explicit)
     facts.emplace_back("runs", "given by hand");
   else
