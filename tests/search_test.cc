@@ -7,6 +7,7 @@
 #include <map>
 #include <thread>
 
+#include "background_run.h"
 #include "base/json.h"
 #include "golden_case.h"
 #include "run_program.h"
@@ -135,29 +136,67 @@ TEST(SearchVerb, AKilledLibraryIsGoneOnWithToTheSameBytes) {
   OutputOf(arguments("whole"));
   const auto whole = LibraryOf(searched.path("whole"));
   EXPECT_EQ(whole.size(), 4u);
-  std::thread killer([&] {
-    // The process whose command line names the folder, once it holds a child.
-    const std::string folder = searched.path("killed");
-    for (int i = 0; i < 30'000; ++i) {
-      if (!LibraryOf(folder).empty()) break;
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    }
-    for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-      const std::string pid = entry.path().filename();
-      if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
-      const std::string line = ReadFilePrefix(entry.path() / "cmdline", 4096);
-      if (line.starts_with(PLANISH_BINARY) && line.find(folder) != std::string::npos)
-        kill(std::stoi(pid), SIGKILL);
-    }
-  });
-  const Outcome outcome = RunProgram(arguments("killed"));
-  killer.join();
-  ASSERT_EQ(outcome.status, -SIGKILL) << outcome.err;
+  BackgroundRun killed(arguments("killed"));
+  while (LibraryOf(searched.path("killed")).empty() && !killed.HasEnded())
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  ASSERT_EQ(killed.End(SIGKILL), -SIGKILL);
   EXPECT_LT(LibraryOf(searched.path("killed")).size(), whole.size());
   ExpectRefused(searched.Arguments("killed", {"--mip-only", "--max-params", "80%"}), 3,
                 {"was interrupted", "goes on with it"});
   OutputOf(arguments("killed"));
   EXPECT_EQ(LibraryOf(searched.path("killed")), whole);
+}
+
+// Kills anywhere between the first and the last child of a library, while one is trained or written, with other threads each
+// time: nothing is lost or made twice, and children, index and scores end as those of an undisturbed run.
+TEST(SearchVerb, FiveKillsInTheLibraryLeaveTheBytesOfAnUndisturbedRunSlow) {
+  const Searched searched;
+  const auto arguments = [&](const std::string& out, const char* threads) {
+    auto all = searched.Arguments(out, {"--tokens", "40000", "--build-only"});
+    const auto value_of = [&](const char* name) {
+      return std::find(all.begin(), all.end(), name) + 1;
+    };
+    *value_of("--ffn") = "75,50,25,none";
+    *value_of("--mamba") = "heads=50%,head_dim=50%,none";
+    *value_of("-t") = threads;
+    return all;
+  };
+  using Clock = std::chrono::steady_clock;
+  const std::string whole = searched.path("whole"), killed = searched.path("killed");
+  const auto begin = Clock::now();
+  OutputOf(arguments("whole", "1"));
+  const double whole_s = std::chrono::duration<double>(Clock::now() - begin).count();
+  const auto children = LibraryOf(whole);
+  ASSERT_GE(children.size(), 8u);
+  Random random(7);
+  size_t kills = 0, incomplete = 0, most = 0;
+  for (size_t i = 0; i < 5; ++i) {
+    BackgroundRun run(arguments("killed", i % 2 == 0 ? "1" : "2"));
+    // So many children are there, or the first of them is being made; then any moment of the time that one takes.
+    const size_t wanted = std::min(most + (i == 0 ? 0 : 1), children.size() - 1);
+    while (!run.HasEnded() &&
+           (!IsDirectory(killed + "/library") || LibraryOf(killed).size() < wanted))
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::this_thread::sleep_for(std::chrono::duration<double>(
+        random.Uniform() * whole_s / static_cast<double>(children.size())));
+    const int status = run.End(SIGKILL);
+    ASSERT_TRUE(status == -SIGKILL || status == 0) << status;
+    kills += status == -SIGKILL;
+    const auto left = LibraryOf(killed);
+    incomplete += left.size() < children.size();
+    EXPECT_GE(left.size(), most) << "what was made stays";
+    most = left.size();
+    for (const auto& [name, hash] : left) {
+      ASSERT_TRUE(children.contains(name)) << name;
+      EXPECT_EQ(hash, children.at(name)) << name << " under its final name is whole";
+    }
+  }
+  EXPECT_GE(kills, 3u);
+  EXPECT_GE(incomplete, 3u) << "most kills must have come in the middle of the library";
+  OutputOf(arguments("killed", "2"));
+  EXPECT_EQ(LibraryOf(killed), children);
+  for (const char* name : {"/block_library.json", "/scores.json"})
+    EXPECT_EQ(Sha256HexOfFile(killed + name), Sha256HexOfFile(whole + name)) << name;
 }
 
 TEST(SearchVerb, WhatIsNoSearchIsLeftAlone) {

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // `planish pretrain` and `sft` as a user runs them: kills at any moment, Ctrl-C, refusals, the tiny recipe.
-#include <sys/wait.h>
-
 #include <chrono>
 #include <cmath>
 #include <thread>
 
+#include "background_run.h"
 #include "run_program.h"
 #include "train/train_testing.h"
 
@@ -15,22 +14,9 @@ namespace {
 using Seconds = std::chrono::duration<double>;
 
 // A training process that goes on in the background.
-class Training {
+class Training : public BackgroundRun {
  public:
-  explicit Training(const std::vector<std::string>& arguments) {
-    std::vector<char*> argv{const_cast<char*>(PLANISH_BINARY)};
-    for (const std::string& argument : arguments)
-      argv.push_back(const_cast<char*>(argument.c_str()));
-    argv.push_back(nullptr);
-    child_ = fork();
-    PLANISH_CHECK(child_ >= 0);
-    if (child_ == 0) {
-      dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
-      alarm(300);
-      execv(PLANISH_BINARY, argv.data());
-      _exit(127);
-    }
-  }
+  using BackgroundRun::BackgroundRun;
   // The exit status, or minus the signal that ended it. The signal is sent `delay` after the log of the run has reached
   // `step` (0: from the start), unless it has ended by then.
   int EndBy(int signal, const std::string& log, size_t step, Seconds delay) {
@@ -40,23 +26,8 @@ class Training {
       std::this_thread::sleep_for(Seconds(0.001));
     }
     std::this_thread::sleep_for(delay);
-    kill(child_, signal);
-    return Wait();
+    return End(signal);
   }
-  // It stays to be waited for.
-  bool HasEnded() const {
-    siginfo_t info{};
-    return waitid(P_PID, static_cast<id_t>(child_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-           info.si_pid == child_;
-  }
-  int Wait() {
-    int state = 0;
-    PLANISH_CHECK(waitpid(child_, &state, 0) == child_);
-    return WIFEXITED(state) ? WEXITSTATUS(state) : -WTERMSIG(state);
-  }
-
- private:
-  pid_t child_;
 };
 
 double SecondsOf(const std::vector<std::string>& arguments) {
