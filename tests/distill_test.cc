@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // `planish distill` as a user meets it: without a recipe, with one, from a cache, and what it refuses.
+#include <thread>
+
+#include "background_run.h"
 #include "base/json.h"
 #include "run_program.h"
 #include "train/train_testing.h"
@@ -50,6 +53,28 @@ TEST(Distill, AFewOptionsMakeARunThatNearsTheTeacherAndCanBeGoneOnWith) {
   EXPECT_NE(other.err.find("other data"), std::string::npos) << other.err;
 }
 
+// Chats whose answers the student draws itself, killed in the middle of a step: answers of later steps hang on every bit of
+// the weights.
+TEST(Distill, AKilledRunOnOwnAnswersEndsWithTheBitsOfAnUndisturbedOne) {
+  const Taught taught;
+  const auto arguments = [&](const std::string& out) {
+    return taught.Quick(out, {"--on-policy", "0.5", "--kind", "reverse_kl", "--tokens", "3840",
+                              "--set", "checkpoint.every_steps=1", "-t", "1"});
+  };
+  OutputOf(arguments("whole"));
+  BackgroundRun run(arguments("killed"));
+  const std::string log = taught.path("killed/log.jsonl");
+  while (!run.HasEnded() && !(FileExists(log) && ReadFilePrefix(log, 1 << 24).find("\"step\":3,") !=
+                                                     std::string::npos))
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  ASSERT_EQ(run.End(SIGKILL), -SIGKILL);
+  OutputOf(arguments("killed"));
+  const RunBits whole = BitsOf(taught.path("whole")), killed = BitsOf(taught.path("killed"));
+  EXPECT_EQ(whole.masters, killed.masters);
+  EXPECT_EQ(whole.moments, killed.moments);
+  EXPECT_EQ(MetricsOf(taught.path("whole")), MetricsOf(taught.path("killed")));
+}
+
 TEST(Distill, ACacheStandsInForTheTeacher) {
   const Taught taught;
   const std::string cache = taught.path("teacher.cache");
@@ -78,6 +103,8 @@ TEST(Distill, WhatCannotBeIsRefusedInOneLine) {
     EXPECT_NE(outcome.err.find(word), std::string::npos) << word << " is not in " << outcome.err;
   };
   refused({"distill"}, 2, "recipe");
+  refused(taught.Quick("out", {"--on-policy", "0.5", "--alpha", "0.1"}), 2, "distill.on_policy");
+  refused(taught.Quick("out", {"--on-policy", "0.5", "--cache-teacher", "x"}), 2, "yet to draw");
   refused({"distill", "-m", taught.student()}, 2, "--teacher");
   refused({"distill", taught.path("tiny.toml"), "-o", taught.path("x")}, 2, "teacher");
   std::string wide = kTinyConfig;

@@ -25,6 +25,8 @@ class DistillVerb : public TrainVerb {
   const char* examples() const override {
     return "  planish distill -m pruned --teacher models/planish-nano --data docs.jsonl --tokens "
            "2000000 -o runs/recovered\n"
+           "  planish distill -m pruned --teacher models/planish-nano --data chats.jsonl --tokens "
+           "2000000 --on-policy 0.25 --kind reverse_kl -o runs/own-answers\n"
            "  planish distill distill.toml --cache-teacher teacher.cache\n"
            "  planish distill distill.toml --cache teacher.cache -o runs/recovered";
   }
@@ -39,7 +41,11 @@ class DistillVerb : public TrainVerb {
     options->Real("--temperature", &temperature_, 0.01, 100, "divides the logits of both");
     options->Real("--alpha", &alpha_, 0, 1, "share of the cross entropy in the loss");
     options->Real("--hidden-weight", &hidden_weight_, 0, 1e6,
-                  "weight of 1 - cosine of the residual streams; 0: off");
+                  "weight of 1 - cosine of the residual streams, where widths differ through a "
+                  "projector that is learnt too; 0: off");
+    options->Real("--on-policy", &on_policy_, 0, 1,
+                  "share of the rows whose answers the student draws itself, for the teacher to "
+                  "judge; in chats the prompts are what is not trained");
     options->Int("--top-k", &top_k_, 1, 65536, "ids a token that --cache-teacher keeps");
     options->Text("--cache", &cache_, "learn from this file instead of a teacher in memory");
     options->Text("--cache-teacher", &cache_to_,
@@ -77,6 +83,7 @@ class DistillVerb : public TrainVerb {
     add("--temperature", "temperature", PythonFloat(temperature_));
     add("--alpha", "alpha", PythonFloat(alpha_));
     add("--hidden-weight", "hidden_weight", PythonFloat(hidden_weight_));
+    add("--on-policy", "on_policy", PythonFloat(on_policy_));
     add("--top-k", "top_k", std::to_string(top_k_));
   }
 
@@ -115,6 +122,11 @@ class DistillVerb : public TrainVerb {
                   "--teacher MODEL");
     if (!cache_to_.empty() && recipe.distill.teacher.empty())
       throw UsageError("--cache-teacher needs a teacher: distill.teacher is not given");
+    if (!cache_to_.empty() && recipe.distill.on_policy > 0)
+      throw Error(ExitCode::kUsage,
+                  "--cache-teacher knows no answers that the student has yet to draw: "
+                  "distill.on_policy is above 0",
+                  "--on-policy 0");
   }
 
   std::optional<ExitCode> RunInstead(const Recipe& recipe,
@@ -195,7 +207,7 @@ class DistillVerb : public TrainVerb {
 
   std::string teacher_, act_ = "bf16", kind_ = "forward_kl", cache_, cache_to_, student_;
   std::vector<std::string> data_, held_out_;
-  double temperature_ = 1, alpha_ = 0, hidden_weight_ = 0, lr_ = 3e-4;
+  double temperature_ = 1, alpha_ = 0, hidden_weight_ = 0, on_policy_ = 0, lr_ = 3e-4;
   int64_t top_k_ = 64, tokens_ = 0, seq_len_ = 512, batch_tokens_ = 8192;
   bool json_ = false;
 };

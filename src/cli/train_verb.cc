@@ -140,7 +140,7 @@ std::optional<ExitCode> TrainVerb::RunInsteadOf(const Recipe& recipe) {
 
 ExitCode TrainVerb::DryRun(const Recipe& recipe) const {
   const Pretrained model = DescribeForTraining(recipe.model);
-  const TrainPlanRequest request = PlanRequestOf(recipe, model.file_bytes);
+  const TrainPlanRequest request = PlanRequestOf(recipe, model);
   fmt::print("model      {} parameters: {}\n", MakePlan(model.config, {}).parameters,
              DescribeBlocks(model.config));
   fmt::print("memory     {}\n", Describe(PlanTraining(model.config, request)));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checkpoints of a training run. RUN/checkpoints/step-00000100/ is a Hugging Face model folder (bf16 weights, config,
 // tokenizer, template, model card), or a PEFT adapter's folder where low-rank adapters are trained, and beside it
-//   master.safetensors   every float parameter (masters), by its Hugging Face name
+//   master.safetensors   every float parameter (masters), by its Hugging Face name, and what is trained beside the model
 //   optim.safetensors    moments "m" [n] and "v" [n] of the flat parameter space, metadata: range, space, layout (a hash of
 //                        names and offsets); of R ranks optim-0000r-of-0000R.safetensors, ranges of any cut
 //   state.json           the manifest (train/train_state.h), written last
@@ -36,6 +36,7 @@ struct CheckpointParts {
   const Optimizer* optimizer = nullptr;  // of the whole flat space
   // Of the model's adapters, if it has some: they are saved instead of the model.
   const AdapterConfig* adapter = nullptr;
+  std::vector<Param> others;  // trained beside the model: among the masters only
   TrainState state;
   std::string description;  // a paragraph for the model card
 };
@@ -88,10 +89,10 @@ void WriteOptimizerShard(const Optimizer& optimizer, size_t rank, size_t ranks,
 // Reads the manifest and checks every file against it. Error(kBadFile) naming the file that is missing or changed.
 TrainState VerifyCheckpoint(const std::string& folder);
 
-// Every float parameter of the model (vectors, and matrices that HoldMasters made) from master.safetensors of a verified
-// folder. Call FlatParams::ValuesChanged or Model::ParamsChanged then. Error(kBadFile) naming a tensor that is missing, of
+// Every float parameter of the model (vectors, and matrices that HoldMasters made), and `others`, from master.safetensors of a
+// verified folder. Call FlatParams::ValuesChanged or Model::ParamsChanged then. Error(kBadFile) naming a tensor that is missing, of
 // another shape or unknown to the model.
-void LoadMasters(const std::string& folder, Model* model);
+void LoadMasters(const std::string& folder, Model* model, const std::vector<Param>& others = {});
 // Moments of the optimizer's range, whatever number of ranks wrote them, and its step counter. Error(kBadFile) if they belong
 // to other parameters, or m is of another type.
 void LoadOptimizer(const std::string& folder, const TrainState& state, Optimizer* optimizer);

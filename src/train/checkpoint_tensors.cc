@@ -95,13 +95,15 @@ void AddMoments(const Optimizer& optimizer, std::vector<TensorToWrite>* tensors,
 }
 
 void CheckpointStore::Tensors::View(const CheckpointParts& parts) {
-  parts.model->model->VisitParams([&](const Param& param) {
+  const auto add = [&](const Param& param) {
     if (!IsMaster(param)) return;
     values[param.name] = MasterValues(param);
     masters.push_back(
         ToWrite(param.name, TensorView{DType::kF32, param.shape,
                                        reinterpret_cast<const std::byte*>(values[param.name])}));
-  });
+  };
+  parts.model->model->VisitParams(add);
+  for (const Param& param : parts.others) add(param);
   if (parts.optimizer != nullptr) AddMoments(*parts.optimizer, &moments, &moments_metadata);
 }
 
@@ -169,12 +171,12 @@ uint64_t StepsOfShards(const std::string& folder) {
   return *steps;
 }
 
-void LoadMasters(const std::string& folder, Model* model) {
+void LoadMasters(const std::string& folder, Model* model, const std::vector<Param>& others) {
   const std::string path = (std::filesystem::path(folder) / kMasterName).string();
   const SafetensorsFile file = ReadSafetensors(path, FileBytes::Access::kMap);
   std::map<std::string, const StoredTensor*> tensors;
   for (const StoredTensor& tensor : file.tensors) tensors[tensor.name] = &tensor;
-  model->VisitParams([&](const Param& param) {
+  const auto load = [&](const Param& param) {
     if (!IsMaster(param)) return;
     const auto found = tensors.find(param.name);
     if (found == tensors.end()) throw BadFile("{}: has no {}", Quoted(path, 300), param.name);
@@ -185,7 +187,9 @@ void LoadMasters(const std::string& folder, Model* model) {
     }
     std::memcpy(const_cast<float*>(MasterValues(param)), view.data, view.bytes());
     tensors.erase(found);
-  });
+  };
+  model->VisitParams(load);
+  for (const Param& param : others) load(param);
   if (!tensors.empty()) {
     throw BadFile("{}: the model has no float parameter {}", Quoted(path, 300),
                   Quoted(tensors.begin()->first, 200));

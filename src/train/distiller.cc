@@ -39,13 +39,6 @@ std::vector<BlockPair> PairBlocks(const DistillSection& section, const ModelConf
                                   const ModelConfig& teacher) {
   std::vector<BlockPair> pairs;
   if (section.hidden_weight == 0) return pairs;
-  if (student.hidden_size != teacher.hidden_size)
-    throw Error(
-        ExitCode::kUsage,
-        fmt::format("distill.hidden_weight compares residual streams of the same width, but "
-                    "the student's is {} and the teacher's {}",
-                    student.hidden_size, teacher.hidden_size),
-        "distill.hidden_weight=0");
   const size_t S = student.blocks.size(), T = teacher.blocks.size();
   for (const std::string& text : section.hidden_blocks) {
     const size_t colon = std::min(text.find(':'), text.size());
@@ -62,7 +55,7 @@ std::vector<BlockPair> PairBlocks(const DistillSection& section, const ModelConf
 }
 
 Distiller::Distiller(const DistillSection& section, const Pretrained& student,
-                     const std::string& data_hash, uint64_t samples)
+                     const std::string& data_hash, uint64_t samples, uint64_t seed)
     : section_(section), terms_(TermsOf(section)) {
   if (!section.cache.empty()) {
     cache_ = std::make_unique<TeacherCache>(section.cache);
@@ -75,6 +68,13 @@ Distiller::Distiller(const DistillSection& section, const Pretrained& student,
   std::sort(teacher_blocks_.begin(), teacher_blocks_.end());
   teacher_blocks_.erase(std::unique(teacher_blocks_.begin(), teacher_blocks_.end()),
                         teacher_blocks_.end());
+  const size_t own = student.config.hidden_size, teachers = teacher_->config().hidden_size;
+  if (!pairs_.empty() && own != teachers)
+    projector_ = std::make_unique<StreamProjector>(own, teachers, seed);
+}
+
+std::vector<Param> Distiller::OwnParams() const {
+  return projector_ == nullptr ? std::vector<Param>() : std::vector<Param>{projector_->param()};
 }
 
 const std::string& Distiller::identity() const {
@@ -85,9 +85,13 @@ std::string Distiller::Describe() const {
   if (cache_ != nullptr)
     return fmt::format("teacher from {}: {} ids a token", Quoted(section_.cache, 300), cache_->k());
   static constexpr const char* kActs[] = {"f32", "bf16", "int8"};
-  return fmt::format("teacher {} in {}, {} pairs of residual streams",
-                     Quoted(section_.teacher, 300),
-                     kActs[static_cast<size_t>(section_.teacher_act)], pairs_.size());
+  return fmt::format(
+      "teacher {} in {}, {} pairs of residual streams{}{}", Quoted(section_.teacher, 300),
+      kActs[static_cast<size_t>(section_.teacher_act)], pairs_.size(),
+      projector_ == nullptr ? "" : " through a projector",
+      section_.on_policy == 0 ? ""
+                              : fmt::format(", {:.3g} % of the rows on the student's own answers",
+                                            100 * section_.on_policy));
 }
 
 void Distiller::Begin(const TokenBatch& batch) {
@@ -115,6 +119,20 @@ LossSums Distiller::Train(const LossInput& input, double* row_losses, float* d_h
   return DistillLoss(input, terms_, Rows(), row_losses, d_hidden, d_head);
 }
 
+// row_hidden_ and dh of one pair.
+void Distiller::Compare(const float* h, size_t teacher_block, const uint8_t* mask, size_t T,
+                        size_t D, double weight, float* dh) {
+  const float* reference = teacher_->stream(teacher_block);
+  if (projector_ == nullptr) {
+    CosineRows(h, reference, mask, T, D, weight, row_hidden_.data(), dh);
+    return;
+  }
+  const float* z = projector_->Project(h, T);
+  CosineRows(z, reference, mask, T, teacher_->config().hidden_size, weight, row_hidden_.data(),
+             projector_->Gradient(T));
+  projector_->Backward(h, T, dh);
+}
+
 Model::StreamGradient Distiller::StreamGradientOf(const LossInput& input) {
   if (pairs_.empty()) return nullptr;
   const size_t T = input.T, D = input.head->in();
@@ -123,7 +141,7 @@ Model::StreamGradient Distiller::StreamGradientOf(const LossInput& input) {
     row_hidden_.resize(T);
     for (const BlockPair& pair : pairs_) {
       if (pair.student != block) continue;
-      CosineRows(h, teacher_->stream(pair.teacher), mask, T, D, weight, row_hidden_.data(), dh);
+      Compare(h, pair.teacher, mask, T, D, weight, dh);
       for (const double loss : row_hidden_) hidden_ += loss;
     }
   };

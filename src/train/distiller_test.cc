@@ -5,88 +5,21 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <filesystem>
 
 #include "base/parallel.h"
 #include "model/export.h"
+#include "tensor/safetensors.h"
 #include "train/comm_testing.h"
 #include "train/distill_recipe.h"
-#include "train/train_testing.h"
+#include "train/distill_testing.h"
 
 namespace planish {
 namespace {
 
-using testing::BitsOf;
-using testing::MetricsOf;
-using testing::RunBits;
-using testing::TinyRun;
-
-// A teacher of a few steps, as a folder: trained once for all tests of the process, on one thread (the steps are tiny).
-class DistillRun : public TinyRun {
- public:
-  DistillRun() {
-    SetThreadCount(1);
-    static const std::unique_ptr<const TinyRun> first = [] {
-      auto made = std::make_unique<const TinyRun>();
-      Trainer(made->MakeRecipe(
-                  {"schedule.steps=20", "schedule.decay_steps=5", "checkpoint.every_steps=0"}),
-              made->Options("teacher"))
-          .Run();
-      return made;
-    }();
-    teacher_ =
-        *CheckpointStore(first->Options("teacher").folder + "/checkpoints", {}).NewestValid();
-  }
-  ~DistillRun() { SetThreadCount(0); }
-  const std::string& teacher() const { return teacher_; }
-  Recipe MakeDistill(std::vector<std::string> settings = {}) const {
-    settings.insert(settings.begin(), "distill.teacher='" + teacher_ + "'");
-    return MakeRecipe(settings);
-  }
-  // The student is the teacher itself.
-  Recipe MakeSame(std::vector<std::string> settings = {}) const {
-    settings.insert(settings.begin(),
-                    {"model={init='" + teacher_ + "'}", "distill.teacher='" + teacher_ + "'"});
-    std::string text = testing::kTinyRecipe;
-    text.erase(text.find("config = "), std::string("config = \"config.json\"\n").size());
-    return ParseRecipe(text, "same.toml", dir().path(), settings);
-  }
-  std::string Run(const std::string& name, const Recipe& recipe) const {
-    const TrainOptions options = Options(name);
-    EXPECT_EQ(Trainer(recipe, options).Run(), TrainEnd::kFinished);
-    return options.folder;
-  }
-
- private:
-  std::string teacher_;
-};
-
-std::vector<std::string> DistilledOf(const std::string& folder) {
-  std::vector<std::string> lines = MetricsOf(folder);
-  size_t i = 0;
-  for (const StepRecord& r : ReadRunLog(folder).steps)
-    lines.at(i++) +=
-        fmt::format(" kl {} {} ce {} hidden {} agreement {}", r.distill->kl, r.distill->reverse_kl,
-                    r.distill->ce, r.distill->hidden, r.distill->agreement);
-  return lines;
-}
-
-void ExpectSameRun(const std::string& a, const std::string& b) {
-  const RunBits x = BitsOf(a), y = BitsOf(b);
-  EXPECT_EQ(x.masters, y.masters);
-  EXPECT_EQ(x.moments, y.moments);
-  EXPECT_EQ(DistilledOf(a), DistilledOf(b));
-}
-
-Error ErrorOf(const std::function<void()>& function) {
-  try {
-    function();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no error";
-  return Error(ExitCode::kOk, "");
-}
+using testing::DistilledOf;
+using testing::DistillRun;
+using testing::ErrorOf;
+using testing::ExpectSameRun;
 
 TEST(Distiller, AStudentThatIsItsTeacherHasNothingToLearn) {
   const DistillRun run;
@@ -183,54 +116,67 @@ TEST(Distiller, TwoRanksGiveTheBitsOfOne) {
 }
 
 // Central differences of the whole loss, divergence and streams, along its own gradient. The step keeps the cubic term and
-// rounding (2^-24 of a loss of some nats over it) at 1e-3 of the slope.
+// rounding (2^-24 of a loss of some nats over it) at 1e-3 of the slope. A narrower student's streams go through a projector,
+// whose matrix is part of the direction.
 TEST(Distiller, GradientOfTheModelIsThatOfTheWholeLoss) {
   const DistillRun run;
   DistillSection section;
   section.teacher = run.teacher();
   section.teacher_act = TeacherAct::kF32;
   section.hidden_weight = 3;
-  Pretrained student = OpenForTraining({.config = run.dir() / "config.json"}, 5);
-  Distiller distiller(section, student, "", 0);
-  FlatParams flat(student.model.get());
-  const std::unique_ptr<Comm> comm = MakeLocalComm();
-  GradientSum sum(&flat, comm.get(), 1);
-  MicroPass pass(student.model.get(), {.precision = Precision::kF32}, 2, 0, &distiller);
-  const Recipe recipe = run.MakeRecipe();
-  const Loader loader = OpenLoader(recipe, DescribeForTraining(recipe.model));
-  const TokenBatch batch = loader.Micro(0, 3);
-  StepTimes times;
-  const float* gradients = nullptr;
-  const auto loss = [&] {
-    sum.BeginLeaf();
-    const MicroResult result = pass.Train(batch, &times);
-    sum.EndLeaf();
-    gradients = sum.Finish();
-    return result.loss;
-  };
-  const LossSums before = loss();
-  EXPECT_NEAR(before.distill.objective, before.distill.forward + 3 * before.distill.hidden,
-              1e-9 * before.distill.objective);
-  EXPECT_GT(before.distill.hidden, 0.1);
-  double slope = 0;
-  for (size_t i = 0; i < flat.size(); ++i)
-    slope += static_cast<double>(gradients[i]) * static_cast<double>(gradients[i]);
-  const std::vector<float> direction(gradients, gradients + flat.size());
-  const auto step = static_cast<float>(2e-3 / std::sqrt(slope));
-  double ends[2];
-  std::vector<std::vector<float>> values;
-  for (const FlatParams::Entry& entry : flat.entries())
-    values.emplace_back(entry.value, entry.value + entry.elements);
-  for (const int side : {0, 1}) {
-    for (size_t e = 0; e < flat.entries().size(); ++e) {
-      const FlatParams::Entry& entry = flat.entries()[e];
-      for (size_t i = 0; i < entry.elements; ++i)
-        entry.value[i] = values[e][i] + (side == 1 ? step : -step) * direction[entry.offset + i];
+  for (const bool is_narrow : {false, true}) {
+    Pretrained student =
+        OpenForTraining({.config = is_narrow ? run.narrow() : run.dir() / "config.json"}, 5);
+    Distiller distiller(section, student, "", 0, /*seed=*/1);
+    EXPECT_EQ(distiller.OwnParams().size(), is_narrow ? 1u : 0u);
+    FlatParams flat(student.model.get(), nullptr, distiller.OwnParams());
+    const std::unique_ptr<Comm> comm = MakeLocalComm();
+    GradientSum sum(&flat, comm.get(), 1);
+    MicroPass pass(student.model.get(), {.precision = Precision::kF32}, 2, 0, &distiller);
+    const Recipe recipe = run.MakeRecipe();
+    const Loader loader = OpenLoader(recipe, DescribeForTraining(recipe.model));
+    const TokenBatch batch = loader.Micro(0, 3);
+    StepTimes times;
+    const float* gradients = nullptr;
+    const auto loss = [&] {
+      sum.BeginLeaf();
+      const MicroResult result = pass.Train(batch, &times);
+      sum.EndLeaf();
+      gradients = sum.Finish();
+      return result.loss;
+    };
+    const LossSums before = loss();
+    EXPECT_NEAR(before.distill.objective, before.distill.forward + 3 * before.distill.hidden,
+                1e-9 * before.distill.objective);
+    EXPECT_GT(before.distill.hidden, 0.1);
+    const std::vector<float> direction(gradients, gradients + flat.size());
+    double slope = 0;
+    for (const float g : direction) slope += static_cast<double>(g) * static_cast<double>(g);
+    if (is_narrow) {
+      const FlatParams::Entry& projector = flat.entries().back();
+      EXPECT_EQ(projector.name, "distill.projector.weight");
+      double own = 0;
+      for (size_t i = 0; i < projector.elements; ++i)
+        own += std::abs(static_cast<double>(direction[projector.offset + i]));
+      EXPECT_GT(own, 0.1);
     }
-    flat.ValuesChanged();
-    ends[side] = loss().distill.objective;
+    const auto step = static_cast<float>(2e-3 / std::sqrt(slope));
+    double ends[2];
+    std::vector<std::vector<float>> values;
+    for (const FlatParams::Entry& entry : flat.entries())
+      values.emplace_back(entry.value, entry.value + entry.elements);
+    for (const int side : {0, 1}) {
+      for (size_t e = 0; e < flat.entries().size(); ++e) {
+        const FlatParams::Entry& entry = flat.entries()[e];
+        for (size_t i = 0; i < entry.elements; ++i)
+          entry.value[i] = values[e][i] + (side == 1 ? step : -step) * direction[entry.offset + i];
+      }
+      flat.ValuesChanged();
+      ends[side] = loss().distill.objective;
+    }
+    EXPECT_NEAR((ends[1] - ends[0]) / (2 * static_cast<double>(step)), slope, 1e-2 * slope)
+        << is_narrow;
   }
-  EXPECT_NEAR((ends[1] - ends[0]) / (2 * static_cast<double>(step)), slope, 1e-2 * slope);
 }
 
 TEST(Distiller, ACacheOfAllIdsIsTheTeacherItself) {
@@ -342,6 +288,9 @@ TEST(Distiller, WhatDoesNotFitTogetherIsRefused) {
        {std::vector<std::string>{"distill.cache='x'"},
         {"distill.hidden_blocks=['1:1']"},
         {"distill.teacher_act=int8", "distill.hidden_weight=1"},
+        {"distill.on_policy=0.5", "distill.alpha=0.1"},
+        {"distill.on_policy_prompt=3"},
+        {"distill.on_policy=2"},
         {"optimizer.z_loss=1e-4"}})
     EXPECT_EQ(ErrorOf([&] { run.MakeDistill(settings); }).code(), ExitCode::kUsage);
   EXPECT_EQ(ErrorOf([&] { run.MakeRecipe({"distill.kind=mixed"}); }).code(), ExitCode::kUsage);
@@ -374,8 +323,42 @@ TEST(Distiller, BlocksAreMatchedByDepth) {
   EXPECT_EQ(teachers(), (std::vector<size_t>{0, 1, 2, 3}));
   student.blocks.resize(2);
   EXPECT_EQ(teachers(), (std::vector<size_t>{1, 3}));
-  student.hidden_size = 16;
-  EXPECT_EQ(ErrorOf([&] { teachers(); }).code(), ExitCode::kUsage);
+}
+
+// A narrower student's projector is trained and saved with it, and no part of the model that comes out.
+TEST(Distiller, AProjectorIsResumedToTheBitAndNotExported) {
+  const DistillRun run;
+  const std::vector<std::string> settings = {"model.config='" + run.narrow() + "'",
+                                             "distill.hidden_weight=0.5", "schedule.steps=24",
+                                             "schedule.decay_steps=2", "batch.tokens=192"};
+  const std::string whole = run.Run("whole", run.MakeDistill(settings));
+  TrainOptions options = run.Options("parts");
+  for (const uint64_t stop : {7, 20, 0}) {
+    options.stop_at_step = stop;
+    SetThreadCount(stop == 20 ? 2 : 1);
+    Trainer(run.MakeDistill(settings), options).Run();
+  }
+  ExpectSameRun(whole, options.folder);
+  RunRanks(2, [&](Comm& comm) {
+    SetThreadCount(1);
+    TrainOptions ranks = run.Options("ranks");
+    ranks.comm = &comm;
+    Trainer(run.MakeDistill(settings), ranks).Run();
+  });
+  EXPECT_EQ(DistilledOf(whole), DistilledOf(run.Options("ranks").folder));
+  const RunLog log = ReadRunLog(whole);
+  EXPECT_LT(log.steps.back().distill->hidden, 0.7 * log.steps.front().distill->hidden);
+  EXPECT_LT(log.steps.back().distill->kl, 0.7 * log.steps.front().distill->kl);
+  const std::string checkpoint = *CheckpointStore(whole + "/checkpoints", {}).NewestValid();
+  const auto has_projector = [&](const char* name) {
+    const SafetensorsFile file = ReadSafetensors(checkpoint + "/" + name, FileBytes::Access::kMap);
+    return std::any_of(file.tensors.begin(), file.tensors.end(), [](const StoredTensor& tensor) {
+      return tensor.name == "distill.projector.weight" && tensor.view.shape == Shape{32, 24};
+    });
+  };
+  EXPECT_TRUE(has_projector("master.safetensors"));
+  EXPECT_FALSE(has_projector("model.safetensors"));
+  EXPECT_EQ(OpenPretrained(checkpoint).config.hidden_size, 24u);
 }
 
 TEST(DistillRecipe, OfAFewValuesIsWholeAndShortRunsStillTakeSteps) {

@@ -25,8 +25,11 @@ float* MasterOf(const Param& param) {
 
 }  // namespace
 
-FlatParams::FlatParams(Model* model, const IsTrainable& is_trainable) : model_(model) {
+FlatParams::FlatParams(Model* model, const IsTrainable& is_trainable,
+                       const std::vector<Param>& others)
+    : model_(model) {
   model->VisitParams([&](const Param& param) { Add(param, is_trainable); });
+  for (const Param& param : others) Add(param, is_trainable);
 }
 
 FlatParams::FlatParams(const std::vector<Param>& params, const IsTrainable& is_trainable) {

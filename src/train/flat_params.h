@@ -49,7 +49,9 @@ class FlatParams {
   // Parameters for which `is_trainable` says yes (null: all); the others are frozen: their gradient pointer becomes null.
   // Every trainable parameter must be float in memory of its own (checked). The model must outlive this and stay in place.
   using IsTrainable = std::function<bool(const Param&)>;
-  explicit FlatParams(Model* model, const IsTrainable& is_trainable = nullptr);
+  // `others`: parameters outside the model that are trained with it; they come last.
+  explicit FlatParams(Model* model, const IsTrainable& is_trainable = nullptr,
+                      const std::vector<Param>& others = {});
   // The same over parameters of any owner.
   explicit FlatParams(const std::vector<Param>& params, const IsTrainable& is_trainable = nullptr);
 

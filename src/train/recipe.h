@@ -136,7 +136,10 @@ struct DistillSection {
   double alpha = 0;          // share of the cross entropy in the loss, the rest is the divergence's
   double hidden_weight = 0;  // of the mean over blocks of 1 - cosine of residual streams
   std::vector<std::string> hidden_blocks;  // "student:teacher"; empty: all, matched by depth
-  uint64_t top_k = 64;                     // ids a token that --cache-teacher keeps
+  double on_policy =
+      0;  // share of the rows whose answers the student draws itself (train/on_policy.h)
+  uint64_t on_policy_prompt = 32;  // tokens of prompts there, of documents without untrained ones
+  uint64_t top_k = 64;             // ids a token that --cache-teacher keeps
 
   bool is_on() const { return !teacher.empty() || !cache.empty(); }
 };

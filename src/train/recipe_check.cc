@@ -130,7 +130,13 @@ void CheckDistill(const Recipe& r, const Checker& check) {
                           "distill.alpha", "distill.hidden_weight"})
     check.OnlyIf(key, s.is_on(), "distill.teacher", "given");
   check.OnlyIf("distill.hidden_blocks", s.hidden_weight > 0, "distill.hidden_weight", "above 0");
+  check.OnlyIf("distill.on_policy", s.is_on(), "distill.teacher", "given");
+  check.OnlyIf("distill.on_policy_prompt", s.on_policy > 0, "distill.on_policy", "above 0");
+  check.Demand(s.on_policy == 0 || s.alpha == 0, "distill.on_policy", "distill.alpha",
+               "the cross entropy of own answers teaches nothing");
   const bool is_cached = !s.cache.empty();
+  check.Demand(!is_cached || s.on_policy == 0, "distill.on_policy", "distill.cache",
+               "a cache does not know the student's answers");
   check.Demand(!is_cached || s.kind == DistillKind::kForward, "distill.kind", "distill.cache",
                "a cache holds the teacher's likeliest ids only, which give KL(teacher || student)");
   check.Demand(!is_cached || s.hidden_weight == 0, "distill.hidden_weight", "distill.cache",

@@ -164,6 +164,10 @@ void VisitDistill(KeyVisitor* v, DistillSection* s) {
           "times 1 - cosine of the residual streams of both, mean over blocks; 0: off");
   v->Texts("hidden_blocks", &s->hidden_blocks,
            "those blocks, \"student:teacher\", from 0; empty: all, by their depth");
+  v->Real("on_policy", &s->on_policy, 0, 1,
+          "share of the rows whose answers the student draws itself, for the teacher to judge");
+  v->Count("on_policy_prompt", &s->on_policy_prompt, 1, limits::kContext,
+           "tokens of prompts there, where a document is trained from its first token on");
   v->Count("top_k", &s->top_k, 1, 65536, "likeliest ids a token that --cache-teacher keeps");
 }
 

@@ -54,6 +54,23 @@ uint64_t InTokens(uint64_t tokens, uint64_t steps, const Recipe& recipe) {
   return steps > 0 ? steps * recipe.batch.tokens : tokens;
 }
 
+// The teacher, a projector with its gradients and moments, and states of rows that the student draws.
+uint64_t DistillBytes(const Recipe& recipe, const Pretrained& student, uint64_t longest,
+                      uint64_t micro_tokens) {
+  const DistillSection& distill = recipe.distill;
+  const Pretrained teacher = DescribeForTraining({.init = distill.teacher});
+  const bool has_streams = distill.hidden_weight > 0;
+  uint64_t bytes = TeacherBytes(teacher, distill.teacher_act, micro_tokens, has_streams);
+  const uint64_t own = student.config.hidden_size, teachers = teacher.config.hidden_size;
+  if (has_streams && own != teachers) bytes += 24 * own * teachers + 8 * micro_tokens * teachers;
+  if (distill.on_policy > 0)
+    bytes +=
+        MakePlan(student.config,
+                 {.context = longest, .batch = recipe.batch.micro_samples, .kv_dtype = DType::kF32})
+            .cache_bytes;
+  return bytes;
+}
+
 uint64_t LongestRow(const Recipe& recipe) {
   uint64_t longest = 0;
   for (const PhaseEntry& phase : recipe.data.phases)
@@ -161,7 +178,7 @@ std::optional<AdapterConfig> AdapterOf(const Recipe& recipe) {
                        .base_model = recipe.model.init};
 }
 
-TrainPlanRequest PlanRequestOf(const Recipe& recipe, uint64_t base_bytes) {
+TrainPlanRequest PlanRequestOf(const Recipe& recipe, const Pretrained& student) {
   const uint64_t longest = LongestRow(recipe);
   uint64_t micro_batches = 1;
   for (const PhaseEntry& phase : recipe.data.phases) {
@@ -170,8 +187,7 @@ TrainPlanRequest PlanRequestOf(const Recipe& recipe, uint64_t base_bytes) {
         std::max(micro_batches, recipe.batch.tokens / seq_len / recipe.batch.micro_samples);
   }
   const uint64_t micro_tokens = longest * recipe.batch.micro_samples;
-  const DistillSection& distill = recipe.distill;
-  const bool has_teacher = !distill.teacher.empty();
+  const bool has_teacher = !recipe.distill.teacher.empty();
   return {.micro_tokens = micro_tokens,
           .micro_batches = micro_batches,
           .precision = recipe.precision.mode,
@@ -179,19 +195,15 @@ TrainPlanRequest PlanRequestOf(const Recipe& recipe, uint64_t base_bytes) {
           .has_async_checkpoints = recipe.checkpoint.async,
           .lora_rank = recipe.lora.rank,
           .lora_modules = recipe.lora.target_modules,
-          .base_bytes = base_bytes,
-          .teacher_bytes =
-              has_teacher
-                  ? TeacherBytes(DescribeForTraining({.init = distill.teacher}),
-                                 distill.teacher_act, micro_tokens, distill.hidden_weight > 0)
-                  : 0,
+          .base_bytes = student.file_bytes,
+          .teacher_bytes = has_teacher ? DistillBytes(recipe, student, longest, micro_tokens) : 0,
           .has_teacher_logits = has_teacher};
 }
 
 void CheckTrainMemory(const Pretrained& model, const Recipe& recipe, uint64_t memory_limit) {
   const uint64_t limit = memory_limit != 0 ? memory_limit : AvailableBytes();
   const auto plan_of = [&](const Recipe& any) {
-    return PlanTraining(model.config, PlanRequestOf(any, model.file_bytes));
+    return PlanTraining(model.config, PlanRequestOf(any, model));
   };
   const TrainPlan plan = plan_of(recipe);
   if (plan.total() <= limit) return;

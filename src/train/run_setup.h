@@ -30,8 +30,8 @@ PassSettings PassSettingsOf(const Recipe& recipe);
 // nullopt if all parameters are trained.
 std::optional<AdapterConfig> AdapterOf(const Recipe& recipe);
 
-// The largest pass of the run. base_bytes: of the files of the model it begins with.
-TrainPlanRequest PlanRequestOf(const Recipe& recipe, uint64_t base_bytes = 0);
+// The largest pass of the run. `model`: described, or opened.
+TrainPlanRequest PlanRequestOf(const Recipe& recipe, const Pretrained& model);
 // Error(kNoMemory) with the plan, the limit and the smallest change that fits. `memory_limit` 0: what this process may take.
 void CheckTrainMemory(const Pretrained& model, const Recipe& recipe, uint64_t memory_limit);
 

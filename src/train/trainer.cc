@@ -8,6 +8,7 @@
 #include "base/buffer_pool.h"
 #include "base/stopwatch.h"
 #include "train/grad_norm.h"
+#include "train/on_policy.h"
 #include "train/step_sums.h"
 #include "train/text_samples.h"
 
@@ -48,8 +49,8 @@ Trainer::Step Trainer::ComputeGradients(int attempt) {
   Stopwatch watch;
   std::vector<MicroResult> results;
   for (uint64_t leaf = first_leaf; leaf < first_leaf + leaves; ++leaf) {
-    const TokenBatch batch = loader_->Micro(step.first_sample + leaf * per_leaf, per_leaf);
-    watch.Lap(&step.times.data);
+    const TokenBatch batch = Rows(step.first_sample + leaf * per_leaf, per_leaf, &step.times);
+    watch.Restart();
     sum_->BeginLeaf();
     watch.Lap(&step.times.reduce);
     // Gradients of the last micro-batch travel to their owners block by block. (A test that changes them must come first.)
@@ -73,6 +74,20 @@ Trainer::Step Trainer::ComputeGradients(int attempt) {
   step.is_finite = std::isfinite(step.norm) && std::isfinite(step.loss());
   watch.Lap(&step.times.reduce);
   return step;
+}
+
+TokenBatch Trainer::Rows(uint64_t sample, size_t count, StepTimes* times) const {
+  Stopwatch watch;
+  TokenBatch batch = loader_->Micro(sample, count);
+  watch.Lap(&times->data);
+  const DistillSection& distill = recipe_.distill;
+  if (distill.on_policy == 0) return batch;
+  TokenBatch own = WithOwnAnswers(model_, batch,
+                                  {.share = distill.on_policy,
+                                   .prompt_tokens = distill.on_policy_prompt,
+                                   .seed = recipe_.seed});
+  watch.Lap(&times->teacher);
+  return own;
 }
 
 double Trainer::Step::loss() const {

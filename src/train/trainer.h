@@ -77,9 +77,12 @@ class Trainer {
   // trainer_setup.cc
   void OpenModel();
   void OpenReport();
+  std::vector<Param> OtherParams() const;  // trained beside the model
 
   void CheckRanks();
 
+  // A leaf's rows; of an on-policy distillation some with the student's own answers.
+  TokenBatch Rows(uint64_t sample, size_t count, StepTimes* times) const;
   bool AtEnd() const;
   bool IsStopAsked();
   Step ComputeGradients(int attempt);

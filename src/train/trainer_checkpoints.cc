@@ -85,6 +85,7 @@ void Trainer::Save(SaveKind kind) {
       .model = &model_,
       .optimizer = optimizer_.get(),
       .adapter = adapter_ ? &*adapter_ : nullptr,
+      .others = OtherParams(),
       .state = StateToSave(),
       .description = fmt::format("Step {} of a `planish {}` run.", state_.step, options_.command)};
   if (const auto failure = checkpoints_->Wait()) CountSaveFailure(*failure, SaveKind::kOnTheWay);
@@ -125,9 +126,10 @@ void Trainer::SaveOfRanks() {
   problem = all_succeeded(problem);
   if (problem.empty() && is_first) {
     try {
-      checkpoints_->Commit(
-          temporary,
-          {.model = &model_, .adapter = adapter_ ? &*adapter_ : nullptr, .state = StateToSave()});
+      checkpoints_->Commit(temporary, {.model = &model_,
+                                       .adapter = adapter_ ? &*adapter_ : nullptr,
+                                       .others = OtherParams(),
+                                       .state = StateToSave()});
     } catch (const Error& error) {
       problem = error.what();
     }
@@ -167,7 +169,7 @@ void Trainer::Resume() {
 }
 
 void Trainer::TakeState(const std::string& checkpoint, const TrainState& saved) {
-  LoadMasters(checkpoint, model_.model.get());
+  LoadMasters(checkpoint, model_.model.get(), OtherParams());
   LoadOptimizer(checkpoint, saved, optimizer_.get());
   flat_->ValuesChanged();
   state_ = saved;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A trainer's beginning: cheap checks first, memory last.
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -73,22 +75,35 @@ void Trainer::OpenModel() {
   std::vector<std::string> names;
   model_.model->VisitParams([&](const Param& param) { names.push_back(param.name); });
   groups.CheckAllUsed(names);
-  flat_ = std::make_unique<FlatParams>(model_.model.get(), [&](const Param& param) {
-    return !groups.Of(param).is_frozen && (!adapter_ || param.role == ParamRole::kAdapter);
-  });
+  if (recipe_.distill.is_on()) {
+    distiller_ = std::make_unique<Distiller>(recipe_.distill, model_, DataHash(*loader_),
+                                             loader_->samples(), recipe_.seed);
+    RequireEqual(*comm_, "the teacher", distiller_->identity());
+  }
+  const std::vector<Param> others = OtherParams();
+  const auto is_other = [&](const Param& param) {
+    return std::any_of(others.begin(), others.end(),
+                       [&](const Param& other) { return other.name == param.name; });
+  };
+  flat_ = std::make_unique<FlatParams>(
+      model_.model.get(),
+      [&](const Param& param) {
+        return !groups.Of(param).is_frozen &&
+               (!adapter_ || param.role == ParamRole::kAdapter || is_other(param));
+      },
+      others);
   if (flat_->elements() == 0) throw UsageError("optimizer.groups freeze every parameter");
   optimizer_ = std::make_unique<Optimizer>(flat_.get(), config,
                                            flat_->RangeOf(comm_->rank(), comm_->size()));
-  plan_ = PlanTraining(model_.config, PlanRequestOf(recipe_, model_.file_bytes));
-  if (recipe_.distill.is_on()) {
-    distiller_ = std::make_unique<Distiller>(recipe_.distill, model_, DataHash(*loader_),
-                                             loader_->samples());
-    RequireEqual(*comm_, "the teacher", distiller_->identity());
-  }
+  plan_ = PlanTraining(model_.config, PlanRequestOf(recipe_, model_));
   pass_ =
       std::make_unique<MicroPass>(model_.model.get(), PassSettingsOf(recipe_),
                                   loader_->datasets().size(), plan_.workspace, distiller_.get());
   state_.seed = recipe_.seed;
+}
+
+std::vector<Param> Trainer::OtherParams() const {
+  return distiller_ == nullptr ? std::vector<Param>() : distiller_->OwnParams();
 }
 
 void Trainer::OpenReport() {

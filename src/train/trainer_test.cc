@@ -318,7 +318,7 @@ TEST(Trainer, APlanBeyondTheMemoryNamesTheSmallestChangeThatFits) {
     std::vector<std::string> all = {"batch.micro_samples=6", "batch.tokens=3072",
                                     "batch.seq_len=512", "recompute.policy=none"};
     all.insert(all.end(), settings.begin(), settings.end());
-    return PlanTraining(model.config, PlanRequestOf(run.MakeRecipe(all))).total();
+    return PlanTraining(model.config, PlanRequestOf(run.MakeRecipe(all), model)).total();
   };
   const auto hint = [&](uint64_t limit) {
     return ErrorOf([&] { CheckTrainMemory(model, recipe, limit); }).hint();
