@@ -53,13 +53,15 @@ TEST(Distill, AFewOptionsMakeARunThatNearsTheTeacherAndCanBeGoneOnWith) {
   EXPECT_NE(other.err.find("other data"), std::string::npos) << other.err;
 }
 
-// Chats whose answers the student draws itself, killed in the middle of a step: answers of later steps hang on every bit of
+// Texts that the student goes on with itself, killed in the middle of a step: answers of later steps hang on every bit of
 // the weights.
 TEST(Distill, AKilledRunOnOwnAnswersEndsWithTheBitsOfAnUndisturbedOne) {
   const Taught taught;
   const auto arguments = [&](const std::string& out) {
-    return taught.Quick(out, {"--on-policy", "0.5", "--kind", "reverse_kl", "--tokens", "3840",
-                              "--set", "checkpoint.every_steps=1", "-t", "1"});
+    auto all = taught.Quick(
+        out, {"--on-policy", "0.5", "--kind", "reverse_kl", "--save-every", "1", "-t", "1"});
+    *(std::find(all.begin(), all.end(), "--tokens") + 1) = "3840";
+    return all;
   };
   OutputOf(arguments("whole"));
   BackgroundRun run(arguments("killed"));

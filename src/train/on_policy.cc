@@ -85,7 +85,9 @@ void Append(const TokenBatch& from, const Document& document, TokenBatch* to) {
 }  // namespace
 
 bool IsOnPolicy(double share, uint64_t sample) {
-  const auto before = [&](uint64_t count) { return std::floor(share * static_cast<double>(count)); };
+  const auto before = [&](uint64_t count) {
+    return std::floor(share * static_cast<double>(count));
+  };
   return before(sample + 1) > before(sample);
 }
 

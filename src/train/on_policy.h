@@ -10,8 +10,9 @@
 namespace planish {
 
 struct OnPolicyOptions {
-  double share = 0;           // of the rows, exactly and evenly spread over the run's samples
-  size_t prompt_tokens = 32;  // of documents that are trained from their first token on: prompts of so many, or half of it
+  double share = 0;  // of the rows, exactly and evenly spread over the run's samples
+  size_t prompt_tokens =
+      32;  // of documents that are trained from their first token on: prompts of so many, or half of it
   uint64_t seed = 0;
 };
 

@@ -165,12 +165,13 @@ TEST_F(OnPolicyTest, GradientsAreThoseOfTheSameTokensFromAFile) {
   for (size_t d = 0; d < own.document_lengths.size(); ++d) {
     const size_t length = own.document_lengths[d];
     // One document alone, as it would stand in a row of its own.
-    TokenBatch alone{.ids = Part(own.ids, begin, length),
-                     .targets = Part(own.targets, begin, length),
-                     .weights = {own.weights.begin() + static_cast<ptrdiff_t>(begin),
-                                 own.weights.begin() + static_cast<ptrdiff_t>(begin + length)},
-                     .document_lengths = {length},
-                     .rows = {{.sample = 0, .dataset = 0, .tokens = static_cast<uint32_t>(length)}}};
+    TokenBatch alone{
+        .ids = Part(own.ids, begin, length),
+        .targets = Part(own.targets, begin, length),
+        .weights = {own.weights.begin() + static_cast<ptrdiff_t>(begin),
+                    own.weights.begin() + static_cast<ptrdiff_t>(begin + length)},
+        .document_lengths = {length},
+        .rows = {{.sample = 0, .dataset = 0, .tokens = static_cast<uint32_t>(length)}}};
     begin += length;
     std::vector<uint8_t> mask = {0};
     mask.insert(mask.end(), alone.weights.begin(), alone.weights.end() - 1);
@@ -181,11 +182,10 @@ TEST_F(OnPolicyTest, GradientsAreThoseOfTheSameTokensFromAFile) {
                                   .has_mask = true});
     writer.Append(alone.ids, 1, mask);
     writer.Commit();
-    const Recipe recipe =
-        run_.MakeRecipe({"data.mode='packed'", "batch.seq_len=48", "batch.tokens=48",
-                         "batch.micro_samples=1", "schedule.steps=1", "schedule.warmup_steps=0",
-                         "schedule.decay_steps=0",
-                         "data.phases=[{datasets=[{path='" + file + "'}]}]"});
+    const Recipe recipe = run_.MakeRecipe(
+        {"data.mode='packed'", "batch.seq_len=48", "batch.tokens=48", "batch.micro_samples=1",
+         "schedule.steps=1", "schedule.warmup_steps=0", "schedule.decay_steps=0",
+         "data.phases=[{datasets=[{path='" + file + "'}]}]"});
     const TokenBatch offline = OpenLoader(recipe, described).Micro(0, 1);
     ExpectSame(alone, offline);
     LossSums a, b;
@@ -231,7 +231,8 @@ TEST(OnPolicyRun, StopsThreadsAndRanksChangeNoBit) {
   EXPECT_EQ(testing::DistilledOf(whole), testing::DistilledOf(run.Options("ranks").folder));
   // It is no run on the data's answers, and may not go on as one.
   const auto off = OwnAnswers(run, {"distill.kind=reverse_kl", "schedule.steps=8"});
-  EXPECT_NE(testing::DistilledOf(whole), testing::DistilledOf(run.Run("off", run.MakeDistill(off))));
+  EXPECT_NE(testing::DistilledOf(whole),
+            testing::DistilledOf(run.Run("off", run.MakeDistill(off))));
   EXPECT_NE(std::string(testing::ErrorOf([&] { Trainer(run.MakeDistill(off), options); }).what())
                 .find("distill.on_policy"),
             std::string::npos);

@@ -20,8 +20,7 @@ float* Rows(Tensor* tensor, size_t T, size_t width) {
 
 }  // namespace
 
-StreamProjector::StreamProjector(size_t from, size_t to, uint64_t seed)
-    : weight_(kName, to, from) {
+StreamProjector::StreamProjector(size_t from, size_t to, uint64_t seed) : weight_(kName, to, from) {
   auto* values = reinterpret_cast<float*>(weight_.mutable_data());
   const auto scale = static_cast<float>(1 / std::sqrt(static_cast<double>(from)));
   for (size_t r = 0; r < to; ++r) {

@@ -29,9 +29,9 @@ class StreamProjector {
   Param param();  // "distill.projector.weight"
 
  private:
-  Weight weight_;           // [to, from]
-  float* grad_ = nullptr;   // [to, from]; null: frozen
-  Tensor z_, dz_;           // [T, to]
+  Weight weight_;          // [to, from]
+  float* grad_ = nullptr;  // [to, from]; null: frozen
+  Tensor z_, dz_;          // [T, to]
 };
 
 }  // namespace planish
