@@ -34,6 +34,11 @@ endfunction()
 
 add_custom_target(benches) # every *_bench program
 
+if(PLANISH_TESTS)
+  add_library(planish_test_main STATIC ${PROJECT_SOURCE_DIR}/tests/test_main.cc)
+  target_link_libraries(planish_test_main PUBLIC planish_base GTest::gtest)
+endif()
+
 function(planish_module name)
   cmake_parse_arguments(ARG "" "" "DEPS;LINK" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cc)
@@ -51,7 +56,7 @@ function(planish_module name)
   planish_instrument(${name} planish_${name})
   if(PLANISH_TESTS AND tests)
     add_executable(${name}_test ${tests})
-    target_link_libraries(${name}_test PRIVATE planish_${name} GTest::gtest GTest::gtest_main)
+    target_link_libraries(${name}_test PRIVATE planish_${name} planish_test_main)
     planish_instrument(${name} ${name}_test)
     planish_discover(${name}_test)
   endif()
