@@ -104,6 +104,9 @@ class ServeVerb : public Verb {
     options->Text("--cache-dir", &cache_dir_,
                   "folder where these states outlive evictions and restarts; default: none");
     options->Bytes("--cache-dir-max", &cache_dir_max_, "most that the folder may hold");
+    options->Choice("--state-cache-type", &state_cache_, {"exact", "bf16"},
+                    "of SSM states in that cache; bf16: half the memory, and answers that resume "
+                    "from it may differ from cold ones by rounding");
     options->Choice("--warm-next-turn", &warm_, {"on", "off"},
                     "compute the history form of an answer while there is nothing else to do");
     options->Group("Load");
@@ -232,10 +235,12 @@ class ServeVerb : public Verb {
       engine.background_rest_s = kBackgroundRestS;
       engine.context_memory = ctx_memory_ > 0 ? ctx_memory_ : AvailableBytes() / 10 * 6;
       engine.cache_bytes = has_cache_ram ? cache_ram_ : DefaultCacheBytes();
+      engine.packs_cache = state_cache_ == "bf16";
       if (!cache_dir_.empty()) {
         engine.cache_dir = cache_dir_;
         engine.cache_dir_bytes = cache_dir_max_;
-        engine.fingerprint = StateFingerprint(opened.model.get());
+        engine.fingerprint =
+            StateFingerprint(opened.model.get(), CacheSsmType(*opened.model, engine.packs_cache));
       }
       return engine;
     };
@@ -289,7 +294,7 @@ class ServeVerb : public Verb {
           max_per_address_ = 64;
   double max_itl_ms_ = 250, queue_timeout_s_ = 120, request_timeout_s_ = 0, stall_timeout_s_ = 60,
          drain_timeout_s_ = 30;
-  std::string cache_dir_, log_prompts_, trace_;
+  std::string cache_dir_, log_prompts_, trace_, state_cache_ = "exact";
   uint64_t cache_dir_max_ = uint64_t{20} << 30;
   uint64_t ctx_memory_ = 0, cache_ram_ = 0, max_body_ = 8u << 20;
   bool force_ = false, insecure_ = false, check_ = false, strict_model_ = false,

@@ -47,14 +47,21 @@ Engine::Engine(const Model* model, EngineOptions options)
   options_.slots = std::max<size_t>(options_.slots, 1);
   options_.step_tokens = std::max(options_.step_tokens, std::max(options_.slots, kPrefillGrid));
   if (options_.cache_bytes > 0) cache_ = std::make_unique<PrefixCache>(model, options_.cache_bytes);
+  const auto ssm = CacheSsmType(*model, options_.packs_cache);
+  if (cache_ != nullptr && ssm) cache_->PackSsm(kRequestSalt);
   if (cache_ != nullptr && !options_.cache_dir.empty()) {
     cache_->UseFolder(std::make_unique<StateFolder>(model, options_.cache_dir, options_.fingerprint,
-                                                    options_.cache_dir_bytes),
+                                                    options_.cache_dir_bytes, ssm),
                       kRequestSalt);
   }
 }
 
 Engine::~Engine() = default;
+
+std::optional<DType> CacheSsmType(const Model& model, bool packs) {
+  const bool can = StateSizeOf(model).is_recurrent() && model.state_types().ssm == DType::kF32;
+  return packs && can ? std::optional(DType::kBF16) : std::nullopt;
+}
 
 std::unique_ptr<Sequence> Engine::MakeSequence(Request request, DoneCallback done) {
   if (request.prompt.empty()) throw UsageError("the prompt is empty, expected at least one token");

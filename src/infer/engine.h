@@ -31,11 +31,15 @@ struct EngineOptions {
   double max_itl_ms = 0;      // see Pace
   double background_rest_s =
       0;  // background work waits so long: who asks again at once need not wait for its step
+  bool packs_cache = false;  // PrefixCache::PackSsm: half the memory, no longer exact
   // Where the cache keeps states beyond evictions and restarts (StateFolder); empty: nowhere.
   std::string cache_dir;
   uint64_t cache_dir_bytes = uint64_t{20} << 30;
   std::string fingerprint;  // StateFingerprint of the model, with a cache_dir
 };
+
+// The type in which a cache with `packs_cache` keeps SSM states if it is not the model's: for StateFingerprint.
+std::optional<DType> CacheSsmType(const Model& model, bool packs);
 
 class Engine {
  public:

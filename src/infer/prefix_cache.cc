@@ -41,6 +41,7 @@ struct PrefixCache::Entry {
   uint64_t last_use = 0;
   std::shared_ptr<const void> token = std::make_shared<char>();  // leases are copies of it
   std::list<Node*>::iterator place;
+  bool is_packed = false;
   bool is_saved = false;  // in the folder, or not to be
 
   bool is_locked() const { return token.use_count() > 1; }
@@ -57,7 +58,10 @@ struct PrefixCache::Node {
 };
 
 PrefixCache::PrefixCache(const Model* model, size_t budget_bytes)
-    : model_(model), size_(StateSizeOf(*model)) {
+    : model_(model),
+      size_(StateSizeOf(*model)),
+      full_recurrent_bytes_(size_.recurrent_bytes),
+      ssm_(model->state_types().ssm) {
   stats_.budget = budget_bytes;
   if (budget_bytes > 0 && !Accepts(1)) {
     LogWarning(
@@ -68,6 +72,22 @@ PrefixCache::PrefixCache(const Model* model, size_t budget_bytes)
 }
 
 PrefixCache::~PrefixCache() = default;
+
+void PrefixCache::PackSsm(char packed) {
+  PLANISH_CHECK(stats_.entries == 0);
+  if (!size_.is_recurrent() || ssm_ != DType::kF32) return;  // nothing to pack
+  has_packed_ = true;
+  packed_ = packed;
+  size_ = StateSizeOf(*model_, DType::kBF16);
+}
+
+bool PrefixCache::Packs(std::string_view salt) const {
+  return has_packed_ && salt.starts_with(packed_);
+}
+
+size_t PrefixCache::RecurrentBytes(const Entry& entry) const {
+  return entry.is_packed ? size_.recurrent_bytes : full_recurrent_bytes_;
+}
 
 // How many tokens of a state of `length`, of which `matched` are those of the query, it may resume.
 size_t PrefixCache::Usable(const StateOrigin& origin, size_t length, size_t matched,
@@ -146,6 +166,7 @@ PrefixCache::Hit PrefixCache::FindInTree(const Query& query) {
   Entry& entry = *best->entry;
   Touch(const_cast<Node*>(best));
   hit.state = entry.state.Snapshot();
+  if (entry.is_packed) SetSsmType(*model_, ssm_, &*hit.state);
   PLANISH_CHECK(hit.state->Truncate(length));
   hit.origin = entry.origin;
   if (hit.origin.exact_length >= length)
@@ -269,16 +290,16 @@ void PrefixCache::Prune(Node* node) {
 }
 
 void PrefixCache::Charge(const Entry& entry) {
-  stats_.bytes += size_.recurrent_bytes;
-  stats_.state_bytes += size_.recurrent_bytes;
+  stats_.bytes += RecurrentBytes(entry);
+  stats_.state_bytes += RecurrentBytes(entry);
   for (const std::byte* column : ColumnsOf(*model_, entry.state)) {
     if (++column_uses_[column] == 1) stats_.bytes += size_.column_bytes;
   }
 }
 
 void PrefixCache::Release(const Entry& entry) {
-  stats_.bytes -= size_.recurrent_bytes;
-  stats_.state_bytes -= size_.recurrent_bytes;
+  stats_.bytes -= RecurrentBytes(entry);
+  stats_.state_bytes -= RecurrentBytes(entry);
   for (const std::byte* column : ColumnsOf(*model_, entry.state)) {
     const auto uses = column_uses_.find(column);
     if (--uses->second > 0) continue;
@@ -310,6 +331,8 @@ PrefixCache::Lease PrefixCache::Insert(std::string_view salt, std::span<const in
     ids = ids.first(fits);
   }
   if (ids.empty()) return {};
+  const bool is_packed = Packs(salt);
+  if (is_packed) origin.exact_length = 0;
   Node* node = Descend(salt, ids);
   if (node->entry != nullptr) {
     const Entry& old = *node->entry;
@@ -326,6 +349,8 @@ PrefixCache::Lease PrefixCache::Insert(std::string_view salt, std::span<const in
   node->entry = std::make_unique<Entry>();
   Entry& entry = *node->entry;
   entry.state = std::move(state);
+  entry.is_packed = is_packed;
+  if (is_packed) SetSsmType(*model_, DType::kBF16, &entry.state);
   entry.origin = std::move(origin);
   entry.kind = kind;
   entry.last_use = clock_;
@@ -462,7 +487,9 @@ void PrefixCache::CheckInvariants() const {
   PLANISH_CHECK(nodes_below_empty_roots == 0);
   PLANISH_CHECK(entries == stats_.entries && entries == entries_.size());
   PLANISH_CHECK(columns == column_uses_);
-  PLANISH_CHECK(stats_.state_bytes == entries * size_.recurrent_bytes);
+  size_t state_bytes = 0;
+  for (const Node* node : entries_) state_bytes += RecurrentBytes(*node->entry);
+  PLANISH_CHECK(stats_.state_bytes == state_bytes);
   PLANISH_CHECK(stats_.bytes == stats_.state_bytes + columns.size() * size_.column_bytes);
   PLANISH_CHECK(stats_.bytes <= stats_.budget);
 }

@@ -57,6 +57,9 @@ class PrefixCache {
 
   // Warns once if the budget does not hold even one state.
   PrefixCache(const Model* model, size_t budget_bytes);
+  // Before anything is kept: SSM states under salts that begin with `packed` are kept as bf16, in half the memory. What resumes
+  // from one is inexact, as from an answer: only queries that take those find it.
+  void PackSsm(char packed);
   // From now on what is evicted is written there first, and what stands there is found too. Under salts that do not begin with
   // `persistent` nothing is.
   void UseFolder(std::unique_ptr<StateFolder> folder, char persistent);
@@ -90,6 +93,8 @@ class PrefixCache {
   Node* Descend(std::string_view salt, std::span<const int32_t> ids);
   Node* Split(Node* node, size_t length);
   void Prune(Node* node);
+  bool Packs(std::string_view salt) const;
+  size_t RecurrentBytes(const Entry& entry) const;
   void Charge(const Entry& entry);
   void Release(const Entry& entry);
   void Touch(Node* node);
@@ -105,7 +110,11 @@ class PrefixCache {
   void Shorten(Node* node, size_t columns);
 
   const Model* model_;
-  StateSize size_;
+  StateSize size_;               // of what is kept, packed if it can be
+  size_t full_recurrent_bytes_;  // of a state that is not packed
+  DType ssm_;                    // of the model's states
+  bool has_packed_ = false;
+  char packed_ = 0;
   Stats stats_;
   uint64_t clock_ = 0;  // counts lookups and inserts
   std::unique_ptr<StateFolder> folder_;

@@ -204,6 +204,36 @@ TEST(PrefixCache, PeriodicStatesGetSparseBehindTheNewest) {
   }
 }
 
+TEST_P(PrefixCacheTest, PackedStatesAreTheExactOnesRoundedOnce) {
+  PrefixCache cache(model_, size_t{1} << 30);
+  cache.PackSsm('r');
+  const Ids ids(100, 2), next = {3, 1, 4};
+  cache.Insert("r", ids, StateOf(ids), {}, PrefixCache::Kind::kCut);
+  cache.Insert("p", ids, StateOf(ids), {}, PrefixCache::Kind::kCut);
+  cache.CheckInvariants();
+  const StateSize full = StateSizeOf(*model_), packed = StateSizeOf(*model_, DType::kBF16);
+  EXPECT_EQ(cache.stats().state_bytes, packed.recurrent_bytes + full.recurrent_bytes);
+  EXPECT_EQ(packed.recurrent_bytes < full.recurrent_bytes, is_recurrent());
+  EXPECT_EQ(packed.column_bytes, full.column_bytes);
+  PrefixCache::Hit hit = cache.Find({.salt = "r", .ids = ids, .longest = ids.size()});
+  ASSERT_TRUE(hit.state.has_value());
+  EXPECT_EQ(hit.origin.exact_length < ids.size(), is_recurrent());
+  SequenceState rounded = StateOf(ids), exact = StateOf(ids);
+  SetSsmType(*model_, DType::kBF16, &rounded);
+  EXPECT_EQ(rounded.bytes() < exact.bytes(), is_recurrent());
+  SetSsmType(*model_, DType::kF32, &rounded);
+  const std::vector<float> found = Continue(next, &*hit.state);
+  EXPECT_EQ(found, Continue(next, &rounded));
+  EXPECT_EQ(found == Continue(next, &exact), !is_recurrent()) << "rounding is seen";
+  // Other salts stay exact; who wants exact states does not find packed ones.
+  hit = cache.Find({.salt = "p", .ids = ids, .longest = ids.size()});
+  ASSERT_TRUE(hit.state.has_value());
+  ExpectStateOf(ids, *hit.state);
+  const PrefixCache::Query strict{
+      .salt = "r", .ids = ids, .longest = ids.size(), .takes_answers = false};
+  EXPECT_EQ(cache.Find(strict).state.has_value(), !is_recurrent());
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, PrefixCacheTest, ::testing::Values("nemotron_h_a", "llama_a"),
                          [](const auto& param_info) { return std::string(param_info.param); });
 

@@ -152,11 +152,12 @@ bool IsLeftover(const std::string& name) {
 
 }  // namespace
 
-std::string StateFingerprint(Model* model) {
+std::string StateFingerprint(Model* model, std::optional<DType> ssm) {
   std::string text =
       fmt::format("{} {} {} {} {} {}", std::string_view(kMagic, sizeof kMagic),
                   Name(model->act_mode()), Name(model->state_types().kv),
                   Name(model->state_types().ssm), IsaName(), model->config().vocab_size);
+  if (ssm) text += fmt::format(" kept as {}", Name(*ssm));
   model->VisitParams([&](const Param& param) {
     const bool is_matrix = param.weight != nullptr;
     const auto* data =
@@ -173,9 +174,10 @@ std::string StateFingerprint(Model* model) {
 }
 
 StateFolder::StateFolder(const Model* model, std::string path, std::string fingerprint,
-                         uint64_t max_bytes)
+                         uint64_t max_bytes, std::optional<DType> ssm)
     : model_(model),
-      size_(StateSizeOf(*model)),
+      ssm_(ssm),
+      size_(StateSizeOf(*model, ssm)),
       path_(std::move(path)),
       fingerprint_(std::move(fingerprint)),
       max_bytes_(max_bytes) {
@@ -304,11 +306,12 @@ std::optional<SequenceState> StateFolder::Load(const std::string& name) {
         bytes.size() == header->bytes + size_.Bytes(stored.ids.size()) + sizeof(uint32_t)) {
       std::string_view rest = bytes.substr(header->bytes);
       uint32_t crc = 0, expected;
-      SequenceState state = FillState(*model_, stored.ids.size(), [&](std::span<std::byte> piece) {
-        std::memcpy(piece.data(), rest.data(), piece.size());
-        crc = Crc32(piece.data(), piece.size(), crc);
-        rest.remove_prefix(piece.size());
-      });
+      SequenceState state =
+          FillState(*model_, stored.ids.size(), ssm_, [&](std::span<std::byte> piece) {
+            std::memcpy(piece.data(), rest.data(), piece.size());
+            crc = Crc32(piece.data(), piece.size(), crc);
+            rest.remove_prefix(piece.size());
+          });
       std::memcpy(&expected, rest.data(), sizeof expected);
       if (crc == expected) {
         stored.last_use = ++clock_;

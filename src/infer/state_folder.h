@@ -18,7 +18,8 @@
 namespace planish {
 
 // Of a model as it is run: shapes, types and samples of its parameters, arithmetic, types of states, instruction set. 64 digits.
-std::string StateFingerprint(Model* model);
+// `ssm`: type in which SSM states are kept, if not the model's.
+std::string StateFingerprint(Model* model, std::optional<DType> ssm = std::nullopt);
 
 class StateFolder {
  public:
@@ -36,7 +37,9 @@ class StateFolder {
   };
 
   // Makes `path` if there is none and looks through it. Error if it cannot be made or read.
-  StateFolder(const Model* model, std::string path, std::string fingerprint, uint64_t max_bytes);
+  // `ssm` as for the fingerprint.
+  StateFolder(const Model* model, std::string path, std::string fingerprint, uint64_t max_bytes,
+              std::optional<DType> ssm = std::nullopt);
 
   // What files hold, by name.
   const std::map<std::string, Stored>& files() const { return files_; }
@@ -57,6 +60,7 @@ class StateFolder {
   void Delete(const std::string& name);
 
   const Model* model_;
+  std::optional<DType> ssm_;
   StateSize size_;
   std::string path_, fingerprint_;
   uint64_t max_bytes_;

@@ -86,6 +86,34 @@ TEST_P(StateFolderTest, ARestartedEngineResumesAndGivesTheBitsOfAColdOne) {
   EXPECT_EQ(engine.Run(request).resumed_tokens, 0u);
 }
 
+TEST_P(StateFolderTest, PackedStatesSurviveARestartAndAreNoStatesOfAnExactServer) {
+  EngineOptions options = Options();
+  options.packs_cache = true;
+  const auto kept_as = CacheSsmType(model_, true);
+  options.fingerprint = StateFingerprint(const_cast<Model*>(&model_), kept_as);
+  EXPECT_EQ(options.fingerprint == fingerprint_, !kept_as.has_value());
+  const Request request = Greedy(RandomIds(model_, 150, 1), 8);
+  const Request again = Greedy(request.prompt, 8);
+  RequestResult before;
+  {
+    Engine engine(&model_, options);
+    engine.Run(request);
+    before = engine.Run(again);
+    EXPECT_GE(before.resumed_tokens, 128u);
+    engine.SaveAll();
+    engine.cache()->CheckInvariants();
+  }
+  {
+    Engine engine(&model_, options);
+    const RequestResult after = engine.Run(again);
+    EXPECT_EQ(after.resumed_tokens, before.resumed_tokens);
+    EXPECT_EQ(after.ids, before.ids) << "packed once, the same from memory and from a file";
+    EXPECT_EQ(engine.stats().folder.loaded, 1u);
+    engine.cache()->CheckInvariants();
+  }
+  EXPECT_EQ(Open()->stats().files > 0, !kept_as.has_value());
+}
+
 TEST_P(StateFolderTest, WhatIsEvictedIsWrittenAndComesBack) {
   EngineOptions options = Options();
   options.cache_bytes = 3 * StateSizeOf(model_).Bytes(64);

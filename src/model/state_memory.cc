@@ -18,8 +18,9 @@ size_t StateSize::PositionsWithin(size_t bytes, size_t most) const {
   return std::min(most, (bytes - recurrent_bytes) / column_bytes * kKvPagePositions);
 }
 
-StateSize StateSizeOf(const Model& model) {
-  const SequenceState empty = model.NewSequence();
+StateSize StateSizeOf(const Model& model, std::optional<DType> ssm) {
+  SequenceState empty = model.NewSequence();
+  if (ssm) SetSsmType(model, *ssm, &empty);
   StateSize size;
   size.recurrent_bytes = empty.bytes();  // no pages yet
   for (size_t i = 0; i < model.config().blocks.size(); ++i) {
@@ -27,6 +28,27 @@ StateSize StateSizeOf(const Model& model) {
       size.column_bytes += kv->layout().PageBytes();
   }
   return size;
+}
+
+void SetSsmType(const Model& model, DType type, SequenceState* state) {
+  PLANISH_CHECK(type == DType::kF32 || type == DType::kBF16);
+  for (size_t i = 0; i < model.config().blocks.size(); ++i) {
+    auto* mamba = dynamic_cast<Mamba2State*>(state->block(i));
+    if (mamba == nullptr || mamba->ssm.dtype() == type) continue;
+    const Tensor& old = mamba->ssm;
+    Tensor fresh(type, old.shape());
+    const size_t n = old.elements();
+    if (type == DType::kBF16) {
+      const float* from = old.f32();
+      auto* to = reinterpret_cast<uint16_t*>(fresh.data());
+      for (size_t k = 0; k < n; ++k) to[k] = BF16FromFloat(from[k]);
+    } else {
+      const auto* from = reinterpret_cast<const uint16_t*>(old.data());
+      float* to = fresh.f32();
+      for (size_t k = 0; k < n; ++k) to[k] = FloatFromBF16(from[k]);
+    }
+    mamba->ssm = std::move(fresh);
+  }
 }
 
 std::vector<const std::byte*> ColumnsOf(const Model& model, const SequenceState& state) {
@@ -61,9 +83,10 @@ void VisitBytes(const Model& model, const SequenceState& state,
   ForEachPiece(model, state, [&](std::byte* bytes, size_t size) { visit({bytes, size}); });
 }
 
-SequenceState FillState(const Model& model, size_t length,
+SequenceState FillState(const Model& model, size_t length, std::optional<DType> ssm,
                         const std::function<void(std::span<std::byte>)>& fill) {
   SequenceState state = model.NewSequence();
+  if (ssm) SetSsmType(model, *ssm, &state);
   for (size_t i = 0; i < model.config().blocks.size(); ++i) {
     if (auto* kv = dynamic_cast<KvState*>(state.block(i))) kv->PrepareWrite(0, length);
   }

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -26,19 +27,24 @@ struct StateSize {
   // Positions that fit into `bytes` of one sequence; at most `most`.
   size_t PositionsWithin(size_t bytes, size_t most) const;
 };
-// In the types of states that the model makes now (Model::SetStateTypes).
-StateSize StateSizeOf(const Model& model);
+// In the types of states that the model makes now (Model::SetStateTypes), or with SSM states of type `ssm`.
+StateSize StateSizeOf(const Model& model, std::optional<DType> ssm = std::nullopt);
+
+// SSM states in another type, kF32 or kBF16: rounded to the nearest, ties to even, or widened. The model steps only states of
+// its own types: others are for keeping. Convolution windows and keys and values stay as they are.
+void SetSsmType(const Model& model, DType type, SequenceState* state);
 
 // Names the columns of a state: two states share a column exactly when they have the same name at its place. Valid as long
 // as one of them lives. Empty without attention.
 std::vector<const std::byte*> ColumnsOf(const Model& model, const SequenceState& state);
 
 // A state as bytes, in pieces whose sizes follow from the model, the types of states and the length alone: for files that the
-// same build reads again. Together they are StateSize::Bytes(length).
+// same build reads again. Together they are StateSize::Bytes(length). KV pages whole, layer by layer; of a Mamba-2 layer the
+// window of the convolution, then the SSM state.
 void VisitBytes(const Model& model, const SequenceState& state,
                 const std::function<void(std::span<const std::byte>)>& visit);
-// The other way: `fill` is given every piece to write to.
-SequenceState FillState(const Model& model, size_t length,
+// The other way: `fill` is given every piece to write to. `ssm`: type of SSM states if not the model's.
+SequenceState FillState(const Model& model, size_t length, std::optional<DType> ssm,
                         const std::function<void(std::span<std::byte>)>& fill);
 
 }  // namespace planish

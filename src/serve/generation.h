@@ -155,6 +155,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void StartStream();
   void Send(const std::string& piece);
   void SendDelta(const Choice& choice, const Delta& delta);
+  // generation_books.cc
+  void CountEnd();
   void Conclude(int status, const std::string& outcome);
   void LogPrompt(int status, const std::string& outcome) const;
   ApiError WhyCancelled() const;

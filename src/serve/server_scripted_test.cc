@@ -45,9 +45,10 @@ void WriteScriptedModel(const std::vector<std::string>& script, const std::strin
   }
   for (const Json& merge : model.Find("merges")->AsArray()) {
     const std::string joined =
-        merge.is_array() ? merge.AsArray()[0].AsString() + merge.AsArray()[1].AsString()
-                         : fmt::format("{}{}", merge.AsString().substr(0, merge.AsString().find(' ')),
-                                       merge.AsString().substr(merge.AsString().find(' ') + 1));
+        merge.is_array()
+            ? merge.AsArray()[0].AsString() + merge.AsArray()[1].AsString()
+            : fmt::format("{}{}", merge.AsString().substr(0, merge.AsString().find(' ')),
+                          merge.AsString().substr(merge.AsString().find(' ') + 1));
     if (vocabulary.Find(joined) != nullptr) merges.Append(merge);
   }
   model.Set("vocab", std::move(vocabulary));
@@ -102,12 +103,16 @@ const std::vector<Case> kCases = {
      "Done.",
      ""},
     {"a call after the reasoning",
-     {"Hm.", "\n</think>\n\n", "<TOOLCALL>[{\"name\": \"paint\", \"arg", "uments\": {\"hex\": \"#f80\"}}]",
-      "</TOOLCALL>"},
+     {"Hm.", "\n</think>\n\n", "<TOOLCALL>[{\"name\": \"paint\", \"arg",
+      "uments\": {\"hex\": \"#f80\"}}]", "</TOOLCALL>"},
      "Hm.\n",
      "",
      R"({"hex": "#f80"})"},
-    {"no call at all", {"I know", " it.", "</think>", "Red,", " it is."}, "I know it.", "Red, it is.", ""},
+    {"no call at all",
+     {"I know", " it.", "</think>", "Red,", " it is."},
+     "I know it.",
+     "Red, it is.",
+     ""},
 };
 
 TEST(ServerScripted, ACallInsideReasoningIsACall) {
@@ -144,7 +149,8 @@ TEST(ServerScripted, ACallInsideReasoningIsACall) {
     EXPECT_EQ(At(choice, {"message", "tool_calls", "0", "function", "name"}), Json("paint"));
     EXPECT_EQ(name, "paint");
     for (const std::string& given :
-         {At(choice, {"message", "tool_calls", "0", "function", "arguments"}).AsString(), arguments})
+         {At(choice, {"message", "tool_calls", "0", "function", "arguments"}).AsString(),
+          arguments})
       EXPECT_EQ(ParseJson(given, "whole"), ParseJson(c.arguments, "expected"));
   }
 }
@@ -168,8 +174,8 @@ TEST(ServerScripted, ClientsThatLeaveDuringAPromptFreeItAndNobodyElse) {
   const auto computed = [&] { return server.Metric("planish_step_tokens_sum"); };
   const auto idle = [&] { return server.server().running() == 0; };
   double before = computed();
-  const Json whole = server.PostJson("/v1/chat/completions",
-                                     TestServer::ChatBody(R"("cache_prompt":false,"max_tokens":4)", text));
+  const Json whole = server.PostJson(
+      "/v1/chat/completions", TestServer::ChatBody(R"("cache_prompt":false,"max_tokens":4)", text));
   const auto prompt = static_cast<double>(At(whole, {"usage", "prompt_tokens"}).AsInt());
   ASSERT_GT(prompt, 1500);
   ASSERT_GE(computed() - before, prompt) << "a prompt that is not left is computed in full";
@@ -191,7 +197,9 @@ TEST(ServerScripted, ClientsThatLeaveDuringAPromptFreeItAndNobodyElse) {
     EXPECT_TRUE(Eventually(idle));
     EXPECT_LT(computed() - before, prompt) << "the rest of the prompt was computed for nobody";
     const char* reason = by_control ? "control" : "client";
-    EXPECT_EQ(server.Metric(fmt::format("planish_requests_cancelled_total{{model=\"tiny\",reason=\"{}\"}}", reason)), 1);
+    EXPECT_EQ(server.Metric(fmt::format(
+                  "planish_requests_cancelled_total{{model=\"tiny\",reason=\"{}\"}}", reason)),
+              1);
   }
   // The same beside a stream that goes on.
   RawClient leaver(server.server().port());
