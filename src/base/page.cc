@@ -63,6 +63,7 @@ th{font-weight:500;color:var(--soft)}
 em{font-style:normal;font-weight:600}.bad{color:var(--bad)}.good{color:var(--good)}
 .scatter .name{paint-order:stroke;stroke:var(--panel);stroke-width:3px}
 .sortable tbody tr:first-child>*{border-top:1px solid var(--line)}
+.sortable td:first-child{min-width:6em}
 .sortable thead th{white-space:normal;vertical-align:bottom}
 .sortable th button{font-size:inherit;border:0;padding:0;color:inherit;text-align:inherit}
 .sortable [aria-sort=ascending] button::after{content:" ↑"}.sortable [aria-sort=descending] button::after{content:" ↓"}

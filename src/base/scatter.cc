@@ -18,7 +18,7 @@ constexpr double kRadius = 3.5, kLargeRadius = 6;  // of points
 constexpr double kLogRatio =
     30;  // of values under a diagonal, from which on both axes are logarithmic
 // Of a label, roughly; its distance from the point beside it, above and below.
-constexpr double kLetterWidth = 6, kLetterHeight = 12, kBeside = 10, kAbove = 11;
+constexpr double kLetterWidth = 7, kLetterHeight = 12, kBeside = 10, kAbove = 11;
 
 bool IsFinite(const ScatterPoint& point) {
   return std::isfinite(point.x) && std::isfinite(point.y);

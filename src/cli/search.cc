@@ -374,7 +374,9 @@ class SearchVerb : public Verb {
                               Name(c.act), Name(c.states.kv), Name(c.states.ssm))},
         {"step", Describe(report_.targets.decode())},
         {"library", library_.data},
-        {"scores", fmt::format("{} of {}", options_.metric, scoring_.description)}};
+        {"scores", library_.scored_on}};
+    if (!evaluation_.rows.empty())
+      report_.facts.emplace_back("KL and perplexity on", evaluation_.description);
     for (const SearchLimit& limit : report_.problem.limits) {
       if (std::isfinite(limit.high))
         report_.facts.emplace_back(limit.name + " at most", limit.Show(limit.high));

@@ -13,6 +13,7 @@ namespace planish {
 namespace {
 
 constexpr double kMs = 1e3;
+constexpr const char* kKinds[] = {"attention", "Mamba-2", "FFN", "linear"};  // as kMixerNames
 
 std::string Milliseconds(const Seconds& s) {
   return fmt::format("{:.3g} ms [{:.3g}, {:.3g}]", s.median * kMs, s.low * kMs, s.high * kMs);
@@ -24,6 +25,8 @@ std::string Percent(double part, double whole) {
 
 ReportCell Figure(double value, int digits = 4) {
   if (!std::isfinite(value)) return ReportCell("–");
+  // Long ones in full: nobody compares 1.699e+04 with 7546 at a glance.
+  if (std::abs(value) >= 1000) return {fmt::format("{:.0f}", value), value};
   return {fmt::format("{:.{}g}", value, digits), value};
 }
 
@@ -74,9 +77,9 @@ std::string CandidatePlot(const SearchReport& report) {
                    .y_label = "score of the block alone",
                    .starts_logarithmic = true};
   std::vector<ScatterSeries> series;
-  for (size_t kind = 0; kind < std::size(kMixerNames); ++kind)
+  for (size_t kind = 0; kind < std::size(kKinds); ++kind)
     series.push_back(
-        {.name = std::string("in place of ") + kMixerNames[kind], .color = MixerColor(kind)});
+        {.name = std::string("in place of ") + kKinds[kind], .color = MixerColor(kind)});
   const CostSetting setting = report.targets.decode();
   for (const CandidateBlock& block : *report.blocks) {
     const size_t kind = block.candidates[0].mixer ? block.candidates[0].mixer->index() : 0;

@@ -44,6 +44,7 @@ struct BlockLibrary {
   std::string parent;                  // fingerprint
   std::string parent_name;             // for messages
   std::string data;                    // description of the training rows
+  std::string scored_on;               // metric and rows of the scores read, for reports
   Json training;                       // tokens, rates, precision: for reports
   std::vector<CandidateBlock> blocks;  // of the whole space; children not made yet have no weights
   std::vector<std::string> notes;      // of the space

@@ -95,6 +95,8 @@ void ReadScores(BlockLibrary* library) {
   for (const std::string& path : ScoreFile::PathsIn(library->folder)) {
     const ScoreFile file = ScoreFile::Read(path);
     if (file.set.parent != library->parent) continue;
+    library->scored_on =
+        fmt::format("{} of {}", kScoreMetrics[static_cast<size_t>(file.metric)], file.data);
     for (CandidateBlock& block : library->blocks) {
       for (Candidate& candidate : block.candidates) {
         if (candidate.is_parent) candidate.score = 0;
