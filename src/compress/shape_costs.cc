@@ -102,6 +102,16 @@ void ShapeCosts::Time(const std::map<size_t, std::vector<MixerConfig>>& by_hidde
   MeasureOptions measure = options_.measure;
   measure.save = [this] { Save(); };
   MeasureCosts(requests, {&options_.setting, 1}, measure);
+  double worst = 0;
+  for (const CostRequest& request : requests)
+    for (const CostEntry& entry : request.table->entries())
+      worst = std::max(worst, entry.seconds.relative_error());
+  if (worst <= 0.2 || has_warned_) return;
+  has_warned_ = true;
+  LogWarning(
+      "costs: intervals are up to {:.0f} % wide on one side; other work on this machine makes "
+      "predictions that unsure",
+      100 * worst);
 }
 
 void ShapeCosts::TimeKnots() {

@@ -55,7 +55,7 @@ class ShapeCosts : public ShapeClock {
   std::array<std::optional<MixerConfig>, 3> mixers_;  // the parent's
   // Values of axes that are timed at first, rising: hidden, ffn, heads, mamba heads, mamba head size.
   std::array<std::vector<size_t>, 5> knots_;
-  bool has_knots_ = false;
+  bool has_knots_ = false, has_warned_ = false;
   CostConditions conditions_;  // but for the hidden size
   std::map<size_t, ModelConfig> configs_;
   std::map<size_t, CostTable> tables_;

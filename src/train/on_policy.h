@@ -11,8 +11,8 @@ namespace planish {
 
 struct OnPolicyOptions {
   double share = 0;  // of the rows, exactly and evenly spread over the run's samples
-  size_t prompt_tokens =
-      32;  // of documents that are trained from their first token on: prompts of so many, or half of it
+  // Of documents that are trained from their first token on: so many are the prompt, or half of the document.
+  size_t prompt_tokens = 32;
   uint64_t seed = 0;
 };
 
