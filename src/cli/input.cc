@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -31,6 +33,16 @@ std::string ReadStandardInput() {
   LineReader lines(STDIN_FILENO, "stdin", limits::kJsonlLineBytes);
   while (lines.Next(&line)) all += (lines.line_number() > 1 ? "\n" : "") + line;
   return all;
+}
+
+std::vector<std::string> SplitAtCommas(const std::string& text) {
+  std::vector<std::string> parts;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    if (end > begin) parts.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
 }
 
 }  // namespace planish

@@ -8,7 +8,9 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/stopwatch.h"
+#include "cli/input.h"
 #include "cli/model_options.h"
+#include "cli/quantized_modes.h"
 #include "cli/verbs.h"
 #include "compress/output_folder.h"
 #include "compress/quantize_report.h"
@@ -20,6 +22,12 @@ namespace {
 constexpr QuantizeMethod kMethods[] = {QuantizeMethod::kRtn,     QuantizeMethod::kClip,
                                        QuantizeMethod::kAwq,     QuantizeMethod::kGptq,
                                        QuantizeMethod::kAwqGptq, QuantizeMethod::kSmoothQuant};
+
+constexpr size_t kModeRows = 2;  // of --measure: token by token takes its time
+
+// Of matrices in GGUF files.
+constexpr const char* kTypes[] = {"q8_0", "q4_0", "q4_1", "q5_0", "q5_1",   "q2_k",
+                                  "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs"};
 
 QuantizeMethod MethodOf(const std::string& name) {
   return *std::find_if(std::begin(kMethods), std::end(kMethods),
@@ -43,7 +51,8 @@ class QuantizeVerb : public Verb {
   }
   const char* examples() const override {
     return "  planish quantize -m my-model -o my-model.q4_0.gguf --type q4_0 --method awq-gptq "
-           "--data docs.jsonl\n  planish quantize -m my-model -o my-model.fp8 --type fp8";
+           "--data docs.jsonl\n  planish quantize -m my-model -o mixed.gguf --target-bits 4.5 "
+           "--method gptq --data docs.jsonl";
   }
   void Declare(OptionSet* options) override {
     model_.Declare(options);
@@ -52,9 +61,9 @@ class QuantizeVerb : public Verb {
                   "FILE.quantize.html say what it cost",
                   true);
     options->Group("Storage");
-    options->Choice("--type", &type_,
-                    {"q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k",
-                     "iq4_nl", "iq4_xs", "fp8"},
+    std::vector<std::string> types(std::begin(kTypes), std::end(kTypes));
+    types.push_back("fp8");
+    options->Choice("--type", &type_, types,
                     "of the blocks' matrices; the embedding gets at least q8_0, the head q6_k");
     options->Choice(
         "--group", &group_, {"block", "64", "128", "row"},
@@ -63,6 +72,15 @@ class QuantizeVerb : public Verb {
     options->TextList("--keep", &keeps_,
                       "PATTERN=TYPE: other types for some matrices, by name with * for anything; "
                       "or embedding, head, dt (Mamba-2's in_proj, which sets the decay)");
+    options->Group("Mixed precision");
+    options->Bytes("--target-size", &target_size_,
+                   "of the file, instead of --type: each matrix gets the type that an integer "
+                   "program chooses, for the least summed KL; needs --data");
+    options->Real("--target-bits", &target_bits_, 0, 32,
+                  "the same by bits a weight, mean over all matrices; 0: neither");
+    options->Text("--types", &types_, "types to choose from, with commas between");
+    options->Int("--score-samples", &score_samples_, 1, 1 << 20,
+                 "rows of calibration text on which the KL of each rounded matrix is measured");
     options->Group("Method");
     options->Choice("--method", &method_, {"rtn", "clip", "awq", "gptq", "awq-gptq", "smoothquant"},
                     "rtn: nearest values, as llama.cpp; clip: scales by least squares, weighted by "
@@ -79,6 +97,9 @@ class QuantizeVerb : public Verb {
     options->Int("--eval-samples", &eval_samples_, 0, 1 << 20,
                  "rows of held-out text (a tenth of --data) for KL and perplexity; 0: none");
     options->Int("--seed", &seed_, 0, INT64_MAX, "of the choice of rows");
+    options->Flag("--measure", &measure_,
+                  "also KL and decode speed as it would be run: fast arithmetic, 8-bit KV, bf16 "
+                  "states, on the first of these rows");
     options->Flag("--exact", &exact_, "calibration passes in float instead of bf16");
     options->Flag("--json", &json_, "one JSON object");
   }
@@ -91,7 +112,7 @@ class QuantizeVerb : public Verb {
     Pretrained opened = model_.Open(/*needs_tokenizer=*/!data_.empty());
     report.model = opened.name;
     report.output = std::filesystem::path(output_).filename().string();
-    report.type = Describe(Base());
+    report.type = IsMixed() ? "mixed" : Describe(Base());
     report.method = MethodOf(method_);
     report.options = OptionsJson();
     report.source_bytes = opened.file_bytes;
@@ -102,7 +123,8 @@ class QuantizeVerb : public Verb {
                                       .seq_len = static_cast<size_t>(seq_len_),
                                       .seed = static_cast<uint64_t>(seed_),
                                       .held_out = 0.1};
-      if (report.method != QuantizeMethod::kRtn) rows = ReadCalibration(opened, wanted);
+      if (report.method != QuantizeMethod::kRtn || IsMixed())
+        rows = ReadCalibration(opened, wanted);
       if (eval_samples_ > 0)
         held_out = ReadHeldOut(opened, wanted, static_cast<size_t>(eval_samples_));
     }
@@ -114,7 +136,8 @@ class QuantizeVerb : public Verb {
       std::unique_ptr<Progress> line;
       QuantizeOptions how;
       how.method = report.method;
-      how.storage = PlanStorage(opened.model.get(), {.base = Base(), .keeps = keeps_});
+      how.storage = IsMixed() ? ChooseTypes(&opened, *rows, &report)
+                              : PlanStorage(opened.model.get(), {.base = Base(), .keeps = keeps_});
       how.smooth_alpha = alpha_;
       how.damping = damping_;
       how.precision = exact_ ? Precision::kF32 : Precision::kBf16;
@@ -140,6 +163,26 @@ class QuantizeVerb : public Verb {
   }
 
  private:
+  bool IsMixed() const { return target_size_ > 0 || target_bits_ > 0; }
+
+  std::map<std::string, StorageType> ChooseTypes(Pretrained* opened, const CalibrationRows& rows,
+                                                 QuantizeReport* report) const {
+    PrecisionScoreOptions how;
+    for (const std::string& name : SplitAtCommas(types_)) how.types.push_back(*DTypeFromName(name));
+    how.kept = KeptTypes(opened->model.get(), keeps_);
+    how.rule = report->method == QuantizeMethod::kRtn ? ScaleRule::kLargest : ScaleRule::kFitted;
+    how.precision = exact_ ? Precision::kF32 : Precision::kBf16;
+    std::unique_ptr<Progress> line;
+    how.progress = [&](size_t done, size_t total) {
+      if (line == nullptr) line = std::make_unique<Progress>("sensitivity", total, "matrices");
+      line->Update(done);
+    };
+    const size_t scored = std::min<size_t>(rows.rows.size(), static_cast<size_t>(score_samples_));
+    report->mixed = MixPrecisions(opened, rows, PartOf(rows, 0, scored),
+                                  {.file_bytes = target_size_, .bits = target_bits_}, how);
+    return report->mixed->plan.storage;
+  }
+
   std::string ReportPath() const { return output_ + ".quantize.json"; }
 
   void CheckOptions(const OptionSet& options) const {
@@ -153,6 +196,10 @@ class QuantizeVerb : public Verb {
           "smoothquant",
           method_);
     if (is_fp8 && (group_ == "64")) throw UsageError("--group of fp8 is block, 128 or row");
+    if (IsMixed()) CheckMixed(options);
+    if (options.WasGiven("--measure") && data_.empty())
+      throw Error(ExitCode::kUsage, "--measure needs --data FILE",
+                  "text that the model is compared on");
     if (NeedsData(MethodOf(method_)) && data_.empty())
       throw Error(ExitCode::kUsage, fmt::format("--method {} needs --data FILE", method_),
                   "text like what the model will see");
@@ -167,6 +214,22 @@ class QuantizeVerb : public Verb {
     std::error_code ignored;
     if (std::filesystem::equivalent(output_, model_.Path(), ignored))
       throw UsageError("{} is both input and output", Quoted(output_, 300));
+  }
+
+  void CheckMixed(const OptionSet& options) const {
+    if (target_size_ > 0 && target_bits_ > 0)
+      throw UsageError("--target-size and --target-bits are two ways to say one thing");
+    for (const char* other : {"--type", "--group"})
+      if (options.WasGiven(other))
+        throw UsageError("{} does not go with a target: each matrix gets a type of --types", other);
+    if (data_.empty())
+      throw Error(ExitCode::kUsage, "a target needs --data FILE",
+                  "text on which each matrix's share in the loss is measured");
+    const std::vector<std::string> types = SplitAtCommas(types_);
+    if (types.empty()) throw UsageError("--types names no type");
+    for (const std::string& name : types)
+      if (std::find(std::begin(kTypes), std::end(kTypes), name) == std::end(kTypes))
+        throw UsageError("--types: {} is not one of {}", Quoted(name), fmt::join(kTypes, ", "));
   }
 
   StorageType Base() const {
@@ -189,6 +252,10 @@ class QuantizeVerb : public Verb {
     json.Set("seq_len", seq_len_);
     json.Set("seed", seed_);
     json.Set("precision", exact_ ? "f32" : "bf16");
+    if (IsMixed()) {
+      json.Set("types", types_);
+      json.Set("score_samples", score_samples_);
+    }
     return json;
   }
 
@@ -209,16 +276,21 @@ class QuantizeVerb : public Verb {
       progress.Update(r);
       sum.Add(CompareModels(*written.model, *reference.model, {&rows.rows[r], 1}));
     }
+    if (measure_)
+      report->modes = MeasureModes(output_, reference,
+                                   PartOf(rows, 0, std::min<size_t>(rows.rows.size(), kModeRows)));
     report->held_out = rows.description;
     report->divergence = std::move(sum);
   }
 
   ModelOptions model_;
-  std::string output_, type_ = "q4_0", group_ = "block", method_ = "rtn";
+  std::string output_, type_ = "q4_0", group_ = "block", method_ = "rtn",
+                       types_ = "q3_k,q4_k,q5_k,q6_k,q8_0";
   std::vector<std::string> keeps_, data_;
-  double alpha_ = 0.5, damping_ = 0.01;
-  int64_t samples_ = 64, seq_len_ = 512, eval_samples_ = 16, seed_ = 0;
-  bool exact_ = false, json_ = false;
+  uint64_t target_size_ = 0;
+  double target_bits_ = 0, alpha_ = 0.5, damping_ = 0.01;
+  int64_t samples_ = 64, seq_len_ = 512, eval_samples_ = 16, seed_ = 0, score_samples_ = 4;
+  bool exact_ = false, measure_ = false, json_ = false;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/log.h"
+#include "cli/input.h"
 #include "compress/scores.h"
 #include "tensor/blocks.h"
 
@@ -168,15 +169,7 @@ StateTypes SearchOptions::States() const {
   return states;
 }
 
-std::vector<std::string> SearchOptions::Baselines() const {
-  std::vector<std::string> list;
-  for (size_t begin = 0; begin < baselines.size();) {
-    const size_t end = std::min(baselines.find(',', begin), baselines.size());
-    list.push_back(baselines.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return list;
-}
+std::vector<std::string> SearchOptions::Baselines() const { return SplitAtCommas(baselines); }
 
 Json SearchOptions::ToJson() const {
   Json json = Json::MakeObject();

@@ -15,17 +15,6 @@
 namespace planish {
 namespace {
 
-// "a,b,c"; empty parts are left out.
-std::vector<std::string> SplitAtCommas(const std::string& text) {
-  std::vector<std::string> parts;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    if (end > begin) parts.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return parts;
-}
-
 // \n, \r, \t and \\ as in C.
 std::string Unescaped(const std::string& text) {
   std::string out;

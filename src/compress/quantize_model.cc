@@ -6,78 +6,14 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "compress/block_runner.h"
+#include "compress/calibration_streams.h"
 #include "compress/gptq.h"
 #include "compress/input_scaling.h"
 #include "compress/product_inputs.h"
-#include "model/product_observer.h"
 #include "tensor/block_grid.h"
 
 namespace planish {
 namespace {
-
-// Tokens that go through a block at a time: enough for good matrix products.
-constexpr size_t kTokensAtATime = 4096;
-
-// The residual streams of the calibration rows, several rows to a pass.
-class Streams {
- public:
-  Streams(const BlockRunner& runner, const CalibrationRows& data, Precision precision)
-      : runner_(runner), precision_(precision) {
-    const size_t length = data.rows[0].size();
-    const size_t rows = std::max<size_t>(kTokensAtATime / length, 1);
-    for (size_t begin = 0; begin < data.rows.size(); begin += rows) {
-      const size_t count = std::min(rows, data.rows.size() - begin);
-      std::vector<int32_t> ids;
-      for (size_t r = begin; r < begin + count; ++r)
-        ids.insert(ids.end(), data.rows[r].begin(), data.rows[r].end());
-      Wave wave{SeqLayout::Packed(std::vector<size_t>(count, length)),
-                Tensor::F32({ids.size(), runner.model().config().hidden_size})};
-      runner.Embed(ids, wave.h.f32());
-      waves_.push_back(std::move(wave));
-    }
-  }
-
-  // What the block's groups read, by the first matrix of each.
-  std::vector<InputStatistics> Observe(size_t block, const std::vector<InputGroup>& groups) {
-    std::vector<InputStatistics> inputs;
-    for (const InputGroup& group : groups) inputs.emplace_back(group.in());
-    const ProductObserver observer([&](const Weight& weight, size_t T, const RowsView& x) {
-      for (size_t g = 0; g < groups.size(); ++g)
-        if (groups[g].products[0].weight == &weight) inputs[g].Add(T, x);
-    });
-    for (Wave& wave : waves_) {
-      const size_t T = wave.layout.tokens(), D = wave.h.shape().last();
-      Tensor x = Tensor::F32({T, D}), y = Tensor::F32({T, D});
-      runner_.Norm(block, wave.h.f32(), T, x.f32());
-      runner_.Mix(PassOf(wave), block, x.f32(), y.f32());
-    }
-    for (const InputStatistics& statistics : inputs) {
-      for (const double sum : statistics.abs_sum)
-        if (!std::isfinite(sum))
-          throw RuntimeError("the activations of block {} are not finite", block);
-    }
-    return inputs;
-  }
-
-  void Advance(size_t block) {
-    for (Wave& wave : waves_) runner_.Run(PassOf(wave), block, block + 1, wave.h.f32());
-  }
-
- private:
-  struct Wave {
-    SeqLayout layout;
-    Tensor h;  // [T, D]
-  };
-  Pass PassOf(const Wave& wave) {
-    return {.layout = wave.layout, .workspace = &workspace_, .precision = precision_};
-  }
-
-  const BlockRunner& runner_;
-  Precision precision_;
-  Workspace workspace_;
-  std::vector<Wave> waves_;
-};
 
 class ModelQuantizer {
  public:
@@ -103,8 +39,9 @@ class ModelQuantizer {
               nullptr, NAN);
     }
     const BlockRunner runner(model_);
-    std::unique_ptr<Streams> streams;
-    if (data_ != nullptr) streams = std::make_unique<Streams>(runner, *data_, options_.precision);
+    std::unique_ptr<CalibrationStreams> streams;
+    if (data_ != nullptr)
+      streams = std::make_unique<CalibrationStreams>(&runner, *data_, options_.precision);
     for (size_t block = 0; block < blocks; ++block) {
       if (options_.progress) options_.progress(block, blocks);
       QuantizeBlock(block, streams.get());
@@ -133,7 +70,7 @@ class ModelQuantizer {
                        Name(storage.type));
   }
 
-  void QuantizeBlock(size_t block, Streams* streams) {
+  void QuantizeBlock(size_t block, CalibrationStreams* streams) {
     std::vector<InputGroup> groups = InputGroupsOf(model_, block);
     std::vector<InputStatistics> inputs;
     if (streams != nullptr) inputs = streams->Observe(block, groups);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 
+#include "compress/precision_report.h"
 #include "compress/report_page.h"
 
 namespace planish {
@@ -124,6 +125,8 @@ Json ReportJson(const QuantizeReport& report) {
     evaluation.Set("loss_change", Number(report.loss_change()));
     json.Set("evaluation", std::move(evaluation));
   }
+  if (report.mixed) json.Set("mixed", MixedJson(*report.mixed));
+  if (!report.modes.empty()) json.Set("modes", ModesJson(report.modes));
   json.Set("seconds", report.seconds);
   json.Set("evaluation_seconds", report.evaluation_seconds);
   Json tensors = Json::MakeArray();
@@ -168,9 +171,12 @@ std::string ReportPage(const QuantizeReport& report) {
                                                       found.tokens)});
     facts.push_back({"largest KL of a token", fmt::format("{:.4f}", found.kl_max)});
   }
-  return CompressPage(
-      "Quantised: " + report.model, cards,
-      {{"", FactsTable(facts)}, {"Types", TypeTable(report)}, {"Matrices", TensorTable(report)}});
+  return CompressPage("Quantised: " + report.model, cards,
+                      {{"", FactsTable(facts)},
+                       {"As it would be run", ModesHtml(report.modes)},
+                       {"Mixed precision", report.mixed ? MixedHtml(*report.mixed) : ""},
+                       {"Types", TypeTable(report)},
+                       {"Matrices", TensorTable(report)}});
 }
 
 std::string ReportText(const QuantizeReport& report) {
@@ -186,7 +192,10 @@ std::string ReportText(const QuantizeReport& report) {
         100 * report.loss_change(),
         100 * static_cast<double>(found.top1) / static_cast<double>(found.tokens), found.tokens);
   }
-  return text;
+  if (report.mixed)
+    text += fmt::format("mixed precision: {} bytes and KL {:.6f} predicted\n",
+                        report.mixed->predicted_bytes, report.mixed->plan.score);
+  return text + ModesText(report.modes);
 }
 
 }  // namespace planish

@@ -8,10 +8,18 @@
 #include <vector>
 
 #include "base/json.h"
+#include "compress/mixed_precision.h"
 #include "compress/quantize_model.h"
 #include "eval/divergence.h"
 
 namespace planish {
+
+// The written model as it would be run.
+struct QuantizedMode {
+  std::string act, kv, ssm;
+  Divergence divergence;    // token by token, as decoding does
+  double tokens_per_s = 0;  // decode, one sequence, median
+};
 
 struct QuantizeReport {
   std::string version, model, output, type;
@@ -20,6 +28,8 @@ struct QuantizeReport {
   std::string calibration;  // of the rows; empty: none
   uint64_t calibration_hash = 0;
   std::vector<QuantizedTensor> tensors;
+  std::optional<MixedPrecision> mixed;
+  std::vector<QuantizedMode> modes;
   uint64_t source_bytes = 0, bytes = 0;  // of the model's files
   std::string held_out;                  // of the rows that `divergence` is over
   std::optional<Divergence> divergence;  // exact arithmetic on both sides

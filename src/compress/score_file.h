@@ -10,11 +10,6 @@
 
 namespace planish {
 
-struct ReplacementScore {
-  double kl = 0, loss = 0, cosine = 0, top1 = 0;
-  double Of(ScoreMetric metric) const;
-};
-
 // What scores belong to; those of another set are not comparable.
 struct ScoreSet {
   std::string parent, rows, precision;

@@ -16,6 +16,11 @@ enum class ScoreMetric { kKl, kLoss, kCosine, kTop1 };
 inline constexpr const char* kScoreMetrics[] = {"kl", "loss", "cosine", "top1"};
 ScoreMetric ScoreMetricFromName(const std::string& name);  // Error(kUsage) with the known names
 
+struct ReplacementScore {
+  double kl = 0, loss = 0, cosine = 0, top1 = 0;
+  double Of(ScoreMetric metric) const;
+};
+
 struct ScoreOptions {
   ScoreMetric metric = ScoreMetric::kKl;   // which of them becomes Candidate::score
   Precision precision = Precision::kBf16;  // of blocks and head, for parent and child alike

@@ -68,14 +68,9 @@ uint64_t BytesOf(const StorageType& storage, const Shape& shape) {
   return bytes + (out + tile - 1) / tile * ((in + tile - 1) / tile) * sizeof(float);
 }
 
-std::map<std::string, StorageType> PlanStorage(Model* model, const StoragePlanOptions& options) {
-  std::map<std::string, StorageType> plan;
-  const bool ties_head = model->config().tie_embeddings;
-  model->VisitParams([&](const Param& param) {
-    if (param.weight == nullptr || param.role == ParamRole::kAdapter) return;
-    plan[param.name] = Fitting(Default(param, options.base, ties_head), param.shape);
-  });
-  for (const std::string& keep : options.keeps) {
+std::map<std::string, StorageType> KeptTypes(Model* model, const std::vector<std::string>& keeps) {
+  std::map<std::string, StorageType> kept;
+  for (const std::string& keep : keeps) {
     const size_t equals = keep.rfind('=');
     if (equals == std::string::npos || equals == 0)
       throw UsageError("--keep {}: expected PATTERN=TYPE", Quoted(keep));
@@ -85,9 +80,10 @@ std::map<std::string, StorageType> PlanStorage(Model* model, const StoragePlanOp
       throw UsageError("--keep {}: {} is no type that can be kept", Quoted(keep), Quoted(name));
     bool is_meant = false;
     model->VisitParams([&](const Param& param) {
-      if (param.weight == nullptr || !plan.contains(param.name) || !IsMeant(pattern, param)) return;
+      if (param.weight == nullptr || param.role == ParamRole::kAdapter || !IsMeant(pattern, param))
+        return;
       is_meant = true;
-      plan[param.name] = Fitting({*type}, param.shape);
+      kept[param.name] = Fitting({*type}, param.shape);
     });
     if (!is_meant) {
       throw Error(ExitCode::kUsage,
@@ -96,6 +92,17 @@ std::map<std::string, StorageType> PlanStorage(Model* model, const StoragePlanOp
                   "embedding, head, dt");
     }
   }
+  return kept;
+}
+
+std::map<std::string, StorageType> PlanStorage(Model* model, const StoragePlanOptions& options) {
+  std::map<std::string, StorageType> plan;
+  const bool ties_head = model->config().tie_embeddings;
+  model->VisitParams([&](const Param& param) {
+    if (param.weight == nullptr || param.role == ParamRole::kAdapter) return;
+    plan[param.name] = Fitting(Default(param, options.base, ties_head), param.shape);
+  });
+  for (const auto& [name, storage] : KeptTypes(model, options.keeps)) plan[name] = storage;
   return plan;
 }
 

@@ -23,6 +23,9 @@ struct StoragePlanOptions {
 // names no matrix, and for an unknown type.
 std::map<std::string, StorageType> PlanStorage(Model* model, const StoragePlanOptions& options);
 
+// Of the matrices that `keeps` name; Error(kUsage) as above.
+std::map<std::string, StorageType> KeptTypes(Model* model, const std::vector<std::string>& keeps);
+
 // Bytes of a matrix in this type, scales included.
 uint64_t BytesOf(const StorageType& storage, const Shape& shape);
 

@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -40,6 +41,9 @@ struct ExportOptions {
 // norms and conv taps are F32; a matrix whose rows do not fill the blocks of a quantised type gets WritableType's.
 void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType> type,
                 const ExportOptions& options = {});
+
+// The size of the file if its matrices had these types, all of them named.
+uint64_t GgufBytes(Pretrained* opened, const std::map<std::string, DType>& types);
 
 // `type`: F32, F16 or BF16 for all tensors; nullopt: the types the model had before it became GGUF, else BF16 for
 // quantised matrices and what is stored for the rest. `shard_bytes`: largest file. With keeps_fp8 and no `type`, E4M3 matrices

@@ -61,22 +61,27 @@ TensorToWrite Vector(const Param& param, const ExportOptions& options, const Sha
 }
 
 // Which Hugging Face type each tensor had, for the way back: one name for all, and the exceptions.
-Json StoredTypes(Model* model, const std::vector<std::pair<std::string, DType>>& hf_dtypes) {
+Json StoredTypes(Model* model, const std::vector<std::pair<std::string, DType>>& hf_dtypes,
+                 const std::map<std::string, DType>& planned) {
   Json types = Json::MakeObject();
   model->VisitParams([&](const Param& param) {
-    if (param.weight != nullptr && !param.weight->empty() && !IsQuantised(param.weight->dtype()))
-      types.Set(param.name, std::string(Name(param.weight->dtype())));
+    if (param.weight == nullptr || param.weight->empty()) return;
+    const auto plan = planned.find(param.name);
+    const DType type = plan == planned.end() ? param.weight->dtype() : plan->second;
+    if (!IsQuantised(type)) types.Set(param.name, std::string(Name(type)));
   });
   for (const auto& [name, type] : hf_dtypes) types.Set(name, std::string(Name(type)));
   return types;
 }
 
-}  // namespace
+struct GgufParts {
+  GgufMetadata metadata;
+  std::vector<TensorToWrite> tensors;
+};
 
-void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType> type,
-                const ExportOptions& options) {
-  PLANISH_CHECK(!options.rows || type);
-  if (type && !CanQuantize(*type)) throw UsageError("cannot write GGUF type {} yet", Name(*type));
+// planned: types of matrices by name that are not those they have yet; tensors then tell sizes alone.
+GgufParts PartsOf(Pretrained* opened, std::optional<DType> type,
+                  const std::map<std::string, DType>& planned, const ExportOptions& options) {
   const ModelConfig& config = opened->config;
   GgufMetadata metadata = ConfigToGguf(config);
   metadata.insert(metadata.begin() + 1, {{"general.type", GgufValue::String("model")},
@@ -86,7 +91,7 @@ void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType
     metadata.emplace_back("planish.hf.config", GgufValue::String(DumpJson(config.source)));
     metadata.emplace_back(
         "planish.hf.dtypes",
-        GgufValue::String(DumpJson(StoredTypes(opened->model.get(), opened->hf_dtypes))));
+        GgufValue::String(DumpJson(StoredTypes(opened->model.get(), opened->hf_dtypes, planned))));
   }
   metadata.emplace_back("planish.hf.generation_config",
                         GgufValue::String(DumpJson(GenerationConfigToJson(
@@ -148,9 +153,26 @@ void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType
                                               : Matrix(param, options, type, config));
     tensors.back().name = *name;
     tensors.back().shape = shape;
+    if (const auto plan = planned.find(param.name); plan != planned.end())
+      tensors.back().dtype = WritableType(plan->second, param.shape.last());
   });
-  ReportProgress(options.progress, &tensors);
-  WriteGguf(path, metadata, tensors);
+  return {std::move(metadata), std::move(tensors)};
+}
+
+}  // namespace
+
+void ExportGguf(Pretrained* opened, const std::string& path, std::optional<DType> type,
+                const ExportOptions& options) {
+  PLANISH_CHECK(!options.rows || type);
+  if (type && !CanQuantize(*type)) throw UsageError("cannot write GGUF type {} yet", Name(*type));
+  GgufParts parts = PartsOf(opened, type, {}, options);
+  ReportProgress(options.progress, &parts.tensors);
+  WriteGguf(path, parts.metadata, parts.tensors);
+}
+
+uint64_t GgufBytes(Pretrained* opened, const std::map<std::string, DType>& types) {
+  const GgufParts parts = PartsOf(opened, std::nullopt, types, {});
+  return GgufFileBytes(parts.metadata, parts.tensors);
 }
 
 }  // namespace planish

@@ -102,5 +102,8 @@ class GgufFile {
 void WriteGguf(const std::string& path,
                const std::vector<std::pair<std::string, GgufValue>>& metadata,
                const std::vector<TensorToWrite>& tensors);
+// The size of the file that WriteGguf would write.
+uint64_t GgufFileBytes(const std::vector<std::pair<std::string, GgufValue>>& metadata,
+                       const std::vector<TensorToWrite>& tensors);
 
 }  // namespace planish

@@ -181,6 +181,15 @@ std::string HeaderBytes(const std::string& path,
 
 }  // namespace
 
+uint64_t GgufFileBytes(const std::vector<std::pair<std::string, GgufValue>>& metadata,
+                       const std::vector<TensorToWrite>& tensors) {
+  const uint64_t alignment = AlignmentOf(metadata);
+  uint64_t bytes = HeaderBytes("", metadata, tensors, alignment).size();
+  for (const TensorToWrite& tensor : tensors)
+    bytes += RoundUp(BytesOf(tensor.dtype, tensor.shape.elements()), alignment);
+  return bytes;
+}
+
 void WriteGguf(const std::string& path,
                const std::vector<std::pair<std::string, GgufValue>>& metadata,
                const std::vector<TensorToWrite>& tensors) {
