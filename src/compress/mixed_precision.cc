@@ -68,8 +68,7 @@ MixedPrecision MixPrecisions(Pretrained* opened, const CalibrationRows& data,
   MixedPrecision mixed;
   mixed.target = target;
   // What is impossible is said before the scores, which take their time.
-  const uint64_t budget =
-      Budget(opened, target, ListPrecisions(opened->model.get(), options));
+  const uint64_t budget = Budget(opened, target, ListPrecisions(opened->model.get(), options));
   mixed.matrices = ScorePrecisions(opened, data, rows, options);
   mixed.plan = ChoosePrecisions(mixed.matrices, budget);
   mixed.predicted_bytes = SizeOfFile(opened, mixed.plan);

@@ -107,8 +107,8 @@ TEST(PrecisionScores, AreTheDivergenceOfTheModelWithOneMatrixRounded) {
 
 TEST(MixedPrecision, TheFileIsAsLargeAsWasSaidAndWithinTheTarget) {
   const CalibrationRows data = SmallRows(2, 32, 5);
-  const PrecisionScoreOptions how{
-      .types = {DType::kQ3_K, DType::kQ4_0, DType::kQ5_K, DType::kQ8_0}, .kept = {}};
+  const PrecisionScoreOptions how{.types = {DType::kQ3_K, DType::kQ4_0, DType::kQ5_K, DType::kQ8_0},
+                                  .kept = {}};
   for (const char* config : {kSmallHybrid, kSmallLlama}) {
     const TemporaryDir dir;
     Pretrained opened = SmallModel(dir, config);

@@ -64,8 +64,9 @@ std::vector<PrecisionPlan> PrecisionCurve(const std::vector<MatrixPrecisions>& m
   const uint64_t least = LeastBytes(matrices), most = MostBytes(matrices);
   std::vector<PrecisionPlan> curve;
   for (uint64_t i = 0; i <= kSteps; ++i) {
-    PrecisionPlan plan = ChoosePrecisions(matrices, least + (most - least) / kSteps * i +
-                                                        (i == kSteps ? (most - least) % kSteps : 0));
+    PrecisionPlan plan =
+        ChoosePrecisions(matrices, least + (most - least) / kSteps * i +
+                                       (i == kSteps ? (most - least) % kSteps : 0));
     if (curve.empty() || plan.bytes > curve.back().bytes) curve.push_back(std::move(plan));
   }
   return curve;

@@ -112,7 +112,8 @@ std::string MixedHtml(const MixedPrecision& mixed) {
                    .y_label = "KL, nats a token",
                    .starts_logarithmic = true,
                    .better = Better::kLessLess};
-  ScatterSeries others{.name = "least KL of a size", .color = 0}, chosen{.name = "chosen", .color = 1};
+  ScatterSeries others{.name = "least KL of a size", .color = 0},
+      chosen{.name = "chosen", .color = 1};
   for (const PrecisionPlan& plan : mixed.curve)
     others.points.push_back(
         {Mebibytes(plan.bytes), plan.score, fmt::format("{:.1f} MiB", Mebibytes(plan.bytes))});
@@ -124,15 +125,15 @@ std::string MixedHtml(const MixedPrecision& mixed) {
 
 std::string ModesHtml(const std::vector<QuantizedMode>& modes) {
   ReportTable table;
-  table.columns = {{"activations", false}, {"KV", false}, {"states", false},
-                   {"KL"},                 {"perplexity"}, {"decode, tokens/s"}};
+  table.columns = {{"activations", false}, {"KV", false},       {"states", false}, {"KL"},
+                   {"perplexity"},         {"decode, tokens/s"}};
   for (const QuantizedMode& mode : modes)
-    table.rows.push_back({mode.act, mode.kv, mode.ssm,
-                          ReportCell(fmt::format("{:.5f}", mode.divergence.mean_kl()),
-                                     mode.divergence.mean_kl()),
-                          ReportCell(fmt::format("{:.4f}", mode.divergence.perplexity()),
-                                     mode.divergence.perplexity()),
-                          ReportCell(fmt::format("{:.1f}", mode.tokens_per_s), mode.tokens_per_s)});
+    table.rows.push_back(
+        {mode.act, mode.kv, mode.ssm,
+         ReportCell(fmt::format("{:.5f}", mode.divergence.mean_kl()), mode.divergence.mean_kl()),
+         ReportCell(fmt::format("{:.4f}", mode.divergence.perplexity()),
+                    mode.divergence.perplexity()),
+         ReportCell(fmt::format("{:.1f}", mode.tokens_per_s), mode.tokens_per_s)});
   return SortableTable(table);
 }
 

@@ -89,16 +89,16 @@ class Scorer {
     for (const PrecisionOption& option : result.options) {
       Rounded rounded;
       rounded.option = option;
-      rounded.weight = RoundMatrix(
-          param.name, exact, {option.type}, options_.rule,
-          options_.rule == ScaleRule::kFitted ? energy : nullptr);
+      rounded.weight = RoundMatrix(param.name, exact, {option.type}, options_.rule,
+                                   options_.rule == ScaleRule::kFitted ? energy : nullptr);
       const Tensor values = ValuesOf(rounded.weight);
       rounded.noise = gram != nullptr ? ProductNoise(exact, values, *gram, kRowsMeasured).noise
                                       : WeightNoise(exact, values).noise;
       all.push_back(std::move(rounded));
     }
-    Rounded& worst = *std::max_element(
-        all.begin(), all.end(), [](const Rounded& a, const Rounded& b) { return a.noise < b.noise; });
+    Rounded& worst =
+        *std::max_element(all.begin(), all.end(),
+                          [](const Rounded& a, const Rounded& b) { return a.noise < b.noise; });
     std::swap(*param.weight, worst.weight);
     const double kl = std::max(0.0, measure(worst.weight));
     std::swap(*param.weight, worst.weight);

@@ -14,7 +14,7 @@
 namespace planish {
 
 struct PrecisionScoreOptions {
-  std::vector<DType> types;                 // block types; rows that do not fill one get WritableType's
+  std::vector<DType> types;  // block types; rows that do not fill one get WritableType's
   std::map<std::string, StorageType> kept;  // matrices whose type is no question
   ScaleRule rule = ScaleRule::kFitted;      // of the rounding that is measured
   Precision precision = Precision::kBf16;   // of the passes that gather inputs; scores are in float
