@@ -182,7 +182,9 @@ TEST(FusionMeasure, BordersMoveToTheLeastJointKl) {
       EXPECT_LE(kl(found), kl(start));
       EXPECT_NE(std::find(all.begin(), all.end(), found), all.end());
       // No single move from what was found is better; over two places that is the least of all.
-      if (all.size() == 2) EXPECT_EQ(kl(found), least);
+      if (all.size() == 2) {
+        EXPECT_EQ(kl(found), least);
+      }
     }
   }
   // Nothing leaves what is allowed.
