@@ -31,7 +31,8 @@ uint64_t MostBytes(const std::vector<MatrixPrecisions>& matrices) {
   return bytes;
 }
 
-PrecisionPlan ChoosePrecisions(const std::vector<MatrixPrecisions>& matrices, uint64_t bytes) {
+PrecisionPlan ChoosePrecisions(const std::vector<MatrixPrecisions>& matrices, uint64_t bytes,
+                               double gap) {
   PLANISH_CHECK(bytes >= LeastBytes(matrices));
   SearchProblem problem;
   problem.block_count = matrices.size();
@@ -46,7 +47,7 @@ PrecisionPlan ChoosePrecisions(const std::vector<MatrixPrecisions>& matrices, ui
   }
   limit.high = static_cast<double>(bytes);
   problem.limits.push_back(std::move(limit));
-  const std::vector<SearchSolution> found = SolveSearch(problem, {});
+  const std::vector<SearchSolution> found = SolveSearch(problem, {.gap = gap, .seconds = 20});
   PLANISH_CHECK(!found.empty());
   PrecisionPlan plan;
   plan.bound = found[0].bound;
@@ -61,12 +62,13 @@ PrecisionPlan ChoosePrecisions(const std::vector<MatrixPrecisions>& matrices, ui
 
 std::vector<PrecisionPlan> PrecisionCurve(const std::vector<MatrixPrecisions>& matrices) {
   constexpr uint64_t kSteps = 10;
+  constexpr double kGap = 1e-2;  // a picture
   const uint64_t least = LeastBytes(matrices), most = MostBytes(matrices);
   std::vector<PrecisionPlan> curve;
   for (uint64_t i = 0; i <= kSteps; ++i) {
+    const uint64_t rest = i == kSteps ? (most - least) % kSteps : 0;
     PrecisionPlan plan =
-        ChoosePrecisions(matrices, least + (most - least) / kSteps * i +
-                                       (i == kSteps ? (most - least) % kSteps : 0));
+        ChoosePrecisions(matrices, least + (most - least) / kSteps * i + rest, kGap);
     if (curve.empty() || plan.bytes > curve.back().bytes) curve.push_back(std::move(plan));
   }
   return curve;
