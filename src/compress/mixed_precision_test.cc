@@ -66,7 +66,7 @@ TEST(PrecisionChoice, IsTheBestOfAllPlans) {
     const PrecisionPlan found = ChoosePrecisions(matrices, limit);
     EXPECT_LE(found.bytes, limit);
     EXPECT_EQ(found.storage.size(), matrices.size());
-    EXPECT_LE(found.score, best * (1 + 1e-3) + 1e-12) << "the gap";
+    EXPECT_LE(found.score, best * (1 + 1e-4) + 1e-12) << "the solver's gap";
     EXPECT_GE(found.score, best * (1 - 1e-12));
   }
 }
@@ -116,7 +116,7 @@ TEST(MixedPrecision, TheFileIsAsLargeAsWasSaidAndWithinTheTarget) {
     const uint64_t target = by_bits.predicted_bytes + 500;
     const MixedPrecision mixed = MixPrecisions(&opened, data, data, {.file_bytes = target}, how);
     EXPECT_LE(mixed.predicted_bytes, target);
-    EXPECT_LE(mixed.plan.score, by_bits.plan.score * (1 + 1e-3)) << "it has as many bytes";
+    EXPECT_LE(mixed.plan.score, by_bits.plan.score * (1 + 1e-4)) << "it has as many bytes";
     QuantizeOptions quantize;
     quantize.method = QuantizeMethod::kClip;
     quantize.storage = mixed.plan.storage;

@@ -31,8 +31,7 @@ uint64_t MostBytes(const std::vector<MatrixPrecisions>& matrices) {
   return bytes;
 }
 
-PrecisionPlan ChoosePrecisions(const std::vector<MatrixPrecisions>& matrices, uint64_t bytes,
-                               double gap) {
+PrecisionPlan ChoosePrecisions(const std::vector<MatrixPrecisions>& matrices, uint64_t bytes) {
   PLANISH_CHECK(bytes >= LeastBytes(matrices));
   SearchProblem problem;
   problem.block_count = matrices.size();
@@ -47,7 +46,7 @@ PrecisionPlan ChoosePrecisions(const std::vector<MatrixPrecisions>& matrices, ui
   }
   limit.high = static_cast<double>(bytes);
   problem.limits.push_back(std::move(limit));
-  const std::vector<SearchSolution> found = SolveSearch(problem, {.gap = gap, .seconds = 20});
+  const std::vector<SearchSolution> found = SolveSearch(problem, {});
   PLANISH_CHECK(!found.empty());
   PrecisionPlan plan;
   plan.bound = found[0].bound;
@@ -62,13 +61,12 @@ PrecisionPlan ChoosePrecisions(const std::vector<MatrixPrecisions>& matrices, ui
 
 std::vector<PrecisionPlan> PrecisionCurve(const std::vector<MatrixPrecisions>& matrices) {
   constexpr uint64_t kSteps = 10;
-  constexpr double kGap = 1e-2;  // a picture
   const uint64_t least = LeastBytes(matrices), most = MostBytes(matrices);
   std::vector<PrecisionPlan> curve;
   for (uint64_t i = 0; i <= kSteps; ++i) {
-    const uint64_t rest = i == kSteps ? (most - least) % kSteps : 0;
     PrecisionPlan plan =
-        ChoosePrecisions(matrices, least + (most - least) / kSteps * i + rest, kGap);
+        ChoosePrecisions(matrices, least + (most - least) / kSteps * i +
+                                       (i == kSteps ? (most - least) % kSteps : 0));
     if (curve.empty() || plan.bytes > curve.back().bytes) curve.push_back(std::move(plan));
   }
   return curve;

@@ -37,10 +37,8 @@ void KeepBestOptions(std::vector<PrecisionOption>* options);
 
 uint64_t LeastBytes(const std::vector<MatrixPrecisions>& matrices);
 uint64_t MostBytes(const std::vector<MatrixPrecisions>& matrices);
-// `bytes` is at least LeastBytes (checked). gap: relative distance to the least score that is good enough; scores are not
-// known better than that.
-PrecisionPlan ChoosePrecisions(const std::vector<MatrixPrecisions>& matrices, uint64_t bytes,
-                               double gap = 1e-3);
+// `bytes` is at least LeastBytes (checked).
+PrecisionPlan ChoosePrecisions(const std::vector<MatrixPrecisions>& matrices, uint64_t bytes);
 // Plans of the least and the most bytes and some between, by bytes.
 std::vector<PrecisionPlan> PrecisionCurve(const std::vector<MatrixPrecisions>& matrices);
 
