@@ -8,6 +8,7 @@
 #endif
 
 #include <cmath>
+#include <cstdint>
 
 #include "kernels/vector_math-inl.h"
 
@@ -47,11 +48,15 @@ HWY_INLINE float SumOfSquaresOf(size_t n, const Value& value) {
   return hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3))));
 }
 
+HWY_INLINE float RmsFactor(float sum, size_t n, float eps) {
+  return 1.0f / std::sqrt(sum / static_cast<float>(n) + eps);
+}
+
 // y = x w / sqrt(sum / n + eps); y may be x.
 HWY_INLINE void ScaleByRms(const float* x, const float* w, float sum, size_t n, float eps,
                            float* y) {
   const FloatTag d;
-  const FloatVec r = hn::Set(d, 1.0f / std::sqrt(sum / static_cast<float>(n) + eps));
+  const FloatVec r = hn::Set(d, RmsFactor(sum, n, eps));
   ForEachVector(n, [=](size_t i, auto load, auto store)
                        HWY_ATTR { store(hn::Mul(hn::Mul(load(x + i), r), load(w + i)), y + i); });
 }
@@ -62,16 +67,33 @@ HWY_INLINE void NormOneRow(const float* x, const float* w, size_t n, float eps, 
   ScaleByRms(x, w, sum, n, eps, y);
 }
 
+// u = y silu(z) of one group of one row; u may be y or z. Returns the sum of its squares.
+HWY_INLINE float GateGroup(const float* y, const float* z, size_t n, float* u) {
+  const FloatTag d;
+  return SumOfSquaresOf(n, [=](size_t i, auto load, auto store) HWY_ATTR {
+    const FloatVec gated = hn::Mul(load(y + i), SiluOf(d, load(z + i)));
+    store(gated, u + i);
+    return gated;
+  });
+}
+
 // One group of one row. u goes through `out`, which may be y or z: each element is read before it is written.
 [[maybe_unused]] void GatedNormGroup(const float* y, const float* z, const float* w, size_t n,
                                      float eps, float* out) {
+  ScaleByRms(out, w, GateGroup(y, z, n, out), n, eps, out);
+}
+
+// The same with u in y, and `out` written past the caches: for outputs that no cache keeps for their reader.
+[[maybe_unused]] void GatedNormGroupPastCaches(float* y, const float* z, const float* w, size_t n,
+                                               float eps, float* out) {
   const FloatTag d;
-  const float sum = SumOfSquaresOf(n, [=](size_t i, auto load, auto store) HWY_ATTR {
-    const FloatVec u = hn::Mul(load(y + i), SiluOf(d, load(z + i)));
-    store(u, out + i);
-    return u;
-  });
-  ScaleByRms(out, w, sum, n, eps, out);
+  const float sum = GateGroup(y, z, n, y);
+  constexpr size_t kVectorBytes = kLanes * sizeof(float);
+  if (n % kLanes != 0 || reinterpret_cast<uintptr_t>(out) % kVectorBytes != 0)
+    return ScaleByRms(y, w, sum, n, eps, out);
+  const FloatVec r = hn::Set(d, RmsFactor(sum, n, eps));
+  for (size_t i = 0; i < n; i += kLanes)
+    hn::Stream(hn::Mul(hn::Mul(hn::LoadU(d, y + i), r), hn::LoadU(d, w + i)), d, out + i);
 }
 
 }  // namespace

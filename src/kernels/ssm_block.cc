@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "hwy/cache_control.h"
 #include "kernels/bf16_panels.h"
 #include "kernels/scratch.h"
 #include "kernels/simd_targets.h"
@@ -60,21 +61,21 @@ class GroupTask {
       Convolve(begin, count);
       PrepareSteps(begin, count);
       const bool is_blocked = has_panels_ && count > kSsmFewTokens;
+      const bool is_tiled = is_blocked && chunk_.tiles != nullptr;
+      y_ = is_tiled ? xbc_ : own_y_;  // tiles may overwrite x
+      y_stride_ = is_tiled ? row_ : channels_;
       if (is_blocked)
         PrepareChunk(xbc_ + channels_, xbc_ + channels_ + N_, row_, count, N_, chunk_);
       for (size_t h = 0; h < heads_; ++h) {
-        PrefetchRows(h, begin, count);
+        WantRows(h, begin, count);
+        if (!is_tiled) PrefetchWanted();
         Head(h, begin, count, is_blocked);
       }
-      for (size_t t = 0; t < count; ++t) {
-        const size_t row = begin + t, first = group_ * channels_;
-        GatedNormGroup(y_ + t * channels_, run_.in + row * layer_.in_width() + first,
-                       layer_.norm + first, channels_, layer_.norm_eps,
-                       run_.out + row * layer_.d_in() + first);
-      }
+      Gate(begin, count);
       begin += count;
     }
     for (const Columns& columns : Parts()) KeepHistory(columns);
+    if (PassesCaches()) hwy::FlushStream();
   }
 
  private:
@@ -86,7 +87,7 @@ class GroupTask {
       return p;
     };
     xbc_ = floats(kSsmGrid * row_);
-    y_ = floats(kSsmGrid * channels_);
+    own_y_ = floats(kSsmGrid * channels_);
     steps_ = floats(kSsmGrid * heads_);
     padded_x_ = floats(kSsmGrid * width_);
     padded_y_ = floats(kSsmGrid * width_);
@@ -130,18 +131,40 @@ class GroupTask {
       std::memcpy(history + i * conv_dim, x + (run_.count - rows + i) * layer_.in_width(), bytes);
   }
 
-  // While head h is at work: its share of the chunk's z rows and of the next chunk's x, B and C to the second-level cache.
-  // Rows lie 90 KB apart (9B shape), too far for the hardware to guess.
-  HWY_INLINE void PrefetchRows(size_t h, size_t begin, size_t count) const {
+  // What to fetch while head h is at work: its share of the chunk's z rows and of the next chunk's x, B and C. Rows lie 90 KB
+  // apart (9B shape), too far for the hardware to guess.
+  void WantRows(size_t h, size_t begin, size_t count) {
     const size_t first = h * count / heads_, end = (h + 1) * count / heads_;
-    const auto prefetch = [](const float* p, size_t n) __attribute__((always_inline)) {
-      for (size_t i = 0; i < n; i += 16) __builtin_prefetch(p + i, 0, 2);
-    };
+    wanted_count_ = 0;
     for (size_t t = begin + first; t < begin + end; ++t) {
-      prefetch(run_.in + t * layer_.in_width() + group_ * channels_, channels_);
+      wanted_[wanted_count_++] = {run_.in + t * layer_.in_width() + group_ * channels_, channels_};
       if (t + count >= run_.count) continue;
       const float* next = run_.in + (t + count) * layer_.in_width() + layer_.d_in();
-      for (const Columns& c : Parts()) prefetch(next + c.from, c.count);
+      for (const Columns& c : Parts()) wanted_[wanted_count_++] = {next + c.from, c.count};
+    }
+  }
+  void PrefetchWanted() const {
+    for (const SsmWanted& wanted : Wanted())
+      for (size_t i = 0; i < wanted.floats; i += 16) __builtin_prefetch(wanted.data + i, 0, 2);
+  }
+  std::span<const SsmWanted> Wanted() const { return {wanted_, wanted_count_}; }
+
+  // The output of so many rows is larger than the second-level cache.
+  bool PassesCaches() const {
+    constexpr size_t kManyBytes = size_t{2} << 20;
+    return run_.count * layer_.d_in() * sizeof(float) >= kManyBytes;
+  }
+
+  void Gate(size_t begin, size_t count) {
+    const size_t first = group_ * channels_;
+    for (size_t t = 0; t < count; ++t) {
+      const float* z = run_.in + (begin + t) * layer_.in_width() + first;
+      float* out = run_.out + (begin + t) * layer_.d_in() + first;
+      float* y = y_ + t * y_stride_;
+      if (PassesCaches())
+        GatedNormGroupPastCaches(y, z, layer_.norm + first, channels_, layer_.norm_eps, out);
+      else
+        GatedNormGroup(y, z, layer_.norm + first, channels_, layer_.norm_eps, out);
     }
   }
 
@@ -174,7 +197,7 @@ class GroupTask {
                       .dt = dt,
                       .D = layer_.D[head],
                       .y = y_ + h * P_,
-                      .y_stride = channels_};
+                      .y_stride = y_stride_};
     if (width_ != P_) {
       CopyRows(tokens.x, row_, P_, count, padded_x_, width_);
       tokens.x = padded_x_;
@@ -187,7 +210,7 @@ class GroupTask {
         hn::Store(hn::Exp(d, hn::Mul(hn::Load(d, dt + t), A)), d, decay + t);
     }
     Advance(tokens, head, run_.position + begin + count - 1, is_blocked);
-    if (width_ != P_) CopyRows(padded_y_, width_, P_, count, y_ + h * P_, channels_);
+    if (width_ != P_) CopyRows(padded_y_, width_, P_, count, y_ + h * P_, y_stride_);
   }
 
   // y and the state after the tokens; `position` of the last of them.
@@ -210,7 +233,7 @@ class GroupTask {
   }
 
   void AdvanceFloat(const HeadTokens& tokens, size_t head, float* state, bool is_blocked) {
-    if (is_blocked) return ChunkHead(tokens, layer_.A[head], state, chunk_);
+    if (is_blocked) return ChunkHead(tokens, layer_.A[head], state, chunk_, Wanted());
     if (tokens.count == 1) return StepHead(tokens, FloatState(state));
     ScanHead(tokens, state);
   }
@@ -225,12 +248,16 @@ class GroupTask {
   size_t row_;       // of the group's x | B | C
   bool has_panels_;
   float* xbc_;       // [kSsmGrid, row]
-  float* y_;         // [kSsmGrid, channels]
+  float* own_y_;     // [kSsmGrid, channels]
   float* steps_;     // [kSsmGrid, heads]
   float* padded_x_;  // [kSsmGrid, width], likewise y
   float* padded_y_;
-  float* state_;  // [N, width]
+  float* state_;        // [N, width]
+  float* y_ = nullptr;  // of the chunk: own_y_, or the place of x
+  size_t y_stride_ = 0;
   ChunkScratch chunk_;
+  SsmWanted wanted_[4 * kSsmGrid];  // a row's z, x, B and C
+  size_t wanted_count_ = 0;
 };
 
 size_t GroupTaskFloats(const SsmLayer& layer) { return GroupTask::Floats(layer); }

@@ -117,7 +117,7 @@ void AdvanceByParts(const Layer& layer, Sequence* s) {
 
 const std::vector<SsmDims> kShapes = {{1, 1, 1, 1},   {4, 5, 7, 2},   {6, 16, 17, 3},
                                       {2, 17, 32, 1}, {4, 80, 33, 2}, {2, 64, 128, 1},
-                                      {2, 96, 64, 2}};
+                                      {2, 96, 64, 2}, {2, 80, 64, 1}};
 
 TEST(SsmBlock, ExactBlockHasTheBitsOfItsPartsForAllShapesLengthsAndWidths) {
   ForEachSimdLevel([] {
@@ -186,6 +186,18 @@ TEST(SsmBlock, FastBlockIsExactWithinBf16AndDoesNotDependOnCutsOfTheGrid) {
     }
   }
   LimitIsa("");
+}
+
+// Long runs write their output past the caches.
+TEST(SsmBlock, LongRunsGiveTheBitsOfShortOnes) {
+  const Layer layer({8, 32, 32, 2}, 4, 9);
+  const size_t T = (size_t{2} << 20) / (layer.View().d_in() * sizeof(float)) + 45;
+  for (const SsmArithmetic arithmetic : {SsmArithmetic::kExact, SsmArithmetic::kFast}) {
+    Sequence long_run(layer, T, 10), short_runs(layer, T, 10);
+    long_run.Advance(layer, {T}, arithmetic);
+    short_runs.Advance(layer, {kSsmGrid}, arithmetic);
+    ExpectSame(long_run, short_runs);
+  }
 }
 
 TEST(SsmBlock, RunsOfOneCallGiveTheBitsOfSeparateCallsForAnyThreadCount) {

@@ -13,6 +13,7 @@
 #include "kernels/bf16_panels.h"
 #include "kernels/ssm_block.h"
 #include "kernels/ssm_scan-inl.h"
+#include "kernels/ssm_tiles.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace planish {
@@ -32,6 +33,7 @@ struct ChunkScratch {
   float* m;            // [kSsmGrid, kSsmGrid]
   float* xs;           // [kSsmGrid, P]
   float* carried;      // [kSsmGrid, P] C S
+  float* tiles;        // SsmTileFloats, or null: no tiles for this shape
 
   // Returns the floats used.
   size_t Place(const SsmDims& dims, float* memory) {
@@ -56,6 +58,7 @@ struct ChunkScratch {
     m = floats(T * T);
     xs = floats(T * P);
     carried = floats(T * P);
+    tiles = HasSsmTiles(N, P) ? floats(SsmTileFloats(N, P)) : nullptr;
     return used;
   }
 };
@@ -117,7 +120,9 @@ HWY_INLINE void DecayedProducts(const float* sums, const float* dt, size_t count
 }
 
 // One head; `tokens` as in ScanHead, but decay is not used: A and dt [kSsmGrid] (zeros beyond count) give it. P == width.
-void ChunkHead(const HeadTokens& tokens, float A, float* state, const ChunkScratch& s) {
+// wanted: see SsmTileHead; without tiles they are left out.
+void ChunkHead(const HeadTokens& tokens, float A, float* state, const ChunkScratch& s,
+               std::span<const SsmWanted> wanted) {
   const FloatTag d;
   const size_t count = tokens.count, N = tokens.N, P = tokens.width;
   HWY_ALIGN float sums[kSsmGrid], from_start[kSsmGrid], to_end[kSsmGrid];
@@ -133,6 +138,25 @@ void ChunkHead(const HeadTokens& tokens, float A, float* state, const ChunkScrat
     hn::Store(hn::Mul(ChunkDecay(d, hn::Sub(last, at)), hn::Load(d, tokens.dt + i)), d, to_end + i);
   }
   DecayedProducts(sums, tokens.dt, count, s.cb, s.m);
+  if (s.tiles != nullptr) {
+    const SsmTileHead head = {.count = count,
+                              .N = N,
+                              .P = P,
+                              .c_left = s.c_left,
+                              .bt_left = s.bt_left,
+                              .m = s.m,
+                              .from_start = from_start,
+                              .to_end = to_end,
+                              .carry = from_start[count - 1],
+                              .D = tokens.D,
+                              .x = tokens.x,
+                              .x_stride = tokens.x_stride,
+                              .state = state,
+                              .y = tokens.y,
+                              .y_stride = tokens.y_stride,
+                              .wanted = wanted};
+    return AdvanceSsmTiles(head, s.tiles);
+  }
   PackLeft({s.m, kSsmGrid}, count, count, s.m_left);
 
   PanelSource x{tokens.x, tokens.x_stride}, xs{s.xs, P}, S{state, P};
