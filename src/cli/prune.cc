@@ -228,9 +228,11 @@ class PruneVerb : public Verb {
   }
 
   PruneProgress Progressor() {
-    return [stage_name = std::string(), progress = std::shared_ptr<Progress>()](
-               const std::string& stage, size_t done, size_t total) mutable {
-      if (stage != stage_name || progress == nullptr) {
+    return [stage_name = std::string(), stage_total = size_t{0},
+            progress = std::shared_ptr<Progress>()](const std::string& stage, size_t done,
+                                                    size_t total) mutable {
+      // Shapes are timed in several rounds, each with a total of its own.
+      if (stage != stage_name || total != stage_total || progress == nullptr) {
         progress.reset();
         const bool is_writing = stage.starts_with("writing");
         progress = std::make_shared<Progress>(stage, total,
@@ -238,6 +240,7 @@ class PruneVerb : public Verb {
                                               : stage == "candidates" ? "candidates"
                                                                       : "blocks");
         stage_name = stage;
+        stage_total = total;
       }
       progress->Update(done);
       if (done >= total) progress.reset();
