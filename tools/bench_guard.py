@@ -16,7 +16,15 @@ import tempfile
 from pathlib import Path
 
 LOSS = 0.05
-REPORTING = ["matmul_bench", "matmul_int8_bench"]  # the programs that call ReportBenchRow
+# The programs that call ReportBenchRow, with what they are to measure.
+REPORTING = [
+    ["matmul_bench"],
+    ["matmul_int8_bench"],
+    ["matmul_bf16_bench", "0.3", "22656x4480"],
+    ["ssm_bench", "decode", "prefill_fast"],
+    ["attention_bench", "decode", "0.5", "bf16", "32768"],
+    ["attention_bench", "decode", "0.5", "q8_0", "32768"],
+]
 
 
 def key_of(peaks):
@@ -61,9 +69,11 @@ def measure(build, model):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows"
         path.touch()
-        for bench in filter(Path.exists, (build / name for name in REPORTING)):
+        for name, *what in REPORTING:
+            if not (build / name).exists():
+                continue
             subprocess.run(
-                [str(bench)], check=True, stdout=sys.stderr,
+                [str(build / name), *what], check=True, stdout=sys.stderr,
                 env=os.environ | {"PLANISH_BENCH_ROWS": str(path)},
             )
         rows = parse_rows(path.read_text())

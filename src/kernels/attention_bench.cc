@@ -14,6 +14,7 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "kernels/attention.h"
+#include "kernels/bench_rows.h"
 #include "kernels/isa.h"
 
 namespace planish {
@@ -129,6 +130,10 @@ void Decode() {
         std::printf("%-5s %8zu %6zu %7zu %7d %10.1f %10.1f %7.1f %6.0f%%\n",
                     std::string(Name(type)).c_str(), context, batch, layers, threads,
                     best / static_cast<double>(layers) * 1e6, gbps, read, 100 * gbps / read);
+        ReportBenchRow("attention decode " + std::string(Name(type)) + " at " +
+                           std::to_string(context) + " b" + std::to_string(batch) + " " +
+                           std::to_string(threads) + "t",
+                       gbps / read);
         std::fflush(stdout);
       }
     }

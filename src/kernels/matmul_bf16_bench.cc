@@ -14,6 +14,7 @@
 #include "base/memory.h"
 #include "base/parallel.h"
 #include "base/random.h"
+#include "kernels/bench_rows.h"
 #include "kernels/isa.h"
 #include "kernels/matmul_bf16.h"
 #include "kernels/packed_weight.h"
@@ -162,6 +163,10 @@ void PrintRow(const std::string& name, const std::string& shape, int threads, do
   for (const size_t T : kTokens) {
     const double gflops = flops * static_cast<double>(T) / seconds(T) / 1e9;
     std::printf(" %6.0f %3.0f%%", gflops, peak > 0 ? 100 * gflops / peak : 0);
+    if (T == 512 && peak > 0)
+      ReportBenchRow(
+          "matmul_bf16 " + name + " " + shape + " T=512 " + std::to_string(threads) + "t",
+          gflops / peak);
   }
   std::printf("\n");
   std::fflush(stdout);

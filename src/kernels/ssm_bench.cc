@@ -17,7 +17,9 @@
 #include "base/memory.h"
 #include "base/parallel.h"
 #include "base/random.h"
+#include "kernels/bench_rows.h"
 #include "kernels/isa.h"
+#include "kernels/machine_peaks.h"
 #include "kernels/simd_targets.h"
 #include "kernels/ssm_block.h"
 
@@ -161,6 +163,18 @@ double InPlaceGBs(int threads) {
   return 2.0 * kFloats * sizeof(float) / seconds * 1e-9;
 }
 
+// Bytes a second that this machine reads with so many threads.
+double ReadPeak(int threads) {
+  static const MachinePeaks peaks = LoadOrMeasurePeaks(10);
+  return threads == 1 ? peaks.read.one_thread : peaks.read.team;
+}
+
+// The name of a guarded row (bench_rows.h).
+std::string RowName(std::string_view what, DType type, int threads) {
+  return "ssm_block " + std::string(what) + " state " + std::string(Name(type)) + " " +
+         std::to_string(threads) + "t";
+}
+
 void Decode(Parameters& parameters, size_t batch, DType type, int threads, double limit) {
   SetThreadCount(threads);
   const SsmLayer layer = parameters.Layer();
@@ -194,6 +208,9 @@ void Decode(Parameters& parameters, size_t batch, DType type, int threads, doubl
       batch, std::string(Name(type)).c_str(), threads,
       seconds / static_cast<double>(layers * batch) * 1e6, bytes / seconds * 1e-9,
       bytes / seconds * 1e-7 / limit, limit);
+  if (batch != 16)
+    ReportBenchRow(RowName("decode b" + std::to_string(batch), type, threads),
+                   bytes / seconds * 1e-9 / limit);
 }
 
 void Prefill(Parameters& parameters, size_t slice, SsmArithmetic arithmetic, DType type,
@@ -221,6 +238,11 @@ void Prefill(Parameters& parameters, size_t slice, SsmArithmetic arithmetic, DTy
               slice, arithmetic == SsmArithmetic::kExact ? "exact" : "fast",
               std::string(Name(type)).c_str(), threads,
               seconds / static_cast<double>(layers * slice) * 1e6);
+  if (arithmetic != SsmArithmetic::kFast || slice != 512) return;
+  // The limit: a token's row in and out of memory once.
+  const auto bytes = static_cast<double>((layer.in_width() + layer.d_in()) * sizeof(float));
+  ReportBenchRow(RowName("prefill 512", type, threads),
+                 bytes * static_cast<double>(layers * slice) / seconds / ReadPeak(threads));
 }
 
 // The access pattern described at the top of the file: conv with one channel's four taps gathered over a channel-major
