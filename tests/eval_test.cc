@@ -79,6 +79,8 @@ TEST_F(EvalProgram, WrongRequestsAreOneLine) {
   expect({"--tasks", "word-problem"}, 2, "word-problems");
   expect({"--thinking", "maybe"}, 2, "--thinking");
   expect({"--thinking", "-5"}, 2, "--thinking");
+  expect({"--thinking", ","}, 2, "--thinking names no setting");
+  expect({"--tasks", ","}, 2, "--tasks names no task");
   expect({"--samples", "3"}, 2, "--temperature");
   expect({"--tasks", "word-problems,gsm8k_boxed"}, 2, "TASK=FILE");
   expect({"--data", dir_ / "missing.jsonl"}, 2, "twice");

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/stopwatch.h"
+#include "cli/input.h"
 #include "cli/model_options.h"
 #include "cli/verbs.h"
 #include "eval/engine_generator.h"
@@ -19,16 +20,6 @@
 
 namespace planish {
 namespace {
-
-std::vector<std::string> Split(const std::string& text) {
-  std::vector<std::string> parts;
-  for (size_t at = 0; at <= text.size();) {
-    const size_t end = std::min(text.find(',', at), text.size());
-    parts.push_back(text.substr(at, end - at));
-    at = end + 1;
-  }
-  return parts;
-}
 
 ThinkingSetting ParseSetting(const std::string& text) {
   if (text == "off") return {0};
@@ -109,7 +100,8 @@ class EvalVerb : public Verb {
                   "--samples above 1 needs a temperature: greedy answers are all equal",
                   "--temperature 0.6");
     std::vector<std::unique_ptr<Task>> tasks;
-    for (const std::string& name : Split(tasks_)) tasks.push_back(MakeTask(name));
+    for (const std::string& name : SplitAtCommas(tasks_)) tasks.push_back(MakeTask(name));
+    if (tasks.empty()) throw UsageError("--tasks names no task");
     const std::map<std::string, std::string> files = DataFiles(tasks);
     if (!thinking_.empty()) Settings(/*has_thinking=*/true);  // a bad one is told before loading
     std::vector<std::vector<EvalItem>> items;
@@ -180,7 +172,8 @@ class EvalVerb : public Verb {
     };
     if (thinking_.empty() && budgets_.empty()) add({has_thinking ? -1 : 0});
     if (!thinking_.empty()) {
-      for (const std::string& part : Split(thinking_)) add(ParseSetting(part));
+      for (const std::string& part : SplitAtCommas(thinking_)) add(ParseSetting(part));
+      if (settings.empty()) throw UsageError("--thinking names no setting");
     } else if (std::find(budgets_.begin(), budgets_.end(), -1) != budgets_.end()) {
       add({-1});
     }

@@ -2,8 +2,6 @@
 // adamw_bench [MILLIONS]: one AdamW update and one sum of squares over that many parameters (32), on the whole team: milliseconds,
 // GB/s, and the share of the machine's measured read bandwidth. An update moves 28 bytes a parameter (reads gradient, value, m,
 // v; writes the last three), 24 with m in bf16.
-#include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -12,6 +10,7 @@
 #include "base/memory.h"
 #include "base/parallel.h"
 #include "kernels/adamw.h"
+#include "kernels/bench_timing.h"
 #include "kernels/machine_peaks.h"
 #include "kernels/sum_squares.h"
 
@@ -19,18 +18,6 @@ namespace planish {
 namespace {
 
 constexpr size_t kChunk = size_t{1} << 16;  // FlatParams::kChunkFloats
-
-template <typename Body>
-double MedianSeconds(const Body& body) {
-  std::vector<double> runs;
-  for (int i = 0; i < 9; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    body();
-    runs.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-  }
-  std::sort(runs.begin(), runs.end());
-  return runs[runs.size() / 2];
-}
 
 void Print(const char* name, double seconds, double bytes, double peak) {
   std::printf("%-28s %8.2f ms %8.2f GB/s %6.1f %%\n", name, 1e3 * seconds, bytes / seconds * 1e-9,
@@ -56,7 +43,7 @@ int Main(int argc, char** argv) {
   std::printf("%zu parameters, %d threads, read peak %.1f GB/s\n", n, ThreadCount(), peak * 1e-9);
   const auto over_chunks = [&](const auto& body) {
     return MedianSeconds(
-        [&] { ParallelFor(n / kChunk, [&](size_t c, int) { body(c * kChunk); }); });
+        0, 9, [&] { ParallelFor(n / kChunk, [&](size_t c, int) { body(c * kChunk); }); });
   };
   Print("AdamW, m in f32", over_chunks([&](size_t at) {
           AdamW(step, floats(0) + at, kChunk, floats(1) + at, floats(2) + at, floats(3) + at);

@@ -3,7 +3,6 @@
 // reading of as much memory in the same run, prefill GFLOP/s (peaks: `planish bench machine`). Layers follow each other as in a model, so pages come from memory. Usage: attention_bench [decode|prefill|small]
 // [seconds per figure, default 0.5] [type of KV] [context of decode].
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -15,6 +14,7 @@
 #include "base/random.h"
 #include "kernels/attention.h"
 #include "kernels/bench_rows.h"
+#include "kernels/bench_timing.h"
 #include "kernels/isa.h"
 
 namespace planish {
@@ -23,24 +23,6 @@ namespace {
 double g_seconds = 0.5;
 std::string g_type;    // empty: all
 size_t g_context = 0;  // 0: all
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-// Seconds of the fastest and the median run of `body` in g_seconds, at least three.
-template <typename Body>
-std::pair<double, double> Time(const Body& body) {
-  std::vector<double> times;
-  const double end = Now() + g_seconds;
-  while (times.size() < 3 || Now() < end) {
-    const double start = Now();
-    body();
-    times.push_back(Now() - start);
-  }
-  std::sort(times.begin(), times.end());
-  return {times.front(), times[times.size() / 2]};
-}
 
 // Pages of random content for `positions` of each of `sequences` in `layers`.
 struct Pages {
@@ -77,7 +59,7 @@ constexpr size_t kHeads = 40, kKvHeads = 8, kWidth = 128;
 double ReadGbps(const Pages& pages) {
   constexpr size_t kPiece = size_t{1} << 18;
   std::vector<uint64_t> sums(pages.bytes / kPiece);
-  const auto [best, median] = Time([&] {
+  const double best = BestSeconds(g_seconds, 3, [&] {
     ParallelFor(sums.size(), [&](size_t i, int) {
       const auto* words = reinterpret_cast<const uint64_t*>(pages.memory.data() + i * kPiece);
       uint64_t sum[8] = {};
@@ -115,7 +97,7 @@ void Decode() {
       for (const int threads : {1, 2}) {
         SetThreadCount(threads);
         const double read = ReadGbps(pages);
-        const auto [best, median] = Time([&] {
+        const double best = BestSeconds(g_seconds, 3, [&] {
           for (size_t layer = 0; layer < layers; ++layer) {
             std::vector<AttentionJob> jobs;
             for (size_t b = 0; b < batch; ++b) {
@@ -156,7 +138,7 @@ void Prefill() {
           SetThreadCount(threads);
           const AttentionJob job{q.data(),    kHeads * kWidth, rows,           depth,
                                  pages.of[0], out.data(),      kHeads * kWidth};
-          const auto [best, median] = Time([&] {
+          const double best = BestSeconds(g_seconds, 3, [&] {
             PagedAttention(layout, kHeads, 0.088f, act, {&job, 1});
           });
           // Two products over the positions that a row sees.
@@ -185,7 +167,7 @@ void Small() {
         const AttentionJob job{q.data(),          q.size(),   1,        context - 1,
                                pages.of[0],       out.data(), q.size(),
                                /*is_decode=*/true};
-        const auto [best, median] = Time([&] {
+        const double best = BestSeconds(g_seconds, 3, [&] {
           for (int i = 0; i < 1000; ++i)
             PagedAttention(layout, 9, 0.125f, ActMode::kInt8, {&job, 1});
         });

@@ -2,7 +2,6 @@
 // Speed of training attention: GFLOP/s of forward and of backward and their share of the machine's peak in the same arithmetic,
 // measured in the same run (operations: 4 and 10 times P for every pair of a query and a key that it sees, the usual count). Best of
 // several repetitions. Usage: flash_attention_bench [seconds per figure] [bf16|f32] [number of a shape]; PLANISH_ISA chooses the level.
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -11,6 +10,7 @@
 
 #include "base/parallel.h"
 #include "base/random.h"
+#include "kernels/bench_timing.h"
 #include "kernels/flash_attention.h"
 #include "kernels/isa.h"
 #include "kernels/machine_peaks.h"
@@ -24,22 +24,6 @@ struct Shape {
 constexpr Shape kShapes[] = {{8, 1024, 8, 2, 64}, {1, 8192, 8, 2, 64}, {8, 1024, 9, 3, 64},
                              {1, 8192, 9, 3, 64}, {8, 1024, 8, 8, 64}, {1, 8192, 8, 2, 128},
                              {8, 1024, 4, 4, 32}, {64, 128, 8, 2, 64}};
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-template <typename Body>
-double Best(double seconds, const Body& body) {
-  double best = 1e9;
-  body();
-  for (const double end = Now() + seconds; Now() < end;) {
-    const double start = Now();
-    body();
-    best = std::min(best, Now() - start);
-  }
-  return best;
-}
 
 void Measure(const Shape& s, ActMode act, double seconds, double peak) {
   const FlashShape shape{s.heads, s.kv_heads, s.head_dim,
@@ -69,9 +53,9 @@ void Measure(const Shape& s, ActMode act, double seconds, double peak) {
                                                             {k16.data(), DType::kBF16},
                                                             {v16.data(), DType::kBF16},
                                                             bounds};
-  const double forward =
-      Best(seconds, [&] { FlashAttentionForward(shape, input, act, out.data(), lse.data()); });
-  const double backward = Best(seconds, [&] {
+  const double forward = BestSeconds(
+      seconds, 2, [&] { FlashAttentionForward(shape, input, act, out.data(), lse.data()); });
+  const double backward = BestSeconds(seconds, 2, [&] {
     FlashAttentionBackward(shape, kept, act, {out.data()}, lse.data(), dout.data(), dq.data(),
                            dk.data(), dv.data());
   });

@@ -4,7 +4,6 @@
 // has them: x and dy bf16, W float), beside oneDNN's bf16 matmul where it was found (all operands bf16 already, W reordered
 // beforehand into the form of its choice), and the FP8 products with the quantisation of their rows. Median of many runs. SHAPE ("2048x512x2048": T x in x out) limits the table.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -15,6 +14,7 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "kernels/bench_rows.h"
+#include "kernels/bench_timing.h"
 #include "kernels/gemm_bf16.h"
 #include "kernels/gemm_fp8.h"
 #include "kernels/isa.h"
@@ -30,24 +30,6 @@ namespace planish {
 namespace {
 
 double g_seconds = 0.2;
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-// Median seconds of at least five runs of `body`.
-template <typename Body>
-double MedianOf(const Body& body) {
-  body();
-  std::vector<double> runs;
-  for (const double end = Now() + g_seconds; runs.size() < 5 || Now() < end;) {
-    const double start = Now();
-    body();
-    runs.push_back(Now() - start);
-  }
-  std::nth_element(runs.begin(), runs.begin() + static_cast<long>(runs.size() / 2), runs.end());
-  return runs[runs.size() / 2];
-}
 
 struct Matrix {
   explicit Matrix(size_t count) : memory(count * sizeof(float)), halves(count * 2) {
@@ -156,7 +138,7 @@ double OneDnnSeconds(const Layer& layer, Product product) {
   fill(b_memory, desc.weights_desc().get_size());
   std::unordered_map<int, dnnl::memory> arguments = {
       {DNNL_ARG_SRC, a_memory}, {DNNL_ARG_WEIGHTS, b_memory}, {DNNL_ARG_DST, c_memory}};
-  return MedianOf([&] {
+  return MedianSeconds(g_seconds, 5, [&] {
     matmul.execute(stream, arguments);
     stream.wait();
   });
@@ -195,12 +177,14 @@ void Run(const std::string& only_shape) {
       }
     };
     print("float", [&](Product product) {
-      return MedianOf([&] { layer.Run(product, DType::kF32, DType::kF32); });
+      return MedianSeconds(g_seconds, 5, [&] { layer.Run(product, DType::kF32, DType::kF32); });
     });
     print("bf16, W float", [&](Product product) {
-      return MedianOf([&] { layer.Run(product, DType::kBF16, DType::kF32); });
+      return MedianSeconds(g_seconds, 5, [&] { layer.Run(product, DType::kBF16, DType::kF32); });
     });
-    print("fp8", [&](Product product) { return MedianOf([&] { layer.RunFp8(product); }); });
+    print("fp8", [&](Product product) {
+      return MedianSeconds(g_seconds, 5, [&] { layer.RunFp8(product); });
+    });
 #if defined(PLANISH_HAVE_ONEDNN)
     print("oneDNN bf16", [&](Product product) { return OneDnnSeconds(layer, product); });
 #endif

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // gemm_f32_bench [SECONDS]: GFLOP/s of the float products of training and their share of this machine's f32 peak: forward
 // (Y = X W^T), dX = dY W and dW += dY^T X of layers of 30-150 M models, 1 and 2 threads. Best of many runs.
-#include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
@@ -11,6 +9,7 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "kernels/bench_rows.h"
+#include "kernels/bench_timing.h"
 #include "kernels/gemm_f32.h"
 #include "kernels/isa.h"
 #include "kernels/machine_peaks.h"
@@ -19,22 +18,6 @@ namespace planish {
 namespace {
 
 double g_seconds = 0.3;
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-template <typename Body>
-double BestOf(const Body& body) {
-  double best = 1e30;
-  const double end = Now() + g_seconds;
-  for (int i = 0; i < 3 || Now() < end; ++i) {
-    const double start = Now();
-    body();
-    best = std::min(best, Now() - start);
-  }
-  return best;
-}
 
 struct Matrix {
   explicit Matrix(size_t count) : memory(count * sizeof(float)) {
@@ -62,14 +45,16 @@ void Run() {
       SetThreadCount(threads);
       const double flops = 2.0 * static_cast<double>(T * in * out);
       const double seconds[] = {
-          BestOf([&, T = T, in = in, out = out] {
-            GemmF32({x.data(), in}, {w.data(), in}, T, out, in, false, y.data(), out);
-          }),
-          BestOf([&, T = T, in = in, out = out] {
-            GemmF32({y.data(), out}, {w.data(), in, DType::kF32, true}, T, in, out, false, x.data(),
-                    in);
-          }),
-          BestOf([&, T = T, in = in, out = out] {
+          BestSeconds(g_seconds, 3,
+                      [&, T = T, in = in, out = out] {
+                        GemmF32({x.data(), in}, {w.data(), in}, T, out, in, false, y.data(), out);
+                      }),
+          BestSeconds(g_seconds, 3,
+                      [&, T = T, in = in, out = out] {
+                        GemmF32({y.data(), out}, {w.data(), in, DType::kF32, true}, T, in, out,
+                                false, x.data(), in);
+                      }),
+          BestSeconds(g_seconds, 3, [&, T = T, in = in, out = out] {
             GemmF32({y.data(), out, DType::kF32, true}, {x.data(), in, DType::kF32, true}, out, in,
                     T, true, w.data(), in);
           })};

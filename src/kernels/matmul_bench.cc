@@ -3,7 +3,6 @@
 // f32 FMA at T >= 8. Best of many repetitions, since other programs share the machine. Usage: matmul_bench [seconds per
 // figure, default 0.3]; PLANISH_ISA chooses the level.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -12,6 +11,7 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "kernels/bench_rows.h"
+#include "kernels/bench_timing.h"
 #include "kernels/isa.h"
 #include "kernels/machine_peaks.h"
 #include "kernels/matmul.h"
@@ -21,23 +21,6 @@ namespace planish {
 namespace {
 
 double g_seconds = 0.3;
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-// Seconds of the fastest run of `body` in g_seconds, at least five.
-template <typename Body>
-double BestOf(const Body& body) {
-  double best = 1e30;
-  const double end = Now() + g_seconds;
-  for (int i = 0; i < 5 || Now() < end; ++i) {
-    const double start = Now();
-    body();
-    best = std::min(best, Now() - start);
-  }
-  return best;
-}
 
 Weight RandomWeight(DType dtype, size_t out, size_t in) {
   Weight w("w", out, in, dtype);
@@ -95,7 +78,8 @@ void Run() {
         SetThreadCount(threads);
         const double bytes = static_cast<double>(original.bytes());
         size_t turn = 0;
-        const double one = BestOf([&] { MatMul(copies[turn++ % count], x.data(), 1, y.data()); });
+        const double one = BestSeconds(
+            g_seconds, 5, [&] { MatMul(copies[turn++ % count], x.data(), 1, y.data()); });
         const double gbps = bytes / one / 1e9;
         char name[32];
         std::snprintf(name, sizeof name, "%zux%zu", N, K);
@@ -107,7 +91,8 @@ void Run() {
         };
         report(1, gbps / read[threads]);
         for (const size_t T : {size_t{8}, size_t{64}, size_t{512}}) {
-          const double seconds = BestOf([&] { MatMul(copies[0], x.data(), T, y.data()); });
+          const double seconds =
+              BestSeconds(g_seconds, 5, [&] { MatMul(copies[0], x.data(), T, y.data()); });
           const double gflops = 2.0 * static_cast<double>(N * K * T) / seconds / 1e9;
           std::printf(" %9.0f %5.0f%%", gflops, 100 * gflops / peak[threads]);
           report(T, gflops / peak[threads]);

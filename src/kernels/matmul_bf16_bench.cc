@@ -4,7 +4,6 @@
 // beforehand into the form of its choice, activations bf16 already) when it was found. SHAPE ("4480x10240") and TYPE ("q4_0")
 // limit the table. Weights change from call to call, so that short calls read them from memory.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -15,7 +14,9 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "kernels/bench_rows.h"
+#include "kernels/bench_timing.h"
 #include "kernels/isa.h"
+#include "kernels/machine_peaks.h"
 #include "kernels/matmul_bf16.h"
 #include "kernels/packed_weight.h"
 #include "tensor/blocks.h"
@@ -24,80 +25,11 @@
 #include <dnnl.hpp>
 #include <unordered_map>
 #endif
-#if defined(__x86_64__)
-#include <immintrin.h>
-
-#include "kernels/amx.h"
-#endif
 
 namespace planish {
 namespace {
 
 double g_seconds = 0.15;
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-// Median seconds of at least five runs of `body`.
-template <typename Body>
-double MedianOf(const Body& body) {
-  body();
-  std::vector<double> runs;
-  for (const double end = Now() + g_seconds; runs.size() < 5 || Now() < end;) {
-    const double start = Now();
-    body();
-    runs.push_back(Now() - start);
-  }
-  std::nth_element(runs.begin(), runs.begin() + static_cast<long>(runs.size() / 2), runs.end());
-  return runs[runs.size() / 2];
-}
-
-// ---- the peak: independent chains of the unit's instruction on registers
-
-#if defined(__x86_64__)
-__attribute__((target("amx-tile,amx-bf16"))) double AmxLoop(size_t rounds) {
-  const AmxTiles scope;
-  for (size_t i = 0; i < rounds; ++i) {
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
-  }
-  return static_cast<double>(rounds) * 4 * 2 * 16 * 16 * 32;
-}
-__attribute__((target("avx512f,avx512bf16"))) double DotLoop(size_t rounds) {
-  __m512 sums[12] = {};
-  const __m512bh x = {};
-  for (size_t i = 0; i < rounds; ++i) {
-#pragma GCC unroll 12
-    for (__m512& sum : sums) {
-      sum = _mm512_dpbf16_ps(sum, x, x);
-      asm volatile("" : "+v"(sum));
-    }
-  }
-  return static_cast<double>(rounds) * 12 * 2 * 32;
-}
-#endif
-
-// GFLOP/s of `threads` threads; 0 if the level in use has no unit for bf16.
-double Peak(int threads) {
-  double (*loop)(size_t) = nullptr;
-#if defined(__x86_64__)
-  loop = Has(Isa::kAmx) ? AmxLoop : Has(Isa::kBf16) ? DotLoop : nullptr;
-#endif
-  if (loop == nullptr) return 0;
-  double flops = 0;
-  const double seconds = MedianOf([&] {
-    ParallelFor(static_cast<size_t>(threads), [&](size_t i, int) {
-      const double done = loop(1 << 18);
-      if (i == 0) flops = done;
-    });
-  });
-  return flops * threads / seconds / 1e9;
-}
-
-// ---- the peer
 
 #if defined(PLANISH_HAVE_ONEDNN)
 class OneDnn {
@@ -130,7 +62,7 @@ class OneDnn {
 };
 double OneDnnSeconds(size_t T, size_t N, size_t K) {
   OneDnn peer(T, N, K);
-  return MedianOf([&] { peer.Run(); });
+  return MedianSeconds(g_seconds, 5, [&] { peer.Run(); });
 }
 #endif
 
@@ -173,12 +105,10 @@ void PrintRow(const std::string& name, const std::string& shape, int threads, do
 }
 
 void Run(const std::string& only_shape, const std::string& only_type) {
-  double peak[3] = {};
-  for (const int threads : {1, 2}) {
-    SetThreadCount(threads);
-    peak[threads] = Peak(threads);
-    std::printf("%s, %d thread(s): peak %.0f GFLOP/s\n", IsaName().c_str(), threads, peak[threads]);
-  }
+  SetThreadCount(2);
+  const MachinePeaks peaks = LoadOrMeasurePeaks(10);
+  const double peak[3] = {0, peaks.bf16().one_thread / 1e9, peaks.bf16().team / 1e9};
+  std::printf("%s, bf16 peak %.0f / %.0f GFLOP/s\n", IsaName().c_str(), peak[1], peak[2]);
   std::printf("%-12s %-12s t |", "weights", "shape NxK");
   for (const size_t T : kTokens) std::printf(" T=%-4zu  %% ", T);
   std::printf("\n");
@@ -209,7 +139,7 @@ void Run(const std::string& only_shape, const std::string& only_type) {
         SetThreadCount(threads);
         PrintRow(std::string(Name(dtype)) + (is_packed ? " packed" : ""), shape, threads, flops,
                  peak[threads], [&](size_t T) {
-                   return MedianOf([&] {
+                   return MedianSeconds(g_seconds, 5, [&] {
                      const Weight* const weights[] = {&copies[turn++ % count]};
                      float* const outputs[] = {y};
                      MatMulBf16(weights, x, T, outputs);

@@ -113,11 +113,13 @@ void TileBlocks(const Int8Weight& w, size_t begin, size_t end, const Int8Rows& x
       }
     }
   }
-  for (size_t b = begin; b < end; ++b) {
-    for (size_t panel = first; panel < last; ++panel) {
-      const size_t tokens = std::min(height, x.tokens() - panel * height);
-      StoreSums(w, b, sums + (b - begin) * sum_stride + (panel - first) * panel_floats, tokens,
-                y + panel * height * w.out);
+  // Token by token: the rows of a task lie side by side in y, those of two tokens on different pages.
+  for (size_t panel = first; panel < last; ++panel) {
+    const size_t tokens = std::min(height, x.tokens() - panel * height);
+    for (size_t t = 0; t < tokens; ++t) {
+      const float* from = sums + (panel - first) * panel_floats + t * kPackedRows;
+      for (size_t b = begin; b < end; ++b, from += sum_stride)
+        StoreSums(w, b, from, 1, y + (panel * height + t) * w.out);
     }
   }
 }

@@ -47,8 +47,8 @@ constexpr size_t kTasksOfThread = 4;
 constexpr size_t kStreamTaskBytes = 2 << 20;
 // Multiply-adds below which a call stays on its thread: some 5 us, as kRegionOperations is for floats.
 constexpr size_t kRegionProducts = size_t{1} << 19;
-constexpr size_t kTileRowBlocks = 16;  // of a task
-constexpr size_t kTilePanels = 16;     // of a task: 256 tokens, whose sums take 256 KiB
+constexpr size_t kTileRowBlocks = 12;  // of a task
+constexpr size_t kTilePanels = 32;     // of a task: 512 tokens, whose sums take 384 KiB
 constexpr size_t kChunkTokens = 1024;  // quantised at a time
 constexpr size_t kManyTokens =
     64;  // from here on the activations of a slab are worth keeping for many rows

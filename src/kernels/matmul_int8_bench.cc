@@ -4,7 +4,6 @@
 // share of its vector int8 peak (tiles can exceed it). Best of the rounds that fit the time, since other programs share the machine.
 // Usage: matmul_int8_bench [decode|small|prefill|pack ...] [TYPE ...] [seconds per figure]; PLANISH_ISA chooses the level.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -15,6 +14,7 @@
 
 #include "base/parallel.h"
 #include "kernels/bench_rows.h"
+#include "kernels/bench_timing.h"
 #include "kernels/isa.h"
 #include "kernels/machine_peaks.h"
 #include "kernels/matmul_int8.h"
@@ -25,23 +25,6 @@ namespace planish {
 namespace {
 
 double g_seconds = 0.1;
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-// Seconds of the fastest run of `body` in g_seconds, at least three.
-template <typename Body>
-double BestOf(const Body& body) {
-  double best = 1e30;
-  const double end = Now() + g_seconds;
-  for (int i = 0; i < 3 || Now() < end; ++i) {
-    const double start = Now();
-    body();
-    best = std::min(best, Now() - start);
-  }
-  return best;
-}
 
 struct Shape {
   size_t N, K;
@@ -91,7 +74,7 @@ void MeasureDecode(std::span<const Shape> shapes, size_t total, const double* re
         std::printf("%-6s %5zux%-6zu %3d", std::string(Name(dtype)).c_str(), shape.N, shape.K,
                     threads);
         for (const size_t T : kTokens) {
-          const double seconds = BestOf([&] {
+          const double seconds = BestSeconds(g_seconds, 3, [&] {
             for (const Weight& w : ws) Multiply(w, x, T, &y);
           });
           const double count = static_cast<double>(ws.size());
@@ -126,7 +109,7 @@ void MeasurePrefill(std::span<const Shape> shapes, const double* peak) {
         std::printf("%-6s %5zux%-6zu %3d", std::string(Name(dtype)).c_str(), shape.N, shape.K,
                     threads);
         for (const size_t T : kTokens) {
-          const double seconds = BestOf([&] { Multiply(ws[0], x, T, &y); });
+          const double seconds = BestSeconds(g_seconds, 3, [&] { Multiply(ws[0], x, T, &y); });
           const double gops = 2.0 * static_cast<double>(shape.N * shape.K * T) / seconds / 1e9;
           if (T == 512) ReportBenchRow(RowName(dtype, shape, T, threads), gops / peak[threads]);
           std::printf("  %11.0f %4.0f%%", gops, 100 * gops / peak[threads]);
@@ -146,7 +129,7 @@ void MeasurePacking() {
     Weight w = RandomPackable(dtype, 8192, 8192, 1);
     for (const int threads : {1, 2}) {
       SetThreadCount(threads);
-      const double seconds = BestOf([&] {
+      const double seconds = BestSeconds(g_seconds, 3, [&] {
         w.Touch();
         w.SetPacked(kPackedLayout, {});  // frees the old view
         w.Touch();

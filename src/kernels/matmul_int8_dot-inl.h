@@ -142,18 +142,22 @@ void MultiplySlab(const uint8_t* wide, size_t wide_stride, size_t groups, const 
   constexpr size_t V = Ops::kVectors;
   const size_t height = x.height;
   const int8_t* a = x.codes + 32 * first_token;
+  // Copies: stores to the sums might otherwise change x, as far as the compiler knows.
+  const float* x_scales = x.scales + first_token;
+  const float* x_sums = x.scaled_sums + first_token;
+  const int32_t* starts = StartOf<Kind>(x, 0, 0) + first_token;
   sums += first_token * kPackedRows;
-  for (size_t g = 0; g < groups; ++g, wide += kWideBytes<Kind>, a += 32 * height) {
+  for (size_t g = 0; g < groups;
+       ++g, wide += kWideBytes<Kind>, a += 32 * height, x_scales += height, x_sums += height) {
 #pragma GCC unroll 2
-    for (size_t s = 0; s < Kind::kScales; ++s) {
+    for (size_t s = 0; s < Kind::kScales; ++s, starts += height) {
 #pragma GCC unroll 4
       for (size_t v = 0; v < V; ++v) {
         typename Ops::template Sum<Kind> sum[B][M];
-        const int32_t* start = StartOf<Kind>(x, g, s) + first_token;
 #pragma GCC unroll 4
         for (size_t b = 0; b < B; ++b)
 #pragma GCC unroll 8
-          for (size_t m = 0; m < M; ++m) sum[b][m].Start(start + m);
+          for (size_t m = 0; m < M; ++m) sum[b][m].Start(starts + m);
 #pragma GCC unroll 8
         for (size_t i = 0; i < 8 / Kind::kScales; ++i) {
           const size_t t = s * 4 + i;
@@ -168,21 +172,23 @@ void MultiplySlab(const uint8_t* wide, size_t wide_stride, size_t groups, const 
             for (size_t b = 0; b < B; ++b) sum[b][m].Add(w[b], four);
           }
         }
+        float* at = sums;
 #pragma GCC unroll 4
-        for (size_t b = 0; b < B; ++b) {
+        for (size_t b = 0; b < B; ++b, at += sum_stride) {
+          asm volatile(""
+                       : "+r"(at));  // one base and displacements, not an address kept for each sum
           const auto* floats = reinterpret_cast<const float*>(wide + b * wide_stride + 512);
           const auto scale = Ops::LoadFloats(floats + s * kPackedRows + v * kRowsOfVector);
 #pragma GCC unroll 8
           for (size_t m = 0; m < M; ++m) {
-            float* at = sums + b * sum_stride + m * kPackedRows + v * kRowsOfVector;
-            const size_t i = g * height + first_token + m;
-            auto acc = Ops::MulAdd(sum[b][m].Value(start + m),
-                                   Ops::Mul(scale, Ops::Set(x.scales[i])), Ops::LoadFloats(at));
+            float* const here = at + m * kPackedRows + v * kRowsOfVector;
+            auto acc = Ops::MulAdd(sum[b][m].Value(starts + m),
+                                   Ops::Mul(scale, Ops::Set(x_scales[m])), Ops::LoadFloats(here));
             if constexpr (Kind::kMin) {
               const auto min = Ops::LoadFloats(floats + kPackedRows + v * kRowsOfVector);
-              acc = Ops::NegMulAdd(min, Ops::Set(x.scaled_sums[i]), acc);
+              acc = Ops::NegMulAdd(min, Ops::Set(x_sums[m]), acc);
             }
-            Ops::Store(at, acc);
+            Ops::Store(here, acc);
           }
         }
       }

@@ -40,8 +40,9 @@ struct Int8Kernels {
 
 // A tile task takes kInt8TileBlocks blocks of rows at a time, of each a slab of at most kInt8SlabGroups groups, widened to
 // bytes; meanwhile the sums of all rows and tokens of the task wait in the workspace.
-inline constexpr size_t kInt8TileBlocks = 2;
-inline constexpr size_t kInt8SlabGroups = 20;
+inline constexpr size_t kInt8TileBlocks = 3;
+inline constexpr size_t kInt8SlabGroups =
+    12;  // 3 blocks of them and a panel's codes and sums fit 32 KiB
 inline constexpr size_t kInt8WideBytes =
     512 + 64 + 64;  // a widened group: codes; two scales, or scales and minima
 constexpr size_t Int8TileWorkspace(size_t blocks, size_t panels, size_t panel_height) {

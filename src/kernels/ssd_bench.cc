@@ -2,8 +2,6 @@
 // Speed of what lies between the projections of a Mamba-2 mixer in training, forward and backward, in microseconds a token and
 // layer, with the products of the chunked scan as a share of the machine's peak (machine_peaks.h) for their type. One document.
 // Usage: ssd_bench [f32|bf16|9b|chunks]...; PLANISH_ISA chooses the level.
-#include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <functional>
@@ -14,6 +12,7 @@
 #include "base/memory.h"
 #include "base/parallel.h"
 #include "kernels/bench_rows.h"
+#include "kernels/bench_timing.h"
 #include "kernels/conv1d.h"
 #include "kernels/conv1d_backward.h"
 #include "kernels/gated_norm.h"
@@ -29,35 +28,6 @@ namespace planish {
 namespace {
 
 constexpr size_t kWidth = 4;
-
-double BestSeconds(const std::function<void()>& run) {
-  double best = 1e30;
-  for (int i = 0; i < 5; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    run();
-    const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-    best = std::min(best, time.count());
-  }
-  return best;
-}
-
-// Uniform in [low, high].
-class Floats {
- public:
-  Floats(size_t n, float low, float high) : n_(n), buffer_(n * sizeof(float)) {
-    uint32_t bits = 12345;
-    for (size_t i = 0; i < n; ++i) {
-      bits = bits * 1664525u + 1013904223u;
-      data()[i] = low + (high - low) * static_cast<float>(bits >> 8) * 0x1p-24f;
-    }
-  }
-  float* data() { return reinterpret_cast<float*>(buffer_.data()); }
-  size_t size() const { return n_; }
-
- private:
-  size_t n_;
-  AlignedBuffer buffer_;
-};
 
 struct Shape {
   const char* name;
@@ -86,13 +56,13 @@ void Run(const Shape& shape, DType type, size_t chunk, int threads, const Machin
   const SsmDims& dims = shape.dims;
   const size_t T = shape.T, H = dims.heads, d_in = dims.XSize(), conv_dim = dims.RowSize(),
                width = d_in + conv_dim;
-  Floats values(T * width, -1, 1), grads(T * conv_dim, -1, 1), dy(T * d_in, -1, 1),
+  UniformFloats values(T * width, -1, 1), grads(T * conv_dim, -1, 1), dy(T * d_in, -1, 1),
       raw(T * H, -4, -1), bias(H, -1, 0), A(H, -8, -1), D(H, 0.5, 1.5),
       taps(kWidth * conv_dim, -0.5, 0.5), conv_bias(conv_dim, -0.1f, 0.1f), w(d_in, 0.5, 1.5),
       dt(T * H, 0, 0), ddt(T * H, 0, 0), sums(8 * conv_dim, 0, 0);
-  Floats zxbc(T * width, 0, 0), xbc(T * conv_dim, 0, 0), y(T * d_in, 0, 0), n(T * d_in, 0, 0),
-      dzxbc(T * width, 0, 0);  // of `type`
-  const auto at = [&](Floats& rows, size_t elements) {
+  UniformFloats zxbc(T * width, 0, 0), xbc(T * conv_dim, 0, 0), y(T * d_in, 0, 0),
+      n(T * d_in, 0, 0), dzxbc(T * width, 0, 0);  // of `type`
+  const auto at = [&](UniformFloats& rows, size_t elements) {
     return static_cast<void*>(reinterpret_cast<std::byte*>(rows.data()) + BytesOf(type, elements));
   };
   SetThreadCount(threads);
@@ -102,7 +72,7 @@ void Run(const Shape& shape, DType type, size_t chunk, int threads, const Machin
   };
   std::vector<Timed> times;
   const auto time = [&](const char* name, const std::function<void()>& run) {
-    times.push_back({name, BestSeconds(run)});
+    times.push_back({name, BestSeconds(0, 5, run)});
   };
   time("round", [&] { RoundColumns(values.data(), width, T, width, type, zxbc.data(), width); });
   const ConvJob conv{.type = type,
@@ -127,7 +97,7 @@ void Run(const Shape& shape, DType type, size_t chunk, int threads, const Machin
     GatedNormBackward(norm, type, {y.data(), d_in}, {zxbc.data(), width}, T, dy.data(), n.data(),
                       dzxbc.data(), width, sums.data());
   });
-  Floats dcore(T * d_in, -1, 1);
+  UniformFloats dcore(T * d_in, -1, 1);
   const SsdBackwardJob back{.input = input,
                             .T = T,
                             .initial_state = nullptr,

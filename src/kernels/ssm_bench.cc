@@ -6,11 +6,9 @@
 // imitation of the pattern in our own loops at the same instruction set, not its code and not a measurement of it. Best of several repetitions. Usage: ssm_bench
 // [decode|prefill|prefill_fast|drift]...; PLANISH_ISA chooses the level.
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -18,6 +16,7 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "kernels/bench_rows.h"
+#include "kernels/bench_timing.h"
 #include "kernels/isa.h"
 #include "kernels/machine_peaks.h"
 #include "kernels/simd_targets.h"
@@ -107,37 +106,8 @@ namespace {
 
 constexpr size_t kLayers = 27;
 
-double BestSeconds(int repetitions, const std::function<void()>& run) {
-  double best = 1e30;
-  for (int i = 0; i < repetitions; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    run();
-    const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-    best = std::min(best, time.count());
-  }
-  return best;
-}
-
-// Large and touched once; uniform in [low, high].
-class Floats {
- public:
-  Floats(size_t n, float low, float high) : n_(n), buffer_(n * sizeof(float)) {
-    uint32_t bits = 12345;
-    for (size_t i = 0; i < n; ++i) {
-      bits = bits * 1664525u + 1013904223u;
-      data()[i] = low + (high - low) * static_cast<float>(bits >> 8) * 0x1p-24f;
-    }
-  }
-  float* data() { return reinterpret_cast<float*>(buffer_.data()); }
-  size_t size() const { return n_; }
-
- private:
-  size_t n_;
-  AlignedBuffer buffer_;
-};
-
 struct Parameters {
-  Floats taps{4 * 12288, -0.5f, 0.5f}, conv_bias{12288, -0.1f, 0.1f}, dt_bias{128, -6, -2},
+  UniformFloats taps{4 * 12288, -0.5f, 0.5f}, conv_bias{12288, -0.1f, 0.1f}, dt_bias{128, -6, -2},
       A{128, -16, -1}, D{128, 0.5f, 1.5f}, norm{10240, 0.5f, 1.5f};
   SsmLayer Layer() {
     return {kDims,          4,        taps.data(), conv_bias.data(),
@@ -150,8 +120,8 @@ struct Parameters {
 double InPlaceGBs(int threads) {
   SetThreadCount(threads);
   constexpr size_t kFloats = size_t{192} << 20 >> 2, kBlock = 1 << 15;
-  Floats floats(kFloats, 0, 1);
-  const double seconds = BestSeconds(5, [&] {
+  UniformFloats floats(kFloats, 0, 1);
+  const double seconds = BestSeconds(0, 5, [&] {
     ParallelFor(kFloats / kBlock, [&](size_t block, int) {
       float* p = floats.data() + block * kBlock;
       for (size_t i = 0; i < kBlock; i += 16) {
@@ -180,11 +150,11 @@ void Decode(Parameters& parameters, size_t batch, DType type, int threads, doubl
   const SsmLayer layer = parameters.Layer();
   const size_t layers = batch == 1 ? kLayers : std::max<size_t>(2, 32 / batch);
   const size_t state_floats = kDims.StateSize() / (type == DType::kBF16 ? 2 : 1);
-  Floats states(layers * batch * state_floats, 0, 1e-3f);
-  Floats windows(layers * batch * 3 * layer.conv_dim(), -1, 1), in(batch * layer.in_width(), -1, 1),
-      out(batch * layer.d_in(), 0, 0);
+  UniformFloats states(layers * batch * state_floats, 0, 1e-3f);
+  UniformFloats windows(layers * batch * 3 * layer.conv_dim(), -1, 1),
+      in(batch * layer.in_width(), -1, 1), out(batch * layer.d_in(), 0, 0);
   size_t position = 0;
-  const double seconds = BestSeconds(5, [&] {
+  const double seconds = BestSeconds(0, 5, [&] {
     for (size_t l = 0; l < layers; ++l) {
       SsmRun runs[64];
       for (size_t s = 0; s < batch; ++s) {
@@ -220,9 +190,10 @@ void Prefill(Parameters& parameters, size_t slice, SsmArithmetic arithmetic, DTy
   // As many layers as 1024 rows need, so that a slice's rows and state come from memory, as after a matrix product.
   const size_t layers = std::max<size_t>(2, 1024 / slice);
   const size_t state_floats = kDims.StateSize() / (type == DType::kBF16 ? 2 : 1);
-  Floats states(layers * state_floats, 0, 1e-3f), windows(layers * 3 * layer.conv_dim(), -1, 1),
-      in(layers * slice * layer.in_width(), -1, 1), out(slice * layer.d_in(), 0, 0);
-  const double seconds = BestSeconds(5, [&] {
+  UniformFloats states(layers * state_floats, 0, 1e-3f),
+      windows(layers * 3 * layer.conv_dim(), -1, 1), in(layers * slice * layer.in_width(), -1, 1),
+      out(slice * layer.d_in(), 0, 0);
+  const double seconds = BestSeconds(0, 5, [&] {
     for (size_t l = 0; l < layers; ++l) {
       const SsmRun run{in.data() + l * slice * layer.in_width(),
                        slice,
@@ -250,13 +221,13 @@ void Prefill(Parameters& parameters, size_t slice, SsmArithmetic arithmetic, DTy
 void PeerPattern(int threads) {
   SetThreadCount(threads);
   constexpr size_t T = 32, C = kPeerChannels;
-  Floats state(kDims.StateSize(), 0, 1e-3f), x(T * C, -1, 1), window(C * (T + 3), -1, 1),
+  UniformFloats state(kDims.StateSize(), 0, 1e-3f), x(T * C, -1, 1), window(C * (T + 3), -1, 1),
       taps(C * 4, -1, 1), dt(T * kDims.heads, 0.001f, 0.1f),
       y(T * kDims.heads * kDims.head_dim, 0, 0);
   const PeerBuffers buffers{state.data(), x.data(),  window.data(),
                             taps.data(),  dt.data(), y.data()};
   const auto parts = static_cast<size_t>(threads);
-  const double seconds = BestSeconds(5, [&] {
+  const double seconds = BestSeconds(0, 5, [&] {
     ParallelFor(parts, [&](size_t part, int) {
       HWY_DYNAMIC_DISPATCH(PeerConv)(buffers, T, part * C / parts, (part + 1) * C / parts);
     });
@@ -279,7 +250,7 @@ void Drift() {
   SsmLayer layer{.dims = kSmall, .conv_width = 4, .dt_low = 0, .dt_high = 1e30f, .norm_eps = 1e-5f};
   Random random(1);
   std::vector<float> dt_bias(kSmall.heads), A(kSmall.heads);
-  Floats taps(4 * layer.conv_dim(), -0.5f, 0.5f), D(kSmall.heads, 0.5f, 1.5f),
+  UniformFloats taps(4 * layer.conv_dim(), -0.5f, 0.5f), D(kSmall.heads, 0.5f, 1.5f),
       norm(layer.d_in(), 1, 1);
   for (size_t h = 0; h < kSmall.heads; ++h) {
     const double dt = 0.001 * std::pow(100.0, random.Uniform());
