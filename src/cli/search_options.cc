@@ -52,7 +52,8 @@ void SearchOptions::Declare(OptionSet* options) {
   options->TextList("--data", &data,
                     "JSONL, text or token files to distill, score and compare on; a fifth of the "
                     "documents is held out for scores and comparison");
-  options->Int("--samples", &samples, 1, 1 << 24, "rows of text for distillation");
+  options->Int("--samples", &samples, 1, 1 << 24,
+               "rows of text for distillation, read again and again until --tokens are through");
   options->Int("--seq-len", &seq_len, 2, context, "tokens of a row");
   options->Int("--score-samples", &score_samples, 1, 1 << 24, "held-out rows for scores");
   options->Int("--eval-samples", &eval_samples, 0, 1 << 24,
