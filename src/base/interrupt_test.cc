@@ -13,10 +13,13 @@
 namespace planish {
 namespace {
 
-// In a child process: writes half a file, raises the signal.
-int StatusOfInterruptedWriter(const std::string& path, int signal) {
+// In a child process whose parent left `inherited` for the signal (a background job ignores SIGINT, this test's own parent may
+// too): writes half a file, raises the signal.
+int StatusOfInterruptedWriter(const std::string& path, int signal,
+                              void (*inherited)(int) = SIG_DFL) {
   const pid_t child = fork();
   if (child == 0) {
+    std::signal(signal, inherited);
     InstallInterruptHandler();
     FileWriter writer(path);
     writer.Write("half");
@@ -35,6 +38,12 @@ TEST(Interrupt, LeavesNoTemporaryFileAndTheOldContent) {
   EXPECT_EQ(StatusOfInterruptedWriter(folder / "a", SIGTERM), 143);
   EXPECT_EQ(ReadFile(folder / "a", 100), "old");
   EXPECT_EQ(testing::Listing(folder.path()).size(), 1u);
+}
+
+TEST(Interrupt, WhatTheParentIgnoresIsIgnored) {
+  const testing::TemporaryDir folder;
+  EXPECT_EQ(StatusOfInterruptedWriter(folder / "a", SIGINT, SIG_IGN), 0);
+  EXPECT_EQ(StatusOfInterruptedWriter(folder / "a", SIGTERM, SIG_IGN), 0);
 }
 
 TEST(Interrupt, MoreNamesThanSlotsAreHarmless) {
