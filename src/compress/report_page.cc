@@ -17,15 +17,23 @@ ReportCell NumberCell(double value, PlotUnit unit) {
 
 std::string SortableTable(const ReportTable& table) {
   if (table.rows.empty()) return {};
-  std::string html = "<div class=\"scroll\"><table class=\"sortable\"><thead><tr>";
-  for (const ReportTable::Column& column : table.columns)
-    html += fmt::format("<th{}><button type=\"button\">{}</button></th>",
-                        column.is_number ? " class=\"number\"" : "", EscapeHtml(column.name));
-  html += "</tr></thead><tbody>\n";
+  std::vector<bool> is_shown(table.columns.size(), false);
   for (const std::vector<ReportCell>& row : table.rows) {
     PLANISH_CHECK(row.size() == table.columns.size(), "{} cells", row.size());
+    for (size_t i = 0; i < row.size(); ++i) is_shown[i] = is_shown[i] || !row[i].text.empty();
+  }
+  std::string html = "<div class=\"scroll\"><table class=\"sortable\"><thead><tr>";
+  for (size_t i = 0; i < table.columns.size(); ++i) {
+    if (!is_shown[i]) continue;
+    html += fmt::format("<th{}><button type=\"button\">{}</button></th>",
+                        table.columns[i].is_number ? " class=\"number\"" : "",
+                        EscapeHtml(table.columns[i].name));
+  }
+  html += "</tr></thead><tbody>\n";
+  for (const std::vector<ReportCell>& row : table.rows) {
     html += "<tr>";
     for (size_t i = 0; i < row.size(); ++i) {
+      if (!is_shown[i]) continue;
       const bool is_number = table.columns[i].is_number;
       html += fmt::format("<td{}{}>{}</td>", is_number ? " class=\"number\"" : "",
                           is_number && std::isfinite(row[i].value)

@@ -32,7 +32,7 @@ struct ReportTable {
   std::vector<std::vector<ReportCell>> rows;  // as many cells as columns
 };
 
-// Any column sorts the rows when its name is pressed. Empty if there are no rows.
+// Any column sorts the rows when its name is pressed. A column of empty cells is left out. Empty if there are no rows.
 std::string SortableTable(const ReportTable& table);
 // Pairs of name and value, plain texts.
 std::string FactsTable(const std::vector<std::pair<std::string, std::string>>& facts);

@@ -84,6 +84,16 @@ TEST(ReportPage, TablesCarryWhatTheyAreSortedBy) {
   EXPECT_EQ(Count(html, "<button"), 2u);
 }
 
+TEST(ReportPage, AColumnOfEmptyCellsIsLeftOut) {
+  ReportTable table{.columns = {{"name", false}, {"never"}, {"once"}}};
+  table.rows = {{"a", "", ""}, {"b", "", NumberCell(2)}};
+  const std::string html = SortableTable(table);
+  EXPECT_EQ(html.find("never"), std::string::npos);
+  EXPECT_EQ(Count(html, "<button"), 2u);
+  EXPECT_EQ(Count(html, "<td"), 4u);
+  EXPECT_NE(html.find("<td>a</td><td class=\"number\"></td>"), std::string::npos);
+}
+
 TEST(ReportPage, HoldsItsSectionsAndFetchesNothing) {
   const std::string html = CompressPage(
       "A & B", {{"<1>", "value"}},
